@@ -1,0 +1,62 @@
+"""The asyncio environment: waits suspend the task, detached work outlives a cancelled caller."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from swampstore.env.blocking import SystemClocks
+
+T = TypeVar("T")
+
+
+class AioEvent:
+    """An :class:`~swampstore.env.base.Event` for the tasks of one loop; ``set`` may come from any thread."""
+
+    __slots__ = ("_event", "_loop")
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def set(self) -> None:
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            self._event.set()
+        else:
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        if seconds is None:
+            return await self._event.wait()
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._event.wait()
+        except TimeoutError:
+            return self._event.is_set()
+
+
+class AioEnv(SystemClocks):
+    """See :class:`swampstore.env.base.Env`. Belongs to the event loop it is used in."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def event(self) -> AioEvent:
+        return AioEvent()
+
+    async def detached(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)  # the loop keeps only a weak reference to a task
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)

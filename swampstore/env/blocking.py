@@ -1,0 +1,81 @@
+"""The blocking environment: nothing suspends, so a coroutine is finished by one ``send(None)``."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# CLOCK_BOOTTIME counts suspended time (Linux); macOS's monotonic clock is the nearest there is.
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Finish ``work``, which must never suspend, and return what it returns."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        work.close()
+    raise RuntimeError("a coroutine suspended in the blocking driver: an asyncio store or env was mixed in")
+
+
+class BlockingEvent:
+    """An :class:`~swampstore.env.base.Event` over ``threading.Event``."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        return self._event.wait(seconds)
+
+
+class SystemClocks:
+    """Clocks, dice and identity of this machine; shared by the blocking and the asyncio environment."""
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def boot(self) -> float:
+        return time.clock_gettime(_BOOT_CLOCK)
+
+    def random_bytes(self, count: int) -> bytes:
+        return os.urandom(count)
+
+    def random(self) -> float:
+        return random.random()
+
+    def identity(self) -> tuple[str, int]:
+        return socket.gethostname(), os.getpid()
+
+    def process_token(self) -> int:
+        return os.getpid()
+
+
+class BlockingEnv(SystemClocks):
+    """See :class:`swampstore.env.base.Env`. Safe to share between threads."""
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def event(self) -> BlockingEvent:
+        return BlockingEvent()
+
+    async def detached(self, work: Coroutine[Any, Any, T]) -> T:
+        return await work

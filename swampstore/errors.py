@@ -1,0 +1,209 @@
+"""Every error this library raises, arranged by what the caller does next.
+
+    SwampError
+    ├── TryAgain                    the same call may succeed later; nothing was decided
+    │   ├── StoreUnavailable          the store did not answer, or answered 5xx, within the deadline
+    │   │   └── Throttled             the store asked for fewer requests
+    │   ├── DeadlinePassed            a lock, queue or call deadline the caller set has passed (exit 75)
+    │   └── SnapshotExpired           what this read needs was swept: open a new snapshot
+    ├── Conflict                    somebody else was first: read again, decide again (exit 3)
+    │   ├── AlreadyExists             a create-only write met an object that is not ours
+    │   └── StaleWrite                a replace met another version than the one named
+    ├── Undecided                   a write may or may not have happened: settle it before anything else
+    │   └── AmbiguousAppend           ... of a log slot; carries lane, slot and write id
+    ├── FixTheCall                  the arguments are wrong: the same call will always fail
+    │   ├── BadKey, BadName, BadURL, BadConfig
+    │   ├── TooLarge                  a stated limit is exceeded
+    │   └── Misuse                    closed, forked, nested, or used from the wrong face
+    ├── FixTheSetup                 the store or the machine is not fit for use
+    │   ├── StoreMissing              the bucket or the directory does not exist
+    │   ├── StoreForbidden            the credentials or file permissions do not allow it
+    │   ├── StoreFull                 no space left, or quota exceeded
+    │   ├── PreconditionsIgnored      the store does not enforce conditional writes
+    │   ├── ClockOff                  this machine's clock is more than 5 minutes off
+    │   └── UnsupportedPlatform
+    ├── Damaged                     stored bytes are not what was written; the message names the object
+    │   ├── CorruptObject             a checksum, length or magic does not match
+    │   ├── UnknownFormat             written by a newer version: upgrade; nothing was changed
+    │   └── MissingObject             something referenced is gone
+    └── NotFound                    no such object, entry, namespace or snapshot
+
+Each class has a stable ``code``, which is part of the interface (match on it or on the class, never on the text), an
+``exit_code`` for the command line, and each instance may have a ``hint``: the next step, in one sentence.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class SwampError(Exception):
+    """Base of every error of this library.
+
+    ``str(error)`` says what happened; ``error.hint`` says what to do about it (may be empty).
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def describe(self) -> dict[str, Any]:
+        """The machine-readable form: ``{error, code, hint}``."""
+        return {"error": str(self), "code": self.code, "hint": self.hint}
+
+
+class TryAgain(SwampError):
+    code = "try-again"
+
+
+class StoreUnavailable(TryAgain):
+    code = "store-unavailable"
+
+
+class Throttled(StoreUnavailable):
+    code = "throttled"
+
+
+class DeadlinePassed(TryAgain):
+    code = "deadline-passed"
+    exit_code = 75
+
+
+class SnapshotExpired(TryAgain):
+    code = "snapshot-expired"
+
+
+class Conflict(SwampError):
+    code = "conflict"
+    exit_code = 3
+
+
+class AlreadyExists(Conflict):
+    """A create-only write met an object. ``found`` holds its bytes and ETag when they were read back."""
+
+    code = "already-exists"
+
+    def __init__(self, message: str, *, found: Any = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.found = found
+
+
+class StaleWrite(Conflict):
+    """A replace met another version. ``found`` is the current object when it was read back, else ``None``."""
+
+    code = "stale-write"
+
+    def __init__(self, message: str, *, found: Any = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.found = found
+
+
+class Undecided(SwampError):
+    """A conditional write whose outcome is unknown when the deadline ended. ``name`` is the object."""
+
+    code = "undecided"
+
+    def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class AmbiguousAppend(Undecided):
+    """An append whose outcome is unknown; the writer that made it is finished.
+
+    ``lane`` (str), ``slot`` (int) and ``write_id`` (bytes) identify the attempt for a later look-up.
+    """
+
+    code = "ambiguous-append"
+
+    def __init__(self, message: str, *, lane: str, slot: int, write_id: bytes, hint: str = "") -> None:
+        super().__init__(message, name=f"{lane}/{slot}", hint=hint)
+        self.lane = lane
+        self.slot = slot
+        self.write_id = write_id
+
+
+class FixTheCall(SwampError):
+    code = "bad-call"
+    exit_code = 2
+
+
+class BadKey(FixTheCall):
+    code = "bad-key"
+
+
+class BadName(FixTheCall):
+    code = "bad-name"
+
+
+class BadURL(FixTheCall):
+    code = "bad-url"
+
+
+class BadConfig(FixTheCall):
+    code = "bad-config"
+
+
+class TooLarge(FixTheCall):
+    code = "too-large"
+
+
+class Misuse(FixTheCall):
+    code = "misuse"
+
+
+class FixTheSetup(SwampError):
+    code = "bad-setup"
+
+
+class StoreMissing(FixTheSetup):
+    code = "store-missing"
+
+
+class StoreForbidden(FixTheSetup):
+    code = "store-forbidden"
+
+
+class StoreFull(FixTheSetup):
+    code = "store-full"
+
+
+class PreconditionsIgnored(FixTheSetup):
+    code = "preconditions-ignored"
+
+
+class ClockOff(FixTheSetup):
+    code = "clock-off"
+
+
+class UnsupportedPlatform(FixTheSetup):
+    code = "unsupported-platform"
+
+
+class Damaged(SwampError):
+    """Stored bytes are not what was written. ``name`` is the object's full name in the store."""
+
+    code = "damaged"
+
+    def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class CorruptObject(Damaged):
+    code = "corrupt-object"
+
+
+class UnknownFormat(Damaged):
+    code = "unknown-format"
+
+
+class MissingObject(Damaged):
+    code = "missing-object"
+
+
+class NotFound(SwampError):
+    code = "not-found"
