@@ -1,0 +1,74 @@
+# Everything needs CPython 3.11 or newer, make and git; the rest is installed into .venv.
+# Another interpreter: make PYTHON=python3.13 test
+
+PYTHON ?= python3
+JOBS ?= 2
+PROVE_SECONDS ?= 600
+ARGS ?=
+
+BIN := .venv/bin
+EMULATOR := .venv-emulator
+CODE := swampstore cli tests bench
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export SWAMPSTORE_PROVE_SECONDS := $(PROVE_SECONDS)
+export SWAMPSTORE_EMULATOR := $(CURDIR)/$(EMULATOR)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench prove clean
+
+help: ## list the targets
+	@echo "make TARGET, one of:"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-10s %s\n", $$1, $$2}'
+
+run: .venv/.stamp-run ## set up and show the main job on a local store: import, four syncs at once, compaction
+	@$(BIN)/python bench/demo.py $(ARGS)
+
+test: .venv/.stamp-test ## set up and run the everyday tests (ARGS="-k name" to choose, JOBS=4 for more processes)
+	@$(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+
+check: .venv/.stamp-test ## formatting, lint, types, and the tidy test (layers, sizes, docstrings)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_tidy.py
+
+format: .venv/.stamp-test ## format the code and mend what lint can mend
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: .venv/.stamp-test $(EMULATOR)/.stamp ## measure every target and print a table (ARGS="name ..." to choose)
+	@$(BIN)/python -m bench $(ARGS)
+
+prove: .venv/.stamp-test $(EMULATOR)/.stamp ## the long proofs: simulation, contention, clean install (PROVE_SECONDS=600 each)
+	@$(BIN)/python -m pytest -q -m prove -n $(JOBS) --timeout 3600 $(ARGS)
+
+clean: ## remove the environments, caches and demo data
+	rm -rf .venv .venv-* .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- environments: made once, brought up to date when pyproject.toml is newer ---------------------------------------
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "swampstore needs CPython 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/.stamp-run: pyproject.toml | .venv/bin/python
+	@echo "installing swampstore into .venv"
+	@$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+.venv/.stamp-test: pyproject.toml | .venv/bin/python
+	@echo "installing swampstore and its test tools into .venv"
+	@$(BIN)/python -m pip install -q -e '.[test,bench]'
+	@touch $@ .venv/.stamp-run
+
+# A strict S3 emulator for contention and latency work, in an environment of its own: its dependencies are not ours.
+$(EMULATOR)/.stamp: Makefile | .venv/bin/python
+	@echo "installing an S3 emulator into $(EMULATOR)"
+	@$(BIN)/python -m venv $(EMULATOR)
+	@$(EMULATOR)/bin/python -m pip install -q 'ministack==1.5.33'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Measurements: named workloads, each printing its figures and keeping the raw results."""
