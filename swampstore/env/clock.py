@@ -1,0 +1,100 @@
+"""The store's time as this process knows it, and the hybrid logical clock made from it.
+
+The estimate of the store's time never runs on the wall clock: it is the latest store time seen plus what the boot clock
+has counted since, so a wall clock that jumps changes nothing. Answers may be cut to whole seconds, so the estimate
+trails the truth by up to a second and never leads it by more than the answer's own travel time.
+
+Invariants: stamps of one clock strictly rise and exceed every version the process has observed.
+
+Source: Kulkarni, Demirbas et al., "Logical Physical Clocks" (2014), send and receive rules.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from swampstore.env.base import Env
+from swampstore.errors import ClockOff
+from swampstore.limits import CLOCK_OFF_MS, STORE_TIME_GRAIN_MS
+from swampstore.values.version import MAX_HLC, hlc_of
+
+
+class StoreClock:
+    """One per store and process; safe to share between threads."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self._lock = threading.Lock()
+        self._ahead_ms: float | None = None
+        """Store time minus boot clock."""
+        self._wall_off_ms = 0
+        self._last = 0
+
+    @property
+    def calibrated(self) -> bool:
+        return self._ahead_ms is not None
+
+    def calibrate(self, store_ms: int) -> None:
+        """Take in the store's time from an answer that has just come."""
+        ahead = store_ms - self._env.boot() * 1000
+        with self._lock:
+            known = self._ahead_ms
+            # Within the grain the larger estimate is the truer one; past it the clocks have drifted: start afresh.
+            if known is None or ahead > known or known - ahead > 2 * STORE_TIME_GRAIN_MS:
+                self._ahead_ms = ahead
+                self._wall_off_ms = self._env.wall_ms() - store_ms
+
+    def now_ms(self) -> int:
+        """The estimated time of the store, in ms; this machine's wall clock before the first calibration."""
+        if self._ahead_ms is None:
+            return self._env.wall_ms()
+        return int(self._env.boot() * 1000 + self._ahead_ms)
+
+    def check_wall(self) -> None:
+        """Raise ``ClockOff`` if this machine's clock is more than 5 minutes from the store's."""
+        if abs(self._wall_off_ms) > CLOCK_OFF_MS:
+            raise ClockOff(
+                f"this machine's clock is {self._wall_off_ms / 1000:+.0f} s from the store's",
+                hint="set the clock (NTP) and try again; nothing was sent",
+            )
+
+    def stamp(self) -> int:
+        """A new hybrid time, above everything stamped or observed before."""
+        physical = hlc_of(max(self.now_ms(), 0))
+        with self._lock:
+            self._last = max(physical, self._last + 1)
+            return self._last
+
+    def observe(self, hlc: int) -> None:
+        """Take in the hybrid time of a version that was read, so that later stamps exceed it."""
+        if hlc > self._last:
+            with self._lock:
+                self._last = min(max(self._last, hlc), MAX_HLC - (1 << 32))
+
+
+class Span:
+    """How long something has lasted: the larger of the boot clock and the store's own time.
+
+    A paused virtual machine stops the boot clock, the store's clock goes on; a span must be right under both.
+    """
+
+    __slots__ = ("_boot", "_env", "_latest", "_start")
+
+    def __init__(self, env: Env, store_ms: int | None = None) -> None:
+        self._env = env
+        self._boot = env.boot()
+        self._start = store_ms
+        self._latest = store_ms
+
+    def saw(self, store_ms: int) -> None:
+        """Take in the time of an answer."""
+        if self._start is None:
+            # The answer came after the span began: what passed before is on the boot clock.
+            self._start = store_ms - int((self._env.boot() - self._boot) * 1000)
+        self._latest = max(store_ms, self._latest or store_ms)
+
+    def seconds(self) -> float:
+        boot = self._env.boot() - self._boot
+        if self._start is None or self._latest is None:
+            return boot
+        return max(boot, (self._latest - self._start) / 1000)

@@ -1,0 +1,86 @@
+"""Every limit and time constant of the library, in one place, with its unit in its name.
+
+Limits are part of the interface: what exceeds one is refused with ``TooLarge`` (input) or ``CorruptObject`` (stored
+bytes that claim more than a writer may have written). Times are those of the design page, "The protocol".
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# --- names and entries
+KEY_BYTES = 1024
+NAMESPACE_CHARS = 64
+CONTENT_TYPE_BYTES = 256
+TAGS = 64
+TAGS_BYTES = 16 * KIB
+
+# --- contents
+INLINE_CONTENT_BYTES = 4 * KIB
+"""Contents up to this size travel in the delta."""
+PACKED_CONTENT_BYTES = 256 * KIB
+"""Contents up to this size share an object when several are written together."""
+PACK_TARGET_BYTES = 8 * MIB
+PART_BYTES = 16 * MIB
+"""Contents above this size are streamed in parts of it."""
+
+# --- log
+SEGMENT_DELTAS = 20_000
+SEGMENT_RAW_BYTES = 16 * MIB
+"""Decoded size of one segment; writers close a batch well before it, decoders refuse more."""
+BATCH_BYTES = 8 * MIB
+DELTA_BYTES = 1 * MIB
+LIST_PAGE = 1000
+LIST_PAGES = 1000
+READ_RESTARTS = 8
+"""How often a read may start again from the root before it gives up."""
+SEGMENTS_PER_FETCH = 64
+HELP_FOLD_SEGMENTS = 256
+"""A process that lists more unfolded segments than this folds once before it goes on."""
+LIST_AFTER_APPEND_ODDS = 64
+
+# --- root and manifest
+ROOT_RAW_BYTES = 64 * MIB
+INLINE_LEVEL0_BYTES = 256 * KIB
+LEVEL0_RUNS = 4
+"""Level-0 objects at which a merge is due."""
+BLOCK_RAW_BYTES = 256 * KIB
+"""A block is closed at this decoded size; about 64 KB compressed for index entries."""
+BLOCK_MAX_RAW_BYTES = 4 * MIB
+INDEX_MAX_RAW_BYTES = 16 * MIB
+SHARD_TARGET_MIN_BYTES = 4 * MIB
+SHARD_TARGET_MAX_BYTES = 32 * MIB
+SHARD_TARGET_DIVISOR = 64
+NONCES = 16
+SHARED_LANES = 8
+SHARED_LANE_MEMORY = 1024
+QUARANTINE = 1000
+ROOT_CAS_TRIES = 10
+
+# --- time
+DELETE_GRACE_MS = 30_000
+STORE_TIME_GRAIN_MS = 1_000
+"""Store times may be cut to whole seconds: every comparison of two of them allows this much."""
+LEADER_TTL_MS = 15_000
+SHARD_GRACE_MS = 3_600_000
+CONTENT_GRACE_MS = 24 * 3_600_000
+ORPHAN_AGE_MS = 24 * 3_600_000
+TOMBSTONE_AGE_MS = 48 * 3_600_000
+CONTENT_UPLOAD_AGE_S = 12 * 3600.0
+"""A delta is not appended when a content it names was uploaded longer ago."""
+CARRY_AGE_S = 3600.0
+"""A location taken over from an older entry may be carried for so long after it was read."""
+SHARD_UPLOAD_AGE_S = 6 * 3600.0
+CLOCK_OFF_MS = 5 * 60_000
+WRITER_FIRST_ACK_S = 300.0
+WRITER_LIFE_S = 24 * 3600.0
+WRITER_IDLE_S = 1800.0
+RETIRE_FLOOR_LAG_MS = 3_600_000
+RETIRE_AGE_MS = 25 * 3_600_000
+PIN_TTL_MS = 15 * 60_000
+
+# --- caches
+SEGMENT_CACHE_BYTES = 64 * MIB
+BLOCK_CACHE_BYTES = 64 * MIB
+INDEX_CACHE_BYTES = 64 * MIB

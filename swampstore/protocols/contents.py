@@ -1,0 +1,204 @@
+"""Contents: where the bytes of an entry lie, and how they get there and back.
+
+Up to 4 KB they travel in the delta; small ones written together share a pack; large ones are objects of their own,
+streamed and never whole in memory. They are uploaded first and named by the delta afterwards, so a crash between the two
+leaves an orphan and never a dangling entry.
+
+Invariants: content objects have unique names, are written once and never changed; every read checks size and SHA-256
+(where the entry has one); content is never assumed present because its hash is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import msgspec
+
+from swampstore.errors import CorruptObject, MissingObject, NotFound, SwampError
+from swampstore.limits import INLINE_CONTENT_BYTES, PACK_TARGET_BYTES, PACKED_CONTENT_BYTES, PART_BYTES
+from swampstore.protocols.place import Place
+from swampstore.stores.base import Body, Create, Get, Got, Overwrite, Put
+from swampstore.values.entry import Blob, Entry, External, Inline, Location, Packed
+
+
+class Uploaded(msgspec.Struct, frozen=True):
+    """Contents in the store, ready to be named by a delta. ``boot`` is when the upload began (boot clock, s)."""
+
+    at: Location
+    size: int
+    sha256: bytes
+    boot: float
+
+
+async def upload(place: Place, bodies: Mapping[str, Body]) -> dict[str, Uploaded]:
+    """Bring contents into the store; uploads go side by side. Keys are the caller's own labels."""
+    boot = place.env.boot()
+    placed: dict[str, Uploaded] = {}
+    small: list[tuple[str, bytes, bytes]] = []
+    puts: list[Put] = []
+    for label, body in bodies.items():
+        if not isinstance(body, bytes):
+            placed[label] = await _stream(place, body, boot)
+            continue
+        digest = hashlib.sha256(body).digest()
+        if len(body) <= INLINE_CONTENT_BYTES:
+            placed[label] = Uploaded(Inline(body), len(body), digest, boot)
+        elif len(body) <= PACKED_CONTENT_BYTES:
+            small.append((label, body, digest))
+        else:
+            puts.append(_alone(place, label, body, digest, boot, placed))
+    for pack in _packs(small):
+        if len(pack) == 1:
+            puts.append(_alone(place, *pack[0], boot, placed))
+        else:
+            puts.append(_pack(place, pack, boot, placed))
+    for answer in await place.store.many(puts):
+        if isinstance(answer, SwampError):
+            raise answer
+    return placed
+
+
+def _alone(place: Place, label: str, body: bytes, digest: bytes, boot: float, placed: dict[str, Uploaded]) -> Put:
+    part, name = place.new_object("blob")
+    placed[label] = Uploaded(Blob(part), len(body), digest, boot)
+    return Put(name, body, Create())
+
+
+def _packs(small: Sequence[tuple[str, bytes, bytes]]) -> list[list[tuple[str, bytes, bytes]]]:
+    """Group small contents into packs of about the target size."""
+    packs: list[list[tuple[str, bytes, bytes]]] = []
+    size = PACK_TARGET_BYTES
+    for item in small:
+        if size + len(item[1]) > PACK_TARGET_BYTES:
+            packs.append([])
+            size = 0
+        packs[-1].append(item)
+        size += len(item[1])
+    return packs
+
+
+def _pack(place: Place, items: Sequence[tuple[str, bytes, bytes]], boot: float, placed: dict[str, Uploaded]) -> Put:
+    part, name = place.new_object("pack")
+    offset = 0
+    for label, body, digest in items:
+        placed[label] = Uploaded(Packed(part, offset, len(body)), len(body), digest, boot)
+        offset += len(body)
+    return Put(name, b"".join(body for _, body, _ in items), Create())
+
+
+class _Hashed:
+    """A source that hashes what is read of it; a retry begins again at the start."""
+
+    def __init__(self, source: Body) -> None:
+        assert not isinstance(source, bytes)
+        self._source = source
+        self.size = source.size
+        self.digest = hashlib.sha256()
+        self.read = 0
+
+    def chunks(self, chunk_bytes: int):  # type: ignore[no-untyped-def]
+        self.digest, self.read = hashlib.sha256(), 0
+        for chunk in self._source.chunks(chunk_bytes):
+            self.digest.update(chunk)
+            self.read += len(chunk)
+            yield chunk
+
+
+async def _stream(place: Place, source: Body, boot: float) -> Uploaded:
+    hashed = _Hashed(source)
+    part, name = place.new_object("blob")
+    # The name is unique to this attempt, so overwriting on a retry is safe; the delta is what commits it.
+    await place.store.put(name, hashed, Overwrite())
+    return Uploaded(Blob(part), hashed.read, hashed.digest.digest(), boot)
+
+
+async def read_content(place: Place, entry: Entry) -> bytes:
+    """The whole contents of ``entry``, checked. Raises ``MissingObject`` or ``CorruptObject`` naming the object."""
+    return b"".join([chunk async for chunk in stream_content(place, entry)])
+
+
+async def stream_content(place: Place, entry: Entry) -> AsyncIterator[bytes]:
+    """The contents of ``entry`` in pieces of at most 16 MB. The check is made at the end, before the last piece."""
+    digest, total = hashlib.sha256(), 0
+    held = b""
+    async for chunk in _pieces(place, entry):
+        if held:
+            yield held
+        held = chunk
+        digest.update(chunk)
+        total += len(chunk)
+    meta = entry.meta
+    if total != meta.size or (meta.sha256 is not None and digest.digest() != meta.sha256):
+        name = _object_name(place, meta.at) or entry.key
+        raise CorruptObject(
+            f"{name}: the contents of {entry.key!r} are not what was written ({total} of {meta.size} bytes)",
+            name=name,
+            hint="run: swamp datastore doctor --deep",
+        )
+    yield held
+
+
+def _object_name(place: Place, at: Location) -> str | None:
+    match at:
+        case Blob(part):
+            return place.names.unique("blob", part)
+        case Packed(part):
+            return place.names.unique("pack", part)
+        case External(name):
+            return name
+    return None
+
+
+async def _pieces(place: Place, entry: Entry) -> AsyncIterator[bytes]:
+    at = entry.meta.at
+    if isinstance(at, Inline):
+        yield at.data
+        return
+    name = _object_name(place, at)
+    assert name is not None
+    start, length = (at.offset, at.length) if isinstance(at, Packed) else (0, entry.meta.size)
+    for offset in range(0, max(length, 1), PART_BYTES):
+        span = (start + offset, min(PART_BYTES, length - offset)) if length else None
+        try:
+            got = await place.store.get(name, span=span)
+        except NotFound as error:
+            raise MissingObject(
+                f"{name}, the contents of {entry.key!r}, is gone", name=name, hint="run: swamp datastore doctor"
+            ) from error
+        assert isinstance(got, Got)
+        if isinstance(at, External | Blob) and got.size != entry.meta.size:
+            raise CorruptObject(
+                f"{name}: {got.size} bytes, the entry of {entry.key!r} says {entry.meta.size}", name=name
+            )
+        yield got.body
+
+
+async def read_many(place: Place, entries: Sequence[Entry]) -> list[bytes | SwampError]:
+    """Contents of many small entries side by side, checked; the error of each instead of its bytes, in order."""
+    results: dict[int, bytes | SwampError] = {}
+    requests: list[Get] = []
+    asked: list[int] = []
+    for number, entry in enumerate(entries):
+        at = entry.meta.at
+        name = _object_name(place, at)
+        if name is None:
+            assert isinstance(at, Inline)
+            results[number] = at.data
+        else:
+            requests.append(Get(name, span=(at.offset, at.length) if isinstance(at, Packed) else None))
+            asked.append(number)
+    for number, answer in zip(asked, await place.store.many(requests), strict=True):
+        if isinstance(answer, NotFound):
+            answer = MissingObject(f"the contents of {entries[number].key!r} are gone: {answer}")
+        results[number] = answer.body if isinstance(answer, Got) else answer  # type: ignore[assignment]
+    for number, entry in enumerate(entries):
+        body, meta = results[number], entry.meta
+        if isinstance(body, bytes):
+            wrong = len(body) != meta.size or (meta.sha256 and hashlib.sha256(body).digest() != meta.sha256)
+            if wrong:
+                name = _object_name(place, meta.at) or entry.key
+                results[number] = CorruptObject(
+                    f"{name}: the contents of {entry.key!r} are not what was written", name=name
+                )
+    return [results[number] for number in range(len(entries))]

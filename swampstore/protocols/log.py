@@ -1,0 +1,164 @@
+"""Reading the log: which slots there are, which of them are not folded, and what they hold.
+
+Invariants:
+- A lane is read as the contiguous run of slots past its watermark; what lies behind a gap is not yet part of the log.
+- A list is only ever paired with a root that was read after it began to be listed, or side by side with it within less
+  than the delete grace: then a slot that is missing from the list is either folded in that root or behind a gap.
+- A segment that is gone means the root has moved: start again from the root, a bounded number of times.
+- A segment is broken only when two whole reads agree on it; a newer format is never "broken".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from swampstore.env.clock import Span
+from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, TryAgain
+from swampstore.limits import DELETE_GRACE_MS, LIST_PAGE, LIST_PAGES, SEGMENTS_PER_FETCH
+from swampstore.protocols.place import Place
+from swampstore.protocols.register import Register, Seen
+from swampstore.stores.base import Get, Got, List, Page
+from swampstore.values.root import Root
+from swampstore.values.segment import Segment, decode_segment
+
+Slot: TypeAlias = tuple[str, int]
+"""``(lane, slot)``"""
+
+_SEGMENT_WEIGHT = 8
+"""Decoded size of a segment in memory, as a multiple of its stored size (measured on index entries)."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What one listing of the log showed. ``time`` is the store's time when it began, in ms."""
+
+    lanes: dict[str, list[int]]
+    foreign: tuple[str, ...]
+    time: int
+    names: int
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """A segment two reads of which agree that it cannot be decoded."""
+
+    slot: Slot
+    name: str
+    reason: str
+
+
+class SegmentGone(TryAgain):
+    """A listed segment was deleted meanwhile: a newer root covers it."""
+
+    code = "segment-gone"
+
+
+async def list_and_root(place: Place, register: Register) -> tuple[Listing, Seen]:
+    """The log's listing and a root that may be paired with it: two requests side by side when one page is enough."""
+    span = Span(place.env)
+    first = List(place.names.log, limit=LIST_PAGE)
+    page, root = await place.store.many([first, register.request()])
+    if isinstance(page, SwampError):
+        raise page
+    assert isinstance(page, Page)
+    seen = register.take(root)
+    began = page.time
+    names = [item.name for item in page.items]
+    for _ in range(LIST_PAGES):
+        if not page.more:
+            break
+        page = await place.store.list(place.names.log, start_after=names[-1], limit=LIST_PAGE)
+        names += [item.name for item in page.items]
+    else:
+        raise Damaged(f"{place.names.log}: more than {LIST_PAGE * LIST_PAGES} names", name=place.names.log)
+    place.clock.calibrate(page.time)
+    span.saw(began)
+    span.saw(page.time)
+    if span.seconds() * 1000 >= DELETE_GRACE_MS / 2:
+        seen = await register.read()
+    return _parse(place, names, began), seen
+
+
+def _parse(place: Place, names: Iterable[str], began: int) -> Listing:
+    lanes: dict[str, list[int]] = {}
+    foreign: list[str] = []
+    count = 0
+    for name in names:
+        count += 1
+        parsed = place.names.parse_segment(name)
+        if parsed is None:
+            foreign.append(name)
+        else:
+            lanes.setdefault(parsed[0], []).append(parsed[1])
+    return Listing(lanes, tuple(foreign), began, count)
+
+
+def unfolded(listing: Listing, root: Root) -> list[Slot]:
+    """The slots past the root's watermarks, lane by lane, each lane up to its first gap.
+
+    Raises ``Damaged`` when there is no root and a lane does not begin at slot 1: a root has been lost.
+    """
+    slots: list[Slot] = []
+    for lane, listed in listing.lanes.items():
+        if root.version == 0 and listed[0] != 1:
+            raise Damaged(
+                f"the log of lane {lane} begins at slot {listed[0]}, but the namespace has no root",
+                name=lane,
+                hint="the root was lost: do not write; run: swamp datastore doctor",
+            )
+        if root.retired(lane):
+            continue
+        wanted = root.watermark(lane) + 1
+        for slot in listed:
+            if slot == wanted:
+                slots.append((lane, slot))
+                wanted += 1
+            elif slot > wanted:
+                break
+    return slots
+
+
+async def fetch(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:
+    """What each of ``slots`` holds, in order, from the cache or read side by side.
+
+    Raises ``SegmentGone`` if one was deleted meanwhile, ``UnknownFormat`` for one of a newer program.
+    """
+    found: dict[Slot, Segment | Broken] = {}
+    missing: list[Slot] = []
+    for slot in slots:
+        cached = place.caches.segments.get(place.names.segment(*slot))
+        if cached is None:
+            missing.append(slot)
+        else:
+            found[slot] = cached
+    for start in range(0, len(missing), SEGMENTS_PER_FETCH):
+        part = missing[start : start + SEGMENTS_PER_FETCH]
+        answers = await place.store.many([Get(place.names.segment(*slot)) for slot in part])
+        for slot, answer in zip(part, answers, strict=True):
+            name = place.names.segment(*slot)
+            if isinstance(answer, NotFound):
+                raise SegmentGone(f"{name} is gone")
+            if isinstance(answer, SwampError):
+                raise answer
+            assert isinstance(answer, Got)
+            found[slot] = decoded = await _decode(place, slot, answer.body)
+            if isinstance(decoded, Segment):
+                place.caches.segments.put(name, decoded, decoded.stored_bytes * _SEGMENT_WEIGHT + 1000)
+    return [found[slot] for slot in slots]
+
+
+async def _decode(place: Place, slot: Slot, body: bytes) -> Segment | Broken:
+    """Decode a segment; before it is called broken it is read once more (a cut answer is no damage)."""
+    name = place.names.segment(*slot)
+    try:
+        return decode_segment(body, name, *slot)
+    except CorruptObject as first:
+        try:
+            again = await place.store.get(name)
+        except NotFound as gone:
+            raise SegmentGone(f"{name} is gone") from gone
+        assert isinstance(again, Got)
+        if again.body == body:
+            return Broken(slot, name, str(first))
+        return decode_segment(again.body, name, *slot)

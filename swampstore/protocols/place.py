@@ -1,0 +1,48 @@
+"""A place: one namespace of one store as this process sees it. Every protocol takes one and nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from swampstore.env.base import Env
+from swampstore.env.clock import StoreClock
+from swampstore.limits import BLOCK_CACHE_BYTES, INDEX_CACHE_BYTES, SEGMENT_CACHE_BYTES
+from swampstore.protocols.cache import ByteCache
+from swampstore.stores.base import Store
+from swampstore.values.entry import Record
+from swampstore.values.names import Names, UniqueKind, unique
+from swampstore.values.run import BlockInfo
+from swampstore.values.segment import Segment
+
+
+@dataclass(slots=True)
+class Caches:
+    """Decoded immutable objects, bounded in bytes; shared by all namespaces of an open store."""
+
+    segments: ByteCache[str, Segment] = field(default_factory=lambda: ByteCache(SEGMENT_CACHE_BYTES))
+    indexes: ByteCache[str, list[BlockInfo]] = field(default_factory=lambda: ByteCache(INDEX_CACHE_BYTES))
+    blocks: ByteCache[tuple[str, int], list[Record]] = field(default_factory=lambda: ByteCache(BLOCK_CACHE_BYTES))
+
+
+@dataclass(slots=True)
+class Place:
+    """``store`` is the retrying store; ``clock`` is shared by all namespaces of it."""
+
+    store: Store
+    env: Env
+    clock: StoreClock
+    names: Names
+    caches: Caches
+
+    def new_unique(self) -> str:
+        """A fresh unique name part (see :mod:`swampstore.values.names`)."""
+        return unique(self.clock.now_ms(), self.env.random_bytes(10))
+
+    def new_object(self, kind: UniqueKind) -> tuple[str, str]:
+        """``(unique part, full name)`` of a new object of ``kind``."""
+        part = self.new_unique()
+        return part, self.names.unique(kind, part)
+
+    def full(self, short: str) -> str:
+        """The full name of ``<kind>/<unique>`` as kept in the root and in entries."""
+        return self.names.prefix + short

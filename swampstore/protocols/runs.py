@@ -1,0 +1,96 @@
+"""Reading runs (level-0 objects and shards): the block index, then the blocks asked for, through bounded caches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swampstore.errors import MissingObject, NotFound, SwampError
+from swampstore.protocols.place import Place
+from swampstore.stores.base import Get, Got, Outcome
+from swampstore.values.entry import Record
+from swampstore.values.root import RunRef
+from swampstore.values.run import BlockInfo, block_for, decode_block, decode_index, find_record, index_span
+
+_RECORD_WEIGHT = 4
+"""Decoded size of a block in memory, as a multiple of its encoded size."""
+_INDEX_WEIGHT = 6
+
+
+class RunGone(MissingObject):
+    """A run named by a root is not there: the root has moved on, or the store has lost it."""
+
+    code = "run-gone"
+
+
+def _body(answer: Outcome, name: str) -> bytes:
+    if isinstance(answer, NotFound):
+        raise RunGone(f"{name} is gone", name=name, hint="run: swamp datastore doctor") from answer
+    if isinstance(answer, SwampError):
+        raise answer
+    assert isinstance(answer, Got)
+    return answer.body
+
+
+async def load_indexes(place: Place, refs: Sequence[RunRef]) -> list[list[BlockInfo]]:
+    """The block indexes of ``refs``, in order; those not cached are read side by side, one ranged read each."""
+    missing = [ref for ref in refs if place.caches.indexes.get(ref.name) is None]
+    fresh: dict[str, list[BlockInfo]] = {}
+    if missing:
+        answers = await place.store.many([Get(place.full(ref.name), span=index_span(ref)) for ref in missing])
+        for ref, answer in zip(missing, answers, strict=True):
+            name = place.full(ref.name)
+            index = decode_index(_body(answer, name), name)
+            fresh[ref.name] = index
+            place.caches.indexes.put(ref.name, index, index_span(ref)[1] * _INDEX_WEIGHT)
+    return [fresh.get(ref.name) or place.caches.indexes.get(ref.name) or [] for ref in refs]
+
+
+async def load_blocks(place: Place, wanted: Sequence[tuple[RunRef, BlockInfo]]) -> list[list[Record]]:
+    """The records of each block, in order. Neighbouring blocks of a run travel in one ranged read."""
+    held = [place.caches.blocks.get((ref.name, info.offset)) for ref, info in wanted]
+    spans = _spans([pair for pair, records in zip(wanted, held, strict=True) if records is None])
+    fresh: dict[tuple[str, int], list[Record]] = {}
+    if spans:
+        answers = await place.store.many(
+            [Get(place.full(ref.name), span=(blocks[0].offset, sum(b.size for b in blocks))) for ref, blocks in spans]
+        )
+        for (ref, blocks), answer in zip(spans, answers, strict=True):
+            name = place.full(ref.name)
+            body, start = _body(answer, name), blocks[0].offset
+            for info in blocks:
+                at = info.offset - start
+                records = decode_block(info, body[at : at + info.size], name)
+                fresh[ref.name, info.offset] = records
+                place.caches.blocks.put((ref.name, info.offset), records, info.raw_size * _RECORD_WEIGHT)
+    return [
+        records if records is not None else fresh[ref.name, info.offset]
+        for (ref, info), records in zip(wanted, held, strict=True)
+    ]
+
+
+def _spans(wanted: Sequence[tuple[RunRef, BlockInfo]]) -> list[tuple[RunRef, list[BlockInfo]]]:
+    """Group blocks that lie side by side in one run."""
+    spans: list[tuple[RunRef, list[BlockInfo]]] = []
+    for ref, info in wanted:
+        if spans:
+            last_ref, blocks = spans[-1]
+            if last_ref.name == ref.name and blocks[-1].offset + blocks[-1].size == info.offset:
+                blocks.append(info)
+                continue
+        spans.append((ref, [info]))
+    return spans
+
+
+async def find_in_runs(place: Place, refs: Sequence[RunRef], key: str) -> list[Record]:
+    """Every record of ``key`` in those of ``refs`` whose range covers it: one round for indexes, one for blocks."""
+    covering = [ref for ref in refs if ref.first <= key <= ref.last]
+    if not covering:
+        return []
+    indexes = await load_indexes(place, covering)
+    wanted: list[tuple[RunRef, BlockInfo]] = []
+    for ref, index in zip(covering, indexes, strict=True):
+        info = block_for(index, key)
+        if info is not None:
+            wanted.append((ref, info))
+    blocks = await load_blocks(place, wanted)
+    return [found for records in blocks if (found := find_record(records, key)) is not None]

@@ -1,0 +1,269 @@
+"""Snapshots: what a namespace held when a read began.
+
+A snapshot is a root plus a contiguous prefix of every lane past its watermark. It holds every write acknowledged before
+the read began, and every put that a commit in it has read; it is not a cut between writers (design page, "read").
+
+Invariants:
+- The list is paired with its root as :mod:`swampstore.protocols.log` demands; a segment that is gone starts the read
+  again from the root, a bounded number of times.
+- Every layer that may hold a key is asked, and the highest version wins; a tombstone or an expired entry is absence.
+- A snapshot is immutable. Runs it names may be swept after their grace; then its reads raise ``SnapshotExpired``.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from swampstore.errors import SnapshotExpired
+from swampstore.limits import READ_RESTARTS
+from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_and_root, unfolded
+from swampstore.protocols.place import Place
+from swampstore.protocols.register import Register, Seen
+from swampstore.protocols.runs import RunGone, find_in_runs, load_blocks, load_indexes
+from swampstore.values.entry import CONFLICT, Entry, Record, entry_of
+from swampstore.values.join import join_into, newer
+from swampstore.values.keys import INTERNAL
+from swampstore.values.root import RunRef
+from swampstore.values.run import BlockInfo
+from swampstore.values.version import split_version
+
+_FIRST_CHUNK_BLOCKS = 1
+_CHUNK_BLOCKS = 16
+_LAST_KEY = "\U0010ffff" * 2
+
+
+class Snapshot:
+    """See the module. Made by :class:`SnapshotReader`; never by hand."""
+
+    def __init__(
+        self, place: Place, seen: Seen, slots: tuple[Slot, ...], tail: dict[str, Record], broken: tuple[Broken, ...]
+    ) -> None:
+        self._place = place
+        self.seen = seen
+        self.root = seen.root
+        self.slots = slots
+        self.broken = broken
+        self.overlay = tail
+        self._overlay_keys: list[str] | None = None
+
+    # --- points -------------------------------------------------------------------------------------------------
+
+    async def record(self, key: str) -> Record | None:
+        """The winning record of ``key``, tombstones and internal keys included."""
+        candidates = await self._in_runs(key)
+        held = self.overlay.get(key)
+        best = held
+        for record in candidates:
+            best = record if best is None else newer(best, record)
+        if best is not None:
+            self._place.clock.observe(split_version(best.version)[0])
+        return best
+
+    async def get(self, key: str) -> Entry | None:
+        """The live entry of ``key``."""
+        record = await self.record(key)
+        return self._live(record)
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Entry | None]:
+        """The live entries of many keys. Keys that lie close together share their reads through the block cache."""
+        return {key: await self.get(key) for key in keys}
+
+    def _live(self, record: Record | None) -> Entry | None:
+        if record is None or record.gone or (record.expires and record.expires <= self._place.clock.now_ms()):
+            return None
+        return entry_of(record)
+
+    async def _in_runs(self, key: str) -> list[Record]:
+        refs = [*self.root.level0, *_covering(self.root.shards, key, key)]
+        try:
+            return await find_in_runs(self._place, refs, key)
+        except RunGone as error:
+            raise _expired(error) from error
+
+    # --- ranges -------------------------------------------------------------------------------------------------
+
+    async def page(
+        self, prefix: str = "", *, start_after: str = "", limit: int | None = None, delimiter: str = ""
+    ) -> Listed:
+        """Live entries under ``prefix`` in key order, at most ``limit``; see :class:`Listed`.
+
+        With a ``delimiter``, keys that hold it past the prefix are rolled up into ``prefixes``, each counted once
+        against ``limit``; a rolled-up prefix that ``start_after`` lies in is not shown again.
+        """
+        entries: list[Entry] = []
+        prefixes: list[str] = []
+        cursor = start_after
+        while limit is None or len(entries) + len(prefixes) < limit:
+            jumped = False
+            async for records in self.records(prefix, start_after=cursor):
+                for record in records:
+                    entry = self._live(record)
+                    if entry is None:
+                        continue
+                    if limit is not None and len(entries) + len(prefixes) >= limit:
+                        return Listed(entries, prefixes, more=True)
+                    cut = entry.key.find(delimiter, len(prefix)) if delimiter else -1
+                    if cut < 0:
+                        entries.append(entry)
+                        continue
+                    rolled = entry.key[: cut + len(delimiter)]
+                    if not start_after.startswith(rolled):
+                        prefixes.append(rolled)
+                    cursor, jumped = rolled + _LAST_KEY, True
+                    break
+                if jumped:
+                    break
+            if not jumped:
+                return Listed(entries, prefixes, more=False)
+        return Listed(entries, prefixes, more=True)
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[list[Entry]]:
+        """Live entries under ``prefix`` in key order, in chunks (bounded memory, however many there are)."""
+        async for records in self.records(prefix, start_after=start_after):
+            chunk = [entry for record in records if (entry := self._live(record)) is not None]
+            if chunk:
+                yield chunk
+
+    async def records(
+        self, prefix: str = "", *, start_after: str = "", internal: bool = False
+    ) -> AsyncIterator[list[Record]]:
+        """Winning records under ``prefix`` in key order, in chunks; tombstones included, internal keys on demand."""
+        low = max(prefix, start_after + "\0" if start_after else "")
+        high = prefix + _LAST_KEY
+        try:
+            async for records in self._merged(low, high):
+                if internal:
+                    yield records
+                else:
+                    yield [record for record in records if INTERNAL not in record.key]
+        except RunGone as error:
+            raise _expired(error) from error
+
+    async def conflicts(self, prefix: str = "") -> AsyncIterator[list[Record]]:
+        """Kept losers of puts that did not know of each other (see :mod:`swampstore.values.join`)."""
+        async for records in self.records(prefix, internal=True):
+            found = [record for record in records if record.flags & CONFLICT and not record.gone]
+            if found:
+                yield found
+
+    async def _merged(self, low: str, high: str) -> AsyncIterator[list[Record]]:
+        """Join all layers over [low, high], cut at block boundaries of the runs."""
+        refs = [ref for ref in (*self.root.level0, *self.root.shards) if ref.first <= high and ref.last >= low]
+        indexes = await load_indexes(self._place, refs)
+        blocks = [
+            (ref, info)
+            for ref, index in zip(refs, indexes, strict=True)
+            for info in index
+            if info.first <= high and info.last >= low
+        ]
+        ends = sorted({info.last for _, info in blocks})
+        size, at, start = _FIRST_CHUNK_BLOCKS, 0, low
+        while at < len(ends):
+            end = min(ends[min(at + size, len(ends)) - 1], high)
+            yield await self._chunk(blocks, start, end)
+            at += size
+            size = min(size * 4, _CHUNK_BLOCKS)
+            start = end + "\0"
+        rest = self._overlay_between(start, high)
+        if rest:
+            yield rest
+
+    async def _chunk(self, blocks: Sequence[tuple[RunRef, BlockInfo]], start: str, end: str) -> list[Record]:
+        """All winning records in [start, end]."""
+        wanted = [pair for pair in blocks if pair[1].first <= end and pair[1].last >= start]
+        loaded = await load_blocks(self._place, wanted)
+        overlay = self._overlay_between(start, end)
+        if len(loaded) == 1 and not overlay:
+            return [record for record in loaded[0] if start <= record.key <= end]
+        table: dict[str, Record] = {}
+        for records in (*loaded, overlay):
+            join_into(table, (record for record in records if start <= record.key <= end))
+        return [table[key] for key in sorted(table)]
+
+    def _overlay_between(self, start: str, end: str) -> list[Record]:
+        if self._overlay_keys is None:
+            self._overlay_keys = sorted(self.overlay)
+        keys = self._overlay_keys
+        return [self.overlay[key] for key in keys[bisect.bisect_left(keys, start) : bisect.bisect_right(keys, end)]]
+
+
+class Listed:
+    """``entries`` and rolled-up ``prefixes``, both in key order; ``more`` says that the limit cut the answer."""
+
+    __slots__ = ("entries", "more", "prefixes")
+
+    def __init__(self, entries: list[Entry], prefixes: list[str], *, more: bool) -> None:
+        self.entries = entries
+        self.prefixes = prefixes
+        self.more = more
+
+
+def _covering(shards: Sequence[RunRef], low: str, high: str) -> Sequence[RunRef]:
+    """The shards (sorted, disjoint) that may hold keys in [low, high]."""
+    start = bisect.bisect_left(shards, low, key=lambda ref: ref.last)
+    end = bisect.bisect_right(shards, high, key=lambda ref: ref.first)
+    return shards[start:end]
+
+
+def _expired(error: RunGone) -> SnapshotExpired:
+    return SnapshotExpired(f"this snapshot is too old: {error}", hint="open a new snapshot; pin it for long scans")
+
+
+class SnapshotReader:
+    """Opens snapshots of one namespace; keeps the last one, so that nothing new costs two requests and no bodies."""
+
+    def __init__(self, place: Place, register: Register) -> None:
+        self._place = place
+        self._register = register
+        self._last: tuple[float, Snapshot] | None = None
+        self.log_depth = 0
+        """Unfolded segments at the last read."""
+
+    async def open(self, *, max_age: float = 0.0) -> Snapshot:
+        """A snapshot that holds every write acknowledged before this call, or before ``max_age`` seconds ago.
+
+        Strict (the default) costs one list and one conditional read side by side, plus the segments not seen yet.
+        Raises ``Damaged`` for a lost root, ``SnapshotExpired`` after too many restarts.
+        """
+        began = self._place.env.boot()
+        if max_age > 0 and self._last is not None and began - self._last[0] <= max_age:
+            return self._last[1]
+        for _ in range(READ_RESTARTS):
+            listing, seen = await list_and_root(self._place, self._register)
+            slots = tuple(unfolded(listing, seen.root))
+            try:
+                snapshot = await self._build(seen, slots)
+            except SegmentGone:
+                continue
+            self.log_depth = len(slots)
+            self._last = (began, snapshot)
+            return snapshot
+        raise SnapshotExpired(
+            f"{self._place.names.namespace}: the log moved during {READ_RESTARTS} reads in a row", hint="try again"
+        )
+
+    async def _build(self, seen: Seen, slots: tuple[Slot, ...]) -> Snapshot:
+        last = self._last[1] if self._last else None
+        if last is not None and last.root.version == seen.root.version and set(last.slots) <= set(slots):
+            if len(last.slots) == len(slots):
+                return last
+            known = set(last.slots)
+            fresh = [slot for slot in slots if slot not in known]
+            table, broken = dict(last.overlay), last.broken
+        else:
+            fresh, broken = list(slots), ()
+            table = {record.key: record for record in seen.root.inline}
+            self._observe(seen.root.inline)
+        for found in await fetch(self._place, fresh):
+            if isinstance(found, Broken):
+                broken = (*broken, found)
+            else:
+                join_into(table, found.records)
+                self._observe(found.records)
+        return Snapshot(self._place, seen, slots, table, broken)
+
+    def _observe(self, records: Sequence[Record]) -> None:
+        """Let later stamps of this process exceed everything it has read."""
+        if records:
+            self._place.clock.observe(split_version(max(record.version for record in records))[0])

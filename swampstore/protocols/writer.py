@@ -1,0 +1,346 @@
+"""The writer: appends records to a lane that nobody else writes, with group commit and without any lock or read.
+
+An append is one create-only write of the next slot. Everything queued while a write is in flight goes into the next
+slot together; a lone caller waits for nobody.
+
+Invariants:
+- Slot n+1 is sent only after n is known to have landed; the bytes of a slot are fixed before its first attempt.
+- A writer whose write failed, was abandoned or stayed undecided is *finished*: no further slot of its lane is ever sent.
+- Records of a finished writer may be appended again by a new one with the same versions (the join is idempotent).
+- A first segment not acknowledged within 5 minutes of the writer's birth, or any answer after 24 hours, is not
+  acknowledged and finishes the writer (design page, "Writer retirement").
+- Cancelling a caller never cancels a write.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from swampstore.env.base import Event
+from swampstore.env.clock import Span
+from swampstore.errors import AlreadyExists, AmbiguousAppend, Misuse, SwampError, TooLarge, Undecided
+from swampstore.limits import (
+    BATCH_BYTES,
+    DELTA_BYTES,
+    SEGMENT_DELTAS,
+    WRITER_FIRST_ACK_S,
+    WRITER_IDLE_S,
+    WRITER_LIFE_S,
+)
+from swampstore.protocols.place import Place
+from swampstore.stores.base import Create
+from swampstore.values.entry import Record
+from swampstore.values.names import writer_lane
+from swampstore.values.segment import WRITE_ID_BYTES, SegmentHeader, encode_records, encode_segment
+from swampstore.values.version import make_version, make_writer_id
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """A write that is durable and visible to every read that begins from now on.
+
+    ``lane`` and ``slot`` say where in the log; ``versions`` are those of the records, in their order; ``phases`` maps a
+    phase's name to its seconds.
+    """
+
+    lane: str
+    slot: int
+    versions: tuple[bytes, ...] = ()
+    phases: dict[str, float] = {}
+    durable: bool = True
+    spooled: bool = False
+    shared_by: int = 1
+    """How many callers' appends this slot carried (group commit)."""
+
+    @property
+    def version(self) -> bytes:
+        """The version of the first record."""
+        return self.versions[0]
+
+
+class _Pending:
+    """One caller's records on their way. ``lead`` is set when the caller is to write the next batch itself."""
+
+    __slots__ = ("ack", "body", "closing", "count", "error", "lead", "queued_at", "woken")
+
+    def __init__(self, body: bytes, count: int, closing: bool, woken: Event, queued_at: float) -> None:
+        self.body = body
+        self.count = count
+        self.closing = closing
+        self.woken = woken
+        self.queued_at = queued_at
+        self.lead = False
+        self.ack: Ack | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.ack is not None or self.error is not None
+
+
+class _Lane:
+    """One incarnation: a writer id, born once, and the last slot that landed."""
+
+    __slots__ = ("age", "id", "idle_since", "lane", "landed")
+
+    def __init__(self, place: Place) -> None:
+        born = place.clock.now_ms()
+        self.id = make_writer_id(born, place.env.random_bytes(6))
+        self.lane = writer_lane(self.id)
+        self.landed = 0
+        self.age = Span(place.env, born)
+        self.idle_since = place.env.boot()
+
+
+class Stats(msgspec.Struct):
+    """Counts since the writer was made."""
+
+    appends: int = 0
+    batches: int = 0
+    records: int = 0
+    largest_batch: int = 0
+    lanes: int = 0
+
+
+class Writer:
+    """Appends to one namespace. Safe to share between the threads, or the tasks of one loop, of one process."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._mutex = threading.Lock()
+        self._queue: deque[_Pending] = deque()
+        self._busy = False
+        self._lane: _Lane | None = None
+        self._version_id = place.env.random_bytes(12)
+        self._ops = 0
+        self._token = place.env.process_token()
+        self._closed = False
+        self.stats = Stats()
+
+    # --- versions -----------------------------------------------------------------------------------------------
+
+    def new_version(self) -> bytes:
+        """A version above every version this process has seen or made."""
+        with self._mutex:
+            self._check_alive()
+            self._ops = (self._ops + 1) & 0xFFFFFFFF
+            op = self._ops
+        lane = self._lane
+        return make_version(self._place.clock.stamp(), lane.id if lane else self._version_id, op)
+
+    def _check_alive(self) -> None:
+        if self._closed:
+            raise Misuse("the store is closed", hint="open it again")
+        if self._token != self._place.env.process_token():
+            raise Misuse(
+                "this process was forked after the store was opened", hint="open the store in the child process"
+            )
+
+    # --- appending ----------------------------------------------------------------------------------------------
+
+    async def append(self, records: Sequence[Record], *, closing: bool = False) -> Ack:
+        """Append ``records`` (at least one) as one atomic batch; returns when they are durable.
+
+        ``closing`` promises that this process appends nothing after it (one-shot processes).
+
+        Raises ``TooLarge`` for a batch that no segment holds, ``AmbiguousAppend`` when the outcome stayed unknown, and
+        what the store raises when it refuses.
+        """
+        boot = self._place.env.boot
+        began = boot()
+        for record in records:
+            if len(record.value) > DELTA_BYTES:
+                raise TooLarge(f"the index entry of {record.key!r} is {len(record.value)} bytes, limit {DELTA_BYTES}")
+        body = encode_records(records)
+        if not records or len(records) > SEGMENT_DELTAS or len(body) > BATCH_BYTES:
+            raise TooLarge(
+                f"an atomic batch of {len(records)} deltas, {len(body)} bytes; 1 to {SEGMENT_DELTAS} deltas and at most "
+                f"{BATCH_BYTES} bytes fit",
+                hint="split it into several calls",
+            )
+        item = _Pending(body, len(records), closing, self._place.env.event(), boot())
+        with self._mutex:
+            self._check_alive()
+            self.stats.appends += 1
+            self._queue.append(item)
+            lead, self._busy = not self._busy, True
+        if lead:
+            await self._place.env.detached(self._write_until_done(item))
+        else:
+            await self._wait(item)
+        if item.error is not None:
+            raise item.error
+        ack = item.ack
+        assert ack is not None
+        phases = {"encode": item.queued_at - began, **ack.phases}
+        phases["group_wait"] = max(boot() - began - sum(phases.values()), 0.0)
+        return msgspec.structs.replace(ack, versions=tuple(record.version for record in records), phases=phases)
+
+    async def _wait(self, item: _Pending) -> None:
+        """Wait for the acknowledgement, or for the turn to write the next batch."""
+        try:
+            await item.woken.wait()
+        except BaseException:
+            # Cancelled while queued: records that are not in flight yet are withdrawn (and so surely not written), and
+            # a turn that was already handed to this caller goes to the next one.
+            with self._mutex:
+                if item in self._queue:
+                    self._queue.remove(item)
+                lead, item.lead = item.lead, False
+            if lead:
+                self._pass_turn()
+            raise
+        if item.lead:
+            await self._place.env.detached(self._write_until_done(item))
+
+    async def _write_until_done(self, item: _Pending) -> None:
+        """Write batches until ``item`` is acknowledged, then hand the turn to the next in the queue."""
+        try:
+            while not item.done:
+                await self._write_batch()
+        finally:
+            self._pass_turn()
+
+    def _pass_turn(self) -> None:
+        """Let the first caller in the queue write the next batch."""
+        with self._mutex:
+            heir = self._queue[0] if self._queue else None
+            if heir is None:
+                self._busy = False
+            else:
+                heir.lead = True
+        if heir is not None:
+            heir.woken.set()
+
+    async def _write_batch(self) -> None:
+        """Write one slot with what is queued, and tell the callers whose records it holds."""
+        batch = self._take_batch()
+        try:
+            ack = await self._send(batch)
+        except SwampError as error:
+            self._lane = None
+            for item in batch:
+                item.error = error
+        except BaseException as error:
+            # Abandoned (Ctrl-C in the middle of a request): it may still land, so the writer is finished.
+            lane, self._lane = self._lane, None
+            ambiguous = AmbiguousAppend(
+                f"the append was interrupted: {error!r}",
+                lane=lane.lane if lane else "",
+                slot=lane.landed + 1 if lane else 0,
+                write_id=b"",
+                hint="it may or may not have landed; appending the same records again is safe",
+            )
+            for item in batch:
+                item.error = ambiguous
+            self._wake(batch)
+            raise
+        else:
+            for item in batch:
+                item.ack = ack
+        self._wake(batch)
+
+    @staticmethod
+    def _wake(batch: list[_Pending]) -> None:
+        for item in batch:
+            item.woken.set()
+
+    def _take_batch(self) -> list[_Pending]:
+        batch: list[_Pending] = []
+        count = size = 0
+        with self._mutex:
+            while self._queue:
+                item = self._queue[0]
+                if batch and (count + item.count > SEGMENT_DELTAS or size + len(item.body) > BATCH_BYTES):
+                    break
+                batch.append(self._queue.popleft())
+                count += item.count
+                size += len(item.body)
+                if item.closing:
+                    break
+            self.stats.batches += 1
+            self.stats.records += count
+            self.stats.largest_batch = max(self.stats.largest_batch, len(batch))
+        return batch
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    async def _send(self, batch: list[_Pending]) -> Ack:
+        """Create the next slot with ``batch``; once more in a new lane when the first lane turns out to be finished."""
+        place = self._place
+        began = place.env.boot()
+        if not place.clock.calibrated:
+            place.clock.calibrate(await place.store.now())
+        place.clock.check_wall()
+        count = sum(item.count for item in batch)
+        body = b"".join(item.body for item in batch)
+        closing = batch[-1].closing
+        opened = place.env.boot()
+        ack = await self._attempt(count, body, closing)
+        if ack is None:
+            ack = await self._attempt(count, body, closing)
+        if ack is None:
+            raise AmbiguousAppend(
+                "two writers in a row were finished before their segment was acknowledged",
+                lane="",
+                slot=0,
+                write_id=b"",
+                hint="the store answers too slowly; appending the same records again is safe",
+            )
+        phases = {"open": opened - began, "log_write": place.env.boot() - opened}
+        return msgspec.structs.replace(ack, phases=phases, shared_by=len(batch))
+
+    async def _attempt(self, count: int, body: bytes, closing: bool) -> Ack | None:
+        """One slot in the current lane; ``None`` if the answer does not count and the lane is finished."""
+        place = self._place
+        lane = self._current_lane()
+        slot = lane.landed + 1
+        header = SegmentHeader(
+            lane=lane.lane,
+            slot=slot,
+            write_id=place.env.random_bytes(WRITE_ID_BYTES),
+            time=place.clock.now_ms(),
+            closing=closing,
+        )
+        data = encode_segment(header, count, body)
+        try:
+            stored = await place.store.put(place.names.segment(lane.lane, slot), data, Create())
+        except AlreadyExists:
+            # Somebody writes in this lane: a copied process image. Never touch it again.
+            self._lane = None
+            return None
+        except Undecided as error:
+            raise AmbiguousAppend(
+                f"the append to slot {slot} of lane {lane.lane} stayed undecided: {error}",
+                lane=lane.lane,
+                slot=slot,
+                write_id=header.write_id,
+                hint="appending the same records again is safe",
+            ) from error
+        place.clock.calibrate(stored.time)
+        lane.age.saw(stored.time)
+        age = lane.age.seconds()
+        if age > WRITER_LIFE_S or (slot == 1 and age > WRITER_FIRST_ACK_S):
+            self._lane = None
+            return None
+        lane.landed = slot
+        lane.idle_since = place.env.boot()
+        if closing:
+            self._lane = None
+        return Ack(lane.lane, slot)
+
+    def _current_lane(self) -> _Lane:
+        """The lane to write next: a new one for the first append, after idleness, and well before the end of life."""
+        lane, boot = self._lane, self._place.env.boot()
+        if lane is None or boot - lane.idle_since > WRITER_IDLE_S or lane.age.seconds() > WRITER_LIFE_S / 2:
+            lane = self._lane = _Lane(self._place)
+            self.stats.lanes += 1
+        return lane
+
+    def close(self) -> None:
+        """Refuse further appends; those queued go out with their callers."""
+        with self._mutex:
+            self._closed = True

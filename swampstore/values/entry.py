@@ -1,0 +1,193 @@
+"""Records, deltas and entries: what the log and the manifest hold of a key.
+
+A *record* is the unit of both: key, version, flags, expiry and an opaque value. A *delta* is a record on its way through
+the log. The value of a put is an encoded :class:`Meta`; folding and merging compare keys and versions and never look
+inside, except to learn which content a dropped record named.
+
+Invariants: records of equal version have equal bytes; encoding is deterministic (same fields, same bytes).
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, TypeAlias
+
+import msgspec
+
+from swampstore.errors import CorruptObject
+
+TOMBSTONE = 1
+"""Flag: the key is deleted as of this version; the value is a :class:`Gone`."""
+HAS_BASE = 2
+"""Flag: the value names the version it descends from (written by sync)."""
+CONFLICT = 4
+"""Flag: a kept loser of two puts that did not know of each other; its key holds a NUL."""
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One version of one key. ``expires`` is ms since the epoch, 0 = never."""
+
+    key: str
+    version: bytes
+    flags: int
+    expires: int
+    value: bytes
+
+    @property
+    def gone(self) -> bool:
+        return bool(self.flags & TOMBSTONE)
+
+
+class Inline(msgspec.Struct, frozen=True, array_like=True, tag="i"):
+    """The contents themselves."""
+
+    data: bytes
+
+
+class Blob(msgspec.Struct, frozen=True, array_like=True, tag="b"):
+    """An object of its own: the unique part of ``<ns>/blob/<unique>``."""
+
+    unique: str
+
+
+class Packed(msgspec.Struct, frozen=True, array_like=True, tag="p"):
+    """``length`` bytes at ``offset`` of ``<ns>/pack/<unique>``."""
+
+    unique: str
+    offset: int
+    length: int
+
+
+class External(msgspec.Struct, frozen=True, array_like=True, tag="x"):
+    """An object that another program wrote, by its name in the store. Never deleted by this one."""
+
+    name: str
+
+
+Location: TypeAlias = Inline | Blob | Packed | External
+
+
+class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the index knows of a put. ``sha256`` is 32 bytes, or ``None`` when never computed (see ``verified``)."""
+
+    size: int = msgspec.field(name="s")
+    at: Location = msgspec.field(name="l")
+    sha256: bytes | None = msgspec.field(name="h", default=None)
+    content_type: str = msgspec.field(name="t", default="")
+    tags: dict[str, str] = msgspec.field(name="g", default_factory=dict)
+    created: int = msgspec.field(name="c", default=0)
+    modified: int = msgspec.field(name="m", default=0)
+    mode: int = msgspec.field(name="x", default=0)
+    lifetime: str = msgspec.field(name="L", default="")
+    base: bytes | None = msgspec.field(name="b", default=None)
+    unverified: bool = msgspec.field(name="u", default=False)
+    extra: dict[str, Any] = msgspec.field(name="e", default_factory=dict)
+
+
+class Gone(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a tombstone says: the version it removes, when it removes one and not whatever was there."""
+
+    base: bytes | None = msgspec.field(name="b", default=None)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A live key as callers see it. ``version`` is opaque: pass it back to say which one was seen."""
+
+    key: str
+    version: bytes
+    expires: int
+    meta: Meta
+
+    @property
+    def size(self) -> int:
+        """Bytes of contents."""
+        return self.meta.size
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal, or empty when the contents were never hashed."""
+        return self.meta.sha256.hex() if self.meta.sha256 else ""
+
+    @property
+    def content_type(self) -> str:
+        return self.meta.content_type
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return self.meta.tags
+
+    def describe(self) -> dict[str, Any]:
+        """The machine-readable form used by ``--json``."""
+        meta = self.meta
+        shown: dict[str, Any] = {
+            "key": self.key,
+            "version": self.version.hex(),
+            "size": meta.size,
+            "sha256": self.sha256,
+        }
+        optional = {
+            "contentType": meta.content_type,
+            "tags": meta.tags,
+            "created": meta.created,
+            "modified": meta.modified,
+            "lifetime": meta.lifetime,
+            "expires": self.expires,
+            "unverified": meta.unverified,
+        }
+        return shown | {name: value for name, value in optional.items() if value}
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decode_meta = msgspec.msgpack.Decoder(Meta).decode
+_decode_gone = msgspec.msgpack.Decoder(Gone).decode
+
+
+def put_record(key: str, version: bytes, meta: Meta, *, expires: int = 0) -> Record:
+    flags = HAS_BASE if meta.base is not None else 0
+    return Record(key, version, flags, expires, _encoder.encode(meta))
+
+
+def tombstone(key: str, version: bytes, *, base: bytes | None = None) -> Record:
+    flags = TOMBSTONE | (HAS_BASE if base is not None else 0)
+    return Record(key, version, flags, 0, _encoder.encode(Gone(base)))
+
+
+def meta_of(record: Record) -> Meta:
+    """The decoded value of a put. Raises ``CorruptObject`` (a checksum has passed: a writer's fault, not a disk's)."""
+    try:
+        return _decode_meta(record.value)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise CorruptObject(f"the entry of {record.key!r} cannot be read: {error}", name=record.key) from error
+
+
+def base_of(record: Record) -> bytes | None:
+    """The version this record descends from, for records written by sync or gc."""
+    if not record.flags & HAS_BASE:
+        return None
+    if record.gone:
+        try:
+            return _decode_gone(record.value).base
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise CorruptObject(f"the tombstone of {record.key!r} cannot be read: {error}", name=record.key) from error
+    return meta_of(record).base
+
+
+def entry_of(record: Record) -> Entry:
+    return Entry(record.key, record.version, record.expires, meta_of(record))
+
+
+def content_of(record: Record) -> str | None:
+    """``blob/<unique>`` or ``pack/<unique>`` when the record names a content object of this namespace, else ``None``."""
+    if record.gone:
+        return None
+    match meta_of(record).at:
+        case Blob(part):
+            return f"blob/{part}"
+        case Packed(part):
+            return f"pack/{part}"
+    return None
+
+
+def record_sum(record: Record) -> int:
+    """A 32-bit fingerprint of key, version and value; sums of these are conserved by fold and merge."""
+    return zlib.crc32(record.value, zlib.crc32(record.version, zlib.crc32(record.key.encode())))

@@ -1,0 +1,67 @@
+"""What a key is: a ``/``-separated UTF-8 path, the same bytes on every machine.
+
+Invariants:
+- A valid key maps to one path below a root and back, on POSIX: no empty, ``.`` or ``..`` part, no NUL, no backslash.
+- Keys that hold a NUL are the library's own (conflict entries, streams); :func:`check_key` refuses them from callers
+  and listings do not show them.
+"""
+
+from __future__ import annotations
+
+from swampstore.errors import BadKey, BadName
+from swampstore.limits import KEY_BYTES, NAMESPACE_CHARS
+
+INTERNAL = "\0"
+_NAMESPACE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@+")
+
+
+def check_key(key: str) -> str:
+    """``key`` itself if it is valid. Raises ``BadKey`` and says what is wrong."""
+    problem = key_problem(key)
+    if problem:
+        raise BadKey(f"bad key {key[:200]!r}: {problem}", hint="keys look like reports/2026/a.json")
+    return key
+
+
+def key_problem(key: str) -> str:
+    """Why ``key`` is not a valid key, or the empty string."""
+    if not isinstance(key, str):
+        return f"it is a {type(key).__name__}, not a string"
+    if not key:
+        return "it is empty"
+    if "\0" in key:
+        return "it holds a NUL"
+    if "\\" in key:
+        return "it holds a backslash"
+    if "//" in key or key[0] == "/" or key[-1] == "/":
+        return "it has an empty part (a leading, trailing or double slash)"
+    if "." in key and any(part in (".", "..") for part in key.split("/")):
+        return "it has a . or .. part"
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return "it is not valid UTF-8"
+    return f"it is {size} bytes, more than {KEY_BYTES}" if size > KEY_BYTES else ""
+
+
+def check_prefix(prefix: str) -> str:
+    """``prefix`` itself if keys can start with it (it may be empty or end with a slash). Raises ``BadKey``."""
+    if prefix:
+        check_key(prefix.removesuffix("/"))
+    return prefix
+
+
+def check_namespace(name: str) -> str:
+    """``name`` itself if it is a valid namespace: 1 to 64 of ``A-Za-z0-9._-@+``, not starting with a dot.
+
+    Raises ``BadName``.
+    """
+    good = (
+        isinstance(name, str) and 0 < len(name) <= NAMESPACE_CHARS and name[0] != "." and _NAMESPACE_CHARS >= set(name)
+    )
+    if not good:
+        raise BadName(
+            f"bad namespace {str(name)[:100]!r}",
+            hint=f"a namespace is 1 to {NAMESPACE_CHARS} letters, digits or ._-@+ and does not start with a dot",
+        )
+    return name

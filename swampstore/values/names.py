@@ -1,0 +1,108 @@
+"""Every object name of a namespace is formed and parsed here, and nowhere else.
+
+    <ns>/root                      the one mutable object of the data path
+    <ns>/log/s<nn>/<slot>          segment of a shared lane
+    <ns>/log/w<writer>/<slot>      segment of a writer's own lane
+    <ns>/l0/<unique>               level-0 run           <ns>/shard/<unique>   shard
+    <ns>/blob/<unique>             one large content     <ns>/pack/<unique>    many small contents
+    <ns>/pin/<unique>              a long reader's pin   <ns>/saved/<name>     a saved snapshot
+    <ns>/eph/...  <ns>/audit/...   ephemeral entries, audit archives
+    <ns>/queue/<name>/...          tickets, register, heartbeats
+
+Invariants:
+- ``parse`` of a formed name gives back what formed it; a foreign name parses to ``None``.
+- Slots are 16 hexadecimal digits, so names of a lane sort by slot; shared lanes sort before writers' lanes, so one
+  listing of ``<ns>/log/`` has them first.
+- A unique name holds its maker's store time and 80 random bits: it is never formed twice.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from swampstore.values.version import WRITER_BYTES
+
+UniqueKind = Literal["l0", "shard", "blob", "pack", "pin"]
+
+COMMIT_LANE = "s00"
+_UNIQUE = r"[0-9a-f]{32}"
+_LANE = rf"s[0-9]{{2}}|w[0-9a-f]{{{2 * WRITER_BYTES}}}"
+_SEGMENT = re.compile(rf"({_LANE})/([0-9a-f]{{16}})")
+_UNIQUE_NAME = re.compile(rf"(l0|shard|blob|pack|pin)/({_UNIQUE})")
+
+
+def unique(store_ms: int, dice: bytes) -> str:
+    """A name part that nobody forms again: 12 hex digits of store time (ms), 20 of dice."""
+    return f"{store_ms:012x}{dice[:10].hex()}"
+
+
+def unique_ms(part: str) -> int:
+    """The store time a unique name part was formed at, in ms."""
+    return int(part[:12], 16)
+
+
+def writer_lane(writer: bytes) -> str:
+    return "w" + writer.hex()
+
+
+def lane_writer(lane: str) -> bytes | None:
+    """The writer id of a writer's own lane; ``None`` for a shared lane."""
+    return bytes.fromhex(lane[1:]) if lane[0] == "w" else None
+
+
+def shared_lane(number: int) -> str:
+    return f"s{number:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of one namespace. ``prefix`` is the namespace's name with a slash."""
+
+    namespace: str
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.namespace}/"
+
+    @property
+    def root(self) -> str:
+        return f"{self.namespace}/root"
+
+    @property
+    def log(self) -> str:
+        return f"{self.namespace}/log/"
+
+    def segment(self, lane: str, slot: int) -> str:
+        return f"{self.namespace}/log/{lane}/{slot:016x}"
+
+    def parse_segment(self, name: str) -> tuple[str, int] | None:
+        """``(lane, slot)`` of a segment's name; ``None`` for anything else."""
+        start = len(self.namespace) + 5
+        if not name.startswith(self.log):
+            return None
+        found = _SEGMENT.fullmatch(name, start)
+        if not found:
+            return None
+        slot = int(found[2], 16)
+        return (found[1], slot) if slot else None
+
+    def unique(self, kind: UniqueKind, part: str) -> str:
+        return f"{self.namespace}/{kind}/{part}"
+
+    def folder(self, kind: UniqueKind) -> str:
+        return f"{self.namespace}/{kind}/"
+
+    def parse_unique(self, name: str) -> tuple[str, str] | None:
+        """``(kind, unique part)`` of a uniquely named object; ``None`` for anything else."""
+        if not name.startswith(self.prefix):
+            return None
+        found = _UNIQUE_NAME.fullmatch(name, len(self.prefix))
+        return (found[1], found[2]) if found else None
+
+    def saved(self, name: str) -> str:
+        return f"{self.namespace}/saved/{name}"
+
+    def queue(self, name: str) -> str:
+        return f"{self.namespace}/queue/{name}/"

@@ -1,0 +1,211 @@
+"""The root: the one mutable object of a namespace, replaced only by compare-and-swap.
+
+It names everything readers need: which slots of which lanes are folded, and the immutable objects that hold them.
+
+Invariants (checked by :func:`check_successor` before every CAS):
+- Versions rise by one; watermarks, epoch and floors never go back; a watermark is dropped only at the retire floor.
+- Shards are in key order and do not overlap; no name is in use and in garbage at once.
+- Every root has its own nonce: an S3 ETag is a hash of contents, and identical bytes would let an old ETag match.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from swampstore.errors import CorruptObject, TooLarge
+from swampstore.limits import LEVEL0_RUNS, ROOT_RAW_BYTES, SHARED_LANES
+from swampstore.values.entry import Record
+from swampstore.values.frame import Kind, pack, unpack
+from swampstore.values.names import lane_writer
+from swampstore.values.version import writer_birth
+
+FORMAT = 1
+
+
+class Leader(msgspec.Struct, frozen=True):
+    """Who folds. ``who`` is readable (host, pid); ``id`` is unique per compactor."""
+
+    id: str
+    epoch: int
+    who: str = ""
+
+
+class RunRef(msgspec.Struct, frozen=True, array_like=True):
+    """A level-0 run or a shard: an immutable sorted object. Keys are inclusive; ``expires`` is the earliest, 0 = none.
+
+    ``index_at`` is where its block index begins; ``digest`` the SHA-256 of the object; ``sum`` the record sum.
+    """
+
+    first: str
+    last: str
+    name: str
+    size: int
+    index_at: int
+    count: int
+    tombstones: int
+    digest: bytes
+    sum: int
+    expires: int
+
+
+class Garbage(msgspec.Struct, frozen=True, array_like=True):
+    """``name`` (``<kind>/<unique>``) is unused since root version ``since``, published after store time ``time`` (ms)."""
+
+    name: str
+    since: int
+    time: int
+
+
+class Quarantined(msgspec.Struct, frozen=True, array_like=True):
+    """A segment the fold passed over, and why. Neither it nor what it may name is ever deleted."""
+
+    name: str
+    reason: str
+    time: int
+
+
+class Settling(msgspec.Struct, frozen=True, array_like=True):
+    """Watermarks of an earlier root version, and when that version was published (the store's time of its write).
+
+    What they cover may be deleted once the delete grace has passed since ``time``.
+    """
+
+    time: int
+    watermarks: dict[str, int]
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """That this store was seen to refuse both broken preconditions, and when (store's time, ms)."""
+
+    time: int
+    checks: tuple[str, ...] = ()
+
+
+class SlotId(msgspec.Struct, frozen=True, array_like=True):
+    """A folded slot of a shared lane and the first 8 bytes of its write id."""
+
+    slot: int
+    id: bytes
+
+
+class Root(msgspec.Struct, frozen=True, omit_defaults=True):
+    """See the module. ``version`` counts from 1; a namespace without a root is version 0 (:data:`NO_ROOT`)."""
+
+    version: int
+    nonce: bytes
+    nonces: tuple[bytes, ...] = ()
+    proof: Proof | None = None
+    leader: Leader | None = None
+    epoch: int = 0
+    watermarks: dict[str, int] = {}
+    closed: tuple[str, ...] = ()
+    settling: Settling | None = None
+    retire_floor: int = 0
+    sweep_floor: int = 0
+    shared_lanes: int = SHARED_LANES
+    shared: dict[str, tuple[SlotId, ...]] = {}
+    inline: tuple[Record, ...] = ()
+    level0: tuple[RunRef, ...] = ()
+    shards: tuple[RunRef, ...] = ()
+    packs: dict[str, int] = {}
+    garbage: tuple[Garbage, ...] = ()
+    quarantine: tuple[Quarantined, ...] = ()
+    settings: dict[str, Any] = {}
+    eph: dict[str, Any] = {}
+    audit: dict[str, Any] = {}
+
+    @property
+    def entries(self) -> int:
+        """Records in the manifest, tombstones and shadowed level-0 records included."""
+        return sum(run.count for run in self.shards) + sum(run.count for run in self.level0) + len(self.inline)
+
+    @property
+    def merge_due(self) -> bool:
+        return len(self.level0) >= LEVEL0_RUNS
+
+    def watermark(self, lane: str) -> int:
+        return self.watermarks.get(lane, 0)
+
+    def retired(self, lane: str) -> bool:
+        """Whether a writer's lane without a watermark was retired (its segments are inert) rather than new."""
+        writer = lane_writer(lane)
+        return writer is not None and lane not in self.watermarks and writer_birth(writer) <= self.retire_floor
+
+
+NO_ROOT = Root(version=0, nonce=b"")
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode = msgspec.msgpack.Decoder(Root).decode
+
+
+def encode_root(root: Root) -> bytes:
+    raw = _encode(root)
+    if len(raw) > ROOT_RAW_BYTES:
+        raise TooLarge(f"a root of {len(raw)} bytes exceeds {ROOT_RAW_BYTES}", hint="run: swamp datastore compact")
+    return pack(Kind.ROOT, FORMAT, raw)
+
+
+def decode_root(data: bytes, name: str) -> Root:
+    """Raises ``CorruptObject`` or ``UnknownFormat``, naming the object, and nothing else."""
+    _, raw = unpack(Kind.ROOT, FORMAT, data, name, ROOT_RAW_BYTES)
+    try:
+        root = _decode(raw)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise CorruptObject(f"{name}: {error}", name=name) from error
+    broken = root_problem(root)
+    if broken:
+        raise CorruptObject(f"{name}: {broken}", name=name)
+    return root
+
+
+def root_problem(root: Root) -> str:
+    """Which invariant a single root breaks, or the empty string."""
+    if root.version < 1 or not root.nonce:
+        return "a root without version or nonce"
+    for before, after in zip(root.shards, root.shards[1:], strict=False):
+        if before.last >= after.first:
+            return f"shards {before.name} and {after.name} overlap or are out of order"
+    if any(run.first > run.last or run.count < 1 for run in (*root.shards, *root.level0)):
+        return "a run with an empty or inverted key range"
+    used = [run.name for run in (*root.shards, *root.level0)]
+    if len(set(used)) != len(used):
+        return "one object is named twice"
+    both = {item.name for item in root.garbage}.intersection(used)
+    if both:
+        return f"{min(both)} is in use and in garbage"
+    if any(count < 0 for count in root.packs.values()):
+        return "a pack with a negative member count"
+    if any(slot < 1 for slot in root.watermarks.values()):
+        return "a watermark below 1"
+    return ""
+
+
+def check_successor(old: Root, new: Root) -> None:
+    """Raise ``AssertionError`` if ``new`` may not follow ``old``. A failure is a fault of this program, never input."""
+    problem = root_problem(new) or successor_problem(old, new)
+    if problem:
+        raise AssertionError(f"refused to publish root version {new.version}: {problem}")
+
+
+def successor_problem(old: Root, new: Root) -> str:
+    """Which invariant the step from ``old`` to ``new`` breaks, or the empty string."""
+    if new.version != old.version + 1:
+        return f"version {old.version} is followed by {new.version}"
+    if new.nonce == old.nonce or new.nonce in old.nonces:
+        return "the nonce was used before"
+    if new.epoch < old.epoch or new.retire_floor < old.retire_floor or new.sweep_floor < old.sweep_floor:
+        return "an epoch or floor goes back"
+    for lane, slot in old.watermarks.items():
+        now = new.watermarks.get(lane)
+        if now is None:
+            writer = lane_writer(lane)
+            if writer is None or writer_birth(writer) > new.retire_floor:
+                return f"the watermark of lane {lane} is dropped above the retire floor"
+        elif now < slot:
+            return f"the watermark of lane {lane} goes back from {slot} to {now}"
+    for name in old.quarantine:
+        if name not in new.quarantine:
+            return f"{name.name} left the quarantine"
+    return ""

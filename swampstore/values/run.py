@@ -1,0 +1,189 @@
+"""Runs: immutable sorted objects of records. Level-0 objects and shards have this one format.
+
+    blocks     each one zstd frame of a msgpack array of records, in key order
+    index      a frame (kind RUN_INDEX, format 1) of a msgpack array of :class:`BlockInfo`
+    footer     8 bytes offset of the index, 4 bytes its length, 4 bytes magic "SWRN"
+
+A reader that has the :class:`~swampstore.values.root.RunRef` reads the index by its offset, then one block: two ranged
+reads cold, one when the index is cached. The footer lets ``doctor`` read a run without a root.
+
+Invariants: keys are strictly rising through the whole run (one record a key); a block's CRC-32 (of its stored bytes),
+count and record sum stand in the index; every decoder is bounded and names the object.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from swampstore.errors import CorruptObject
+from swampstore.limits import BLOCK_MAX_RAW_BYTES, BLOCK_RAW_BYTES, INDEX_MAX_RAW_BYTES
+from swampstore.values.entry import Record, record_sum
+from swampstore.values.frame import Kind, compress, decompress, pack, unpack
+from swampstore.values.root import RunRef
+
+FORMAT = 1
+FOOTER = struct.Struct(">QI4s")
+_MAGIC = b"SWRN"
+_ROUGH_RECORD_OVERHEAD = 40
+
+
+class BlockInfo(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One block: its keys, where it lies, what it holds. ``expires`` is the earliest expiry in ms, 0 = none."""
+
+    first: str
+    last: str
+    offset: int
+    size: int
+    raw_size: int
+    crc: int
+    count: int
+    tombstones: int
+    sum: int
+    expires: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_block = msgspec.msgpack.Decoder(list[Record]).decode
+_decode_index = msgspec.msgpack.Decoder(list[BlockInfo]).decode
+
+
+class RunBuilder:
+    """Builds one run from records in strictly rising key order; ``size`` grows as blocks are closed."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._blocks: list[BlockInfo] = []
+        self._pending: list[Record] = []
+        self._pending_bytes = 0
+        self.size = 0
+
+    @property
+    def empty(self) -> bool:
+        return not self._blocks and not self._pending
+
+    def add(self, record: Record) -> None:
+        self._pending.append(record)
+        self._pending_bytes += len(record.key) + len(record.value) + _ROUGH_RECORD_OVERHEAD
+        if self._pending_bytes >= BLOCK_RAW_BYTES:
+            self._close_block()
+
+    def add_block(self, info: BlockInfo, stored: bytes) -> None:
+        """Take over a whole stored block of another run unchanged."""
+        self._close_block()
+        self._append(stored, msgspec.structs.replace(info, offset=self.size))
+
+    def _close_block(self) -> None:
+        records = self._pending
+        if not records:
+            return
+        raw = _encode(records)
+        stored = compress(raw)
+        info = BlockInfo(
+            first=records[0].key,
+            last=records[-1].key,
+            offset=self.size,
+            size=len(stored),
+            raw_size=len(raw),
+            crc=zlib.crc32(stored),
+            count=len(records),
+            tombstones=sum(record.gone for record in records),
+            sum=sum(map(record_sum, records)),
+            expires=_earliest(record.expires for record in records),
+        )
+        self._append(stored, info)
+        self._pending, self._pending_bytes = [], 0
+
+    def _append(self, stored: bytes, info: BlockInfo) -> None:
+        if self._blocks and self._blocks[-1].last >= info.first:
+            raise AssertionError(f"keys of a run must rise: {self._blocks[-1].last!r} before {info.first!r}")
+        self._parts.append(stored)
+        self._blocks.append(info)
+        self.size += len(stored)
+
+    def finish(self, name: str) -> tuple[RunRef, bytes]:
+        """``(reference, object)``; ``name`` is ``<kind>/<unique>``. The builder must not be empty."""
+        self._close_block()
+        index = pack(Kind.RUN_INDEX, FORMAT, _encode(self._blocks))
+        data = b"".join((*self._parts, index, FOOTER.pack(self.size, len(index), _MAGIC)))
+        blocks = self._blocks
+        ref = RunRef(
+            first=blocks[0].first,
+            last=blocks[-1].last,
+            name=name,
+            size=len(data),
+            index_at=self.size,
+            count=sum(block.count for block in blocks),
+            tombstones=sum(block.tombstones for block in blocks),
+            digest=hashlib.sha256(data).digest(),
+            sum=sum(block.sum for block in blocks),
+            expires=_earliest(block.expires for block in blocks),
+        )
+        return ref, data
+
+
+def build_run(name: str, records: Iterable[Record]) -> tuple[RunRef, bytes]:
+    """A whole run from records in strictly rising key order (at least one)."""
+    builder = RunBuilder()
+    for record in records:
+        builder.add(record)
+    return builder.finish(name)
+
+
+def index_span(ref: RunRef) -> tuple[int, int]:
+    """``(offset, length)`` of the index of a run, for a ranged read."""
+    return ref.index_at, ref.size - ref.index_at - FOOTER.size
+
+
+def decode_index(data: bytes, name: str) -> list[BlockInfo]:
+    """The block index in ``data`` (the bytes of :func:`index_span`). Raises ``CorruptObject``/``UnknownFormat``."""
+    _, raw = unpack(Kind.RUN_INDEX, FORMAT, data, name, INDEX_MAX_RAW_BYTES)
+    try:
+        return _decode_index(raw)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise CorruptObject(f"{name}: {error}", name=name) from error
+
+
+def decode_block(info: BlockInfo, stored: bytes, name: str) -> list[Record]:
+    """The records of one block. Raises ``CorruptObject`` naming the object."""
+    if len(stored) != info.size or zlib.crc32(stored) != info.crc:
+        raise CorruptObject(f"{name}: block at {info.offset} does not match its checksum", name=name)
+    if info.raw_size > BLOCK_MAX_RAW_BYTES:
+        raise CorruptObject(f"{name}: block at {info.offset} claims {info.raw_size} bytes", name=name)
+    try:
+        records = _decode_block(decompress(stored, info.raw_size, name))
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise CorruptObject(f"{name}: block at {info.offset}: {error}", name=name) from error
+    if len(records) != info.count:
+        raise CorruptObject(f"{name}: block at {info.offset} holds {len(records)} of {info.count}", name=name)
+    return records
+
+
+def decode_run(ref: RunRef, data: bytes, name: str) -> Iterator[tuple[BlockInfo, bytes]]:
+    """Yield every block of a whole run, stored, with its info; the object's digest is checked first."""
+    if len(data) != ref.size or hashlib.sha256(data).digest() != ref.digest:
+        raise CorruptObject(f"{name}: does not match the digest in the root", name=name)
+    at, length = index_span(ref)
+    for info in decode_index(data[at : at + length], name):
+        yield info, data[info.offset : info.offset + info.size]
+
+
+def block_for(index: Sequence[BlockInfo], key: str) -> BlockInfo | None:
+    """The block that holds ``key`` if any does."""
+    at = bisect.bisect_right(index, key, key=lambda block: block.first) - 1
+    return index[at] if at >= 0 and key <= index[at].last else None
+
+
+def find_record(records: Sequence[Record], key: str) -> Record | None:
+    """The record of ``key`` in a decoded block."""
+    at = bisect.bisect_left(records, key, key=lambda record: record.key)
+    return records[at] if at < len(records) and records[at].key == key else None
+
+
+def _earliest(times: Iterable[int]) -> int:
+    return min((time for time in times if time), default=0)

@@ -1,0 +1,93 @@
+"""A segment: one slot of one lane, an immutable batch of deltas. Creating it is appending it.
+
+Body of the frame (kind SEGMENT, format 1):
+
+    4 bytes   length of the header, big-endian
+    header    msgpack map, see :class:`SegmentHeader`
+    records   msgpack array of records ``[key, version, flags, expires, value]``
+
+Invariants: the bytes of a slot are fixed before its first attempt, and hold a write id nobody else draws, so "are these
+my bytes?" is the answer to "did my write land?"; the header's lane and slot are those of the object's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from swampstore.errors import CorruptObject, TooLarge
+from swampstore.limits import SEGMENT_DELTAS, SEGMENT_RAW_BYTES
+from swampstore.values.entry import Record
+from swampstore.values.frame import Kind, pack, unpack
+from swampstore.values.version import check_version
+
+FORMAT = 1
+WRITE_ID_BYTES = 8
+_ARRAY32 = b"\xdd"
+
+
+class Commit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One update in a segment of a shared lane: what it read or wrote, under which lock, with which ticket."""
+
+    footprint: tuple[str, ...] = msgspec.field(name="f", default=())
+    lock: str = msgspec.field(name="l", default="")
+    ticket: int = msgspec.field(name="t", default=0)
+    records: int = msgspec.field(name="n", default=0)
+
+
+class SegmentHeader(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``time`` is the writer's estimate of the store's time in ms; ``closing`` says the lane ends here."""
+
+    lane: str = msgspec.field(name="l")
+    slot: int = msgspec.field(name="s")
+    write_id: bytes = msgspec.field(name="i")
+    time: int = msgspec.field(name="t")
+    closing: bool = msgspec.field(name="c", default=False)
+    commits: tuple[Commit, ...] = msgspec.field(name="k", default=())
+
+
+class Segment(msgspec.Struct, frozen=True):
+    header: SegmentHeader
+    records: tuple[Record, ...]
+    stored_bytes: int
+
+
+_encode_header = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode_header = msgspec.msgpack.Decoder(SegmentHeader).decode
+_encode_record = msgspec.msgpack.Encoder().encode
+_decode_records = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
+
+
+def encode_records(records: Sequence[Record]) -> bytes:
+    """The records one behind the other, to be joined with others of a batch by :func:`encode_segment`."""
+    return b"".join(map(_encode_record, records))
+
+
+def encode_segment(header: SegmentHeader, count: int, records: bytes) -> bytes:
+    """The object of one slot, from ``count`` records encoded by :func:`encode_records`. Raises ``TooLarge``."""
+    if count > SEGMENT_DELTAS or len(records) > SEGMENT_RAW_BYTES - 64 * 1024:
+        raise TooLarge(f"{count} deltas of {len(records)} bytes do not fit into one segment")
+    head = _encode_header(header)
+    return pack(Kind.SEGMENT, FORMAT, b"".join((len(head).to_bytes(4), head, _ARRAY32, count.to_bytes(4), records)))
+
+
+def decode_segment(data: bytes, name: str, lane: str, slot: int) -> Segment:
+    """The segment in ``data``, read from object ``name`` of ``lane``/``slot``.
+
+    Raises ``CorruptObject`` or ``UnknownFormat``, naming the object, and nothing else.
+    """
+    _, raw = unpack(Kind.SEGMENT, FORMAT, data, name, SEGMENT_RAW_BYTES)
+    split = 4 + int.from_bytes(raw[:4])
+    try:
+        header = _decode_header(raw[4:split])
+        records = _decode_records(raw[split:])
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise CorruptObject(f"{name}: {error}", name=name) from error
+    if (header.lane, header.slot) != (lane, slot):
+        raise CorruptObject(f"{name}: holds slot {header.slot} of lane {header.lane}", name=name)
+    if len(records) > SEGMENT_DELTAS:
+        raise CorruptObject(f"{name}: {len(records)} deltas, limit {SEGMENT_DELTAS}", name=name)
+    for record in records:
+        check_version(record.version, name)
+    return Segment(header, records, len(data))

@@ -1,0 +1,63 @@
+"""Versions: which of two deltas of one key wins.
+
+A version is 24 bytes that compare as ``(hlc, writer id, op number)``: an 8-byte hybrid logical clock (48 bits of
+milliseconds, 16 bits of counter; Kulkarni et al., "Logical Physical Clocks", 2014), the 12-byte writer id and a 4-byte
+operation number, all big-endian, so that ``bytes`` comparison is version order. A tombstone that removes one known
+version is that version with one byte added: it orders just above it, and below every later put.
+
+Invariants: a version is fixed when its delta is made and never changed on a retry; no two deltas of different content
+share one.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from swampstore.errors import CorruptObject
+
+WRITER_BYTES = 12
+VERSION_BYTES = 8 + WRITER_BYTES + 4
+MAX_HLC = (1 << 64) - 1
+_JUST_ABOVE = b"\x01"
+_PACK = struct.Struct(f">Q{WRITER_BYTES}sI")
+
+
+def make_version(hlc: int, writer: bytes, op: int) -> bytes:
+    return _PACK.pack(hlc, writer, op)
+
+
+def split_version(version: bytes) -> tuple[int, bytes, int]:
+    """``(hlc, writer id, op number)`` of a version of either length."""
+    hlc, writer, op = _PACK.unpack_from(version)
+    return hlc, writer, op
+
+
+def version_ms(version: bytes) -> int:
+    """The milliseconds part of a version's clock."""
+    return int.from_bytes(version[:6])
+
+
+def just_above(base: bytes) -> bytes:
+    """The version of a tombstone that removes exactly ``base``."""
+    return base[:VERSION_BYTES] + _JUST_ABOVE
+
+
+def check_version(version: bytes, name: str) -> None:
+    """Raise ``CorruptObject`` unless ``version``, read from object ``name``, has the form of one."""
+    size = len(version)
+    if size != VERSION_BYTES and not (size == VERSION_BYTES + 1 and version.endswith(_JUST_ABOVE)):
+        raise CorruptObject(f"{name}: a version of {size} bytes", name=name)
+
+
+def make_writer_id(birth_ms: int, dice: bytes) -> bytes:
+    """A writer id: 6 bytes of birth (store's time, ms), 6 random bytes."""
+    return birth_ms.to_bytes(6) + dice[:6]
+
+
+def writer_birth(writer: bytes) -> int:
+    """When a writer was born, by the store's time, in ms."""
+    return int.from_bytes(writer[:6])
+
+
+def hlc_of(ms: int, counter: int = 0) -> int:
+    return (ms << 16) | counter

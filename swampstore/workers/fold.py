@@ -1,0 +1,179 @@
+"""The fold: unfolded log segments into level 0, by one CAS of the root.
+
+Cost: one list and one conditional read side by side, one read per new segment, one CAS (plus one write when the inline
+level 0 spills into a run). It never reads a shard, so it does not depend on the size of the index.
+
+Invariants:
+- The new watermarks are exact: per lane the last slot of the contiguous run that was joined or quarantined, never "the
+  largest seen".
+- Record sums are conserved: what was in level 0 plus what the segments hold equals what level 0 holds now plus what the
+  join dropped, or the fold refuses to publish.
+- A broken segment is passed over only together with its name in the quarantine; an unknown newer format stops the fold.
+- A fold that loses its CAS changes nothing: what it wrote is an orphan that the sweep collects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from swampstore.errors import StaleWrite
+from swampstore.limits import INLINE_LEVEL0_BYTES, QUARANTINE, READ_RESTARTS, SHARED_LANE_MEMORY
+from swampstore.protocols.log import Broken, Listing, SegmentGone, Slot, fetch, list_and_root, unfolded
+from swampstore.protocols.place import Place
+from swampstore.protocols.register import Register, Seen
+from swampstore.stores.base import Create
+from swampstore.values.entry import Record, record_sum
+from swampstore.values.join import join_counted
+from swampstore.values.names import lane_writer
+from swampstore.values.root import Quarantined, Root, RunRef, SlotId
+from swampstore.values.run import build_run
+from swampstore.values.segment import Segment
+from swampstore.workers.leadership import Leadership
+from swampstore.workers.report import FoldReport
+from swampstore.workers.tally import Tally
+
+SEGMENTS_PER_FOLD = 4096
+_DELTAS_PER_FOLD = 400_000
+_MOST_SUMS = 1 << 64
+
+
+class FoldRead(msgspec.Struct, frozen=True):
+    """What the fold (and the sweep after it) has read."""
+
+    listing: Listing
+    seen: Seen
+    slots: tuple[Slot, ...]
+
+
+async def read_log(place: Place, register: Register) -> FoldRead:
+    listing, seen = await list_and_root(place, register)
+    return FoldRead(listing, seen, tuple(unfolded(listing, seen.root)))
+
+
+async def fold(
+    place: Place, register: Register, leadership: Leadership, *, stay: bool, insist: bool = False
+) -> tuple[FoldReport, FoldRead]:
+    """Fold what the log holds, once. ``stay`` keeps the leadership for the next round.
+
+    Returns the report and what was read (the root in it is the published one). Losing the race is no error:
+    ``report.raced``. Raises ``UnknownFormat`` for a segment or root of a newer program, ``Damaged`` for a lost root.
+    """
+    for _ in range(READ_RESTARTS):
+        read = await read_log(place, register)
+        oldest = read.slots[0] if read.slots else None
+        if not leadership.may_lead(read.seen, oldest, one_shot=not stay, insist=insist):
+            return FoldReport(not_leader=True), read
+        if not read.slots:
+            return FoldReport(), read
+        try:
+            found = _bounded(await fetch(place, read.slots[:SEGMENTS_PER_FOLD]))
+        except SegmentGone:
+            continue
+        return await _publish(place, register, leadership, read, found, stay=stay)
+    return FoldReport(raced=True), await read_log(place, register)
+
+
+async def _publish(
+    place: Place,
+    register: Register,
+    leadership: Leadership,
+    read: FoldRead,
+    found: Sequence[Segment | Broken],
+    *,
+    stay: bool,
+) -> tuple[FoldReport, FoldRead]:
+    old = read.seen.root
+    version, now = old.version + 1, read.seen.time
+    segments = [item for item in found if isinstance(item, Segment)]
+    broken = [item for item in found if isinstance(item, Broken)]
+    table = {record.key: record for record in old.inline}
+    incoming = [record for segment in segments for record in segment.records]
+    before = _sum(old.inline) + _sum(incoming)
+    dropped, made = join_counted(table, incoming)
+    if (before + _sum(made) - _sum(dropped) - _sum(table.values())) % _MOST_SUMS:
+        raise AssertionError(f"{place.names.namespace}: the fold does not conserve record sums; nothing was published")
+    tally = Tally()
+    tally.added(incoming)
+    tally.added(made)
+    tally.dropped(dropped)
+    packs, garbage = tally.apply(old, version, now)
+    inline, run = await _place_level0(place, table)
+    new = msgspec.structs.replace(
+        old,
+        watermarks=_watermarks(old, found),
+        closed=_closed(old, segments),
+        shared=_shared(old, segments),
+        inline=inline,
+        level0=(*old.level0, run) if run else old.level0,
+        packs=packs,
+        garbage=garbage,
+        quarantine=(*old.quarantine, *(Quarantined(item.name, item.reason[:500], now) for item in broken)),
+    )
+    if len(new.quarantine) > QUARANTINE:
+        raise AssertionError(f"{place.names.namespace}: more than {QUARANTINE} broken segments: run doctor")
+    report = FoldReport(
+        published=True,
+        segments=len(segments),
+        deltas=len(incoming),
+        dropped=len(dropped),
+        quarantined=len(broken),
+        spilled=run is not None,
+    )
+    try:
+        seen = await register.publish(read.seen, leadership.sign(old, new, stay=stay))
+    except StaleWrite:
+        return FoldReport(raced=True), read
+    return report, FoldRead(read.listing, seen, read.slots[len(found) :])
+
+
+def _bounded(found: Sequence[Segment | Broken]) -> Sequence[Segment | Broken]:
+    """As many, from the first, as one fold joins in memory."""
+    total = 0
+    for count, item in enumerate(found):
+        total += len(item.records) if isinstance(item, Segment) else 0
+        if total > _DELTAS_PER_FOLD:
+            return found[: count + 1]
+    return found
+
+
+async def _place_level0(place: Place, table: dict[str, Record]) -> tuple[tuple[Record, ...], RunRef | None]:
+    """Level 0 as it goes into the root: inline while it is small, else as a new run."""
+    records = tuple(table[key] for key in sorted(table))
+    size = sum(len(record.key) + len(record.value) + 40 for record in records)
+    if size <= INLINE_LEVEL0_BYTES:
+        return records, None
+    part, name = place.new_object("l0")
+    run, data = build_run(f"l0/{part}", records)
+    await place.store.put(name, data, Create())
+    return (), run
+
+
+def _watermarks(old: Root, found: Sequence[Segment | Broken]) -> dict[str, int]:
+    marks = dict(old.watermarks)
+    for item in found:
+        lane, slot = (item.header.lane, item.header.slot) if isinstance(item, Segment) else item.slot
+        marks[lane] = max(marks.get(lane, 0), slot)
+    return marks
+
+
+def _closed(old: Root, segments: Sequence[Segment]) -> tuple[str, ...]:
+    """Lanes whose last segment is folded; the leader retires them before others."""
+    fresh = [s.header.lane for s in segments if s.header.closing]
+    return tuple(dict.fromkeys((*old.closed, *fresh))) if fresh else old.closed
+
+
+def _shared(old: Root, segments: Sequence[Segment]) -> dict[str, tuple[SlotId, ...]]:
+    """The write ids of the last slots of each shared lane, so that a late "did mine land?" has an answer."""
+    shared = dict(old.shared)
+    for segment in segments:
+        header = segment.header
+        if lane_writer(header.lane) is None:
+            known = (*shared.get(header.lane, ()), SlotId(header.slot, header.write_id[:8]))
+            shared[header.lane] = known[-SHARED_LANE_MEMORY:]
+    return shared
+
+
+def _sum(records: Iterable[Record]) -> int:
+    return sum(map(record_sum, records))
