@@ -1,0 +1,131 @@
+"""Durable file operations: what the local store does to folders and files, and what their errors mean.
+
+Invariants:
+- A folder counts as durable only after every folder above it, up to the root, was synced by this process while it was
+  the same folder (an identity number is kept, because empty folders are removed and made again).
+- A temporary file is complete and synced before any visible name leads to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from swampstore.errors import BadName, NotFound, StoreForbidden, StoreFull, StoreUnavailable, SwampError
+
+try:
+    import fcntl
+except ImportError:  # Windows: refused where a store is opened
+    fcntl = None  # type: ignore[assignment]
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+
+
+def translate(error: OSError, name: str, where: str) -> SwampError:
+    """The typed error for a failed file operation on the object ``name`` of the store ``where``."""
+    text = f"{name} in {where}: {error.strerror or error}"
+    if error.errno in _FULL:
+        return StoreFull(text, hint="free some space or raise the quota; nothing half-written is visible")
+    if error.errno in _FORBIDDEN:
+        return StoreForbidden(text, hint="check the owner and the mode of the folder, and that it is mounted writable")
+    if error.errno == errno.ENAMETOOLONG:
+        return BadName(text, hint="one part of a name may have about 255 bytes on a disk")
+    if error.errno in _NO_FILE:
+        return NotFound(f"{name} is not in {where}")
+    return StoreUnavailable(text, hint="the disk reported a fault: see the system log")
+
+
+@contextmanager
+def translated(name: str, where: str) -> Iterator[None]:
+    """Turns every ``OSError`` of the block into the typed error."""
+    try:
+        yield
+    except OSError as error:
+        raise translate(error, name, where) from error
+
+
+def sync_file(fd: int) -> None:
+    """Force file contents to the disk itself (macOS keeps ``fsync`` in the drive's cache: ask for the full one)."""
+    if sys.platform == "darwin" and hasattr(fcntl, "F_FULLFSYNC"):
+        try:
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY):
+                raise
+    os.fsync(fd)
+
+
+def write_all(fd: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_span(fd: int, offset: int, length: int) -> bytes:
+    """Up to ``length`` bytes from ``offset``; fewer only at the end of the file."""
+    pieces: list[bytes] = []
+    while length > 0:
+        piece = os.pread(fd, min(length, 1 << 30), offset)
+        if not piece:
+            break
+        pieces.append(piece)
+        offset += len(piece)
+        length -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class Folders:
+    """The folders below ``root`` (an absolute path): made when needed, synced with their parents, dropped when empty."""
+
+    def __init__(self, root: str, durable: bool) -> None:
+        self.root = root
+        self._durable = durable
+        self._known: dict[str, int] = {}  # path -> identity of the folder when its parents were synced
+
+    def make(self, path: str) -> None:
+        """Make ``path`` and what is missing above it."""
+        if path == self.root or os.path.isdir(path):
+            return
+        self.make(os.path.dirname(path))
+        try:
+            os.mkdir(path, FOLDER_MODE)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+
+    def sync(self, path: str) -> None:
+        """Make every name in ``path`` durable, and the way to it."""
+        if not self._durable:
+            return
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            sync_file(fd)
+            identity = os.fstat(fd).st_ino
+        finally:
+            os.close(fd)
+        if path != self.root and self._known.get(path) != identity:
+            self.sync(os.path.dirname(path))
+            self._known[path] = identity
+
+    def drop_empty(self, path: str) -> None:
+        """Remove ``path`` and the folders above it as long as they are empty.
+
+        ``rmdir`` refuses a folder that holds anything, and a writer that loses its folder between making it and
+        linking into it makes it again, so this needs no lock.
+        """
+        while path != self.root:
+            try:
+                os.rmdir(path)
+            except OSError:  # not empty, gone, or not ours to remove: each is a reason to leave it
+                return
+            self._known.pop(path, None)
+            path = os.path.dirname(path)
