@@ -189,9 +189,13 @@ async def read_many(place: Place, entries: Sequence[Entry]) -> list[bytes | Swam
             requests.append(Get(name, span=(at.offset, at.length) if isinstance(at, Packed) else None))
             asked.append(number)
     for number, answer in zip(asked, await place.store.many(requests), strict=True):
-        if isinstance(answer, NotFound):
-            answer = MissingObject(f"the contents of {entries[number].key!r} are gone: {answer}")
-        results[number] = answer.body if isinstance(answer, Got) else answer  # type: ignore[assignment]
+        if isinstance(answer, Got):
+            results[number] = answer.body
+        elif isinstance(answer, NotFound):
+            results[number] = MissingObject(f"the contents of {entries[number].key!r} are gone: {answer}")
+        else:
+            assert isinstance(answer, SwampError)
+            results[number] = answer
     for number, entry in enumerate(entries):
         body, meta = results[number], entry.meta
         if isinstance(body, bytes):

@@ -10,7 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -20,7 +20,7 @@ from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, TryA
 from swampstore.limits import DELETE_GRACE_MS, LIST_PAGE, LIST_PAGES, SEGMENTS_PER_FETCH
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
-from swampstore.stores.base import Get, Got, List, Page
+from swampstore.stores.base import Get, Got, Info, List, Page
 from swampstore.values.root import Root
 from swampstore.values.segment import Segment, decode_segment
 
@@ -32,9 +32,13 @@ _SEGMENT_WEIGHT = 8
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What one listing of the log showed. ``time`` is the store's time when it began, in ms."""
+    """What one listing of the log showed. ``time`` is the store's time when it began, in ms.
+
+    ``lanes`` maps a lane to its slots in order, ``modified`` to their store times (ms) in the same order.
+    """
 
     lanes: dict[str, list[int]]
+    modified: dict[str, list[int]]
     foreign: tuple[str, ...]
     time: int
     names: int
@@ -64,12 +68,12 @@ async def list_and_root(place: Place, register: Register) -> tuple[Listing, Seen
     assert isinstance(page, Page)
     seen = register.take(root)
     began = page.time
-    names = [item.name for item in page.items]
+    items = list(page.items)
     for _ in range(LIST_PAGES):
         if not page.more:
             break
-        page = await place.store.list(place.names.log, start_after=names[-1], limit=LIST_PAGE)
-        names += [item.name for item in page.items]
+        page = await place.store.list(place.names.log, start_after=items[-1].name, limit=LIST_PAGE)
+        items += page.items
     else:
         raise Damaged(f"{place.names.log}: more than {LIST_PAGE * LIST_PAGES} names", name=place.names.log)
     place.clock.calibrate(page.time)
@@ -77,21 +81,21 @@ async def list_and_root(place: Place, register: Register) -> tuple[Listing, Seen
     span.saw(page.time)
     if span.seconds() * 1000 >= DELETE_GRACE_MS / 2:
         seen = await register.read()
-    return _parse(place, names, began), seen
+    return _parse(place, items, began), seen
 
 
-def _parse(place: Place, names: Iterable[str], began: int) -> Listing:
+def _parse(place: Place, items: Sequence[Info], began: int) -> Listing:
     lanes: dict[str, list[int]] = {}
+    modified: dict[str, list[int]] = {}
     foreign: list[str] = []
-    count = 0
-    for name in names:
-        count += 1
-        parsed = place.names.parse_segment(name)
+    for item in items:
+        parsed = place.names.parse_segment(item.name)
         if parsed is None:
-            foreign.append(name)
+            foreign.append(item.name)
         else:
             lanes.setdefault(parsed[0], []).append(parsed[1])
-    return Listing(lanes, tuple(foreign), began, count)
+            modified.setdefault(parsed[0], []).append(item.modified)
+    return Listing(lanes, modified, tuple(foreign), began, len(items))
 
 
 def unfolded(listing: Listing, root: Root) -> list[Slot]:
@@ -117,6 +121,12 @@ def unfolded(listing: Listing, root: Root) -> list[Slot]:
             elif slot > wanted:
                 break
     return slots
+
+
+def oldest_ms(listing: Listing, slots: Sequence[Slot]) -> int:
+    """When the oldest of ``slots`` was written (store's time, ms); 0 when there is none."""
+    first = {lane: slot for lane, slot in reversed(slots)}
+    return min((listing.modified[lane][listing.lanes[lane].index(slot)] for lane, slot in first.items()), default=0)
 
 
 async def fetch(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:

@@ -13,7 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import bisect
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import READ_RESTARTS
@@ -189,7 +189,7 @@ class Snapshot:
 
 
 class Listed:
-    """``entries`` and rolled-up ``prefixes``, both in key order; ``more`` says that the limit cut the answer."""
+    """``entries`` (iterate it) and rolled-up ``prefixes``, in key order; ``more`` says that the limit cut the answer."""
 
     __slots__ = ("entries", "more", "prefixes")
 
@@ -197,6 +197,12 @@ class Listed:
         self.entries = entries
         self.prefixes = prefixes
         self.more = more
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
 
 
 def _covering(shards: Sequence[RunRef], low: str, high: str) -> Sequence[RunRef]:

@@ -178,7 +178,7 @@ class Store(Protocol):
         """The store's own clock, in ms since the epoch (may cost one request)."""
         ...
 
-    async def many(self, requests: Sequence[Request]) -> list[Outcome]:
+    async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         """Carry out all requests side by side; the answer or the error of each, in order. Never raises for one."""
         ...
 

@@ -101,6 +101,15 @@ class Names:
         found = _UNIQUE_NAME.fullmatch(name, len(self.prefix))
         return (found[1], found[2]) if found else None
 
+    def is_ours(self, name: str) -> bool:
+        """Whether this library may have formed ``name`` in this namespace (and so may delete it with it)."""
+        return (
+            name == self.root
+            or self.parse_segment(name) is not None
+            or self.parse_unique(name) is not None
+            or name.startswith((self.prefix + "saved/", self.prefix + "queue/", self.prefix + "eph/"))
+        )
+
     def saved(self, name: str) -> str:
         return f"{self.namespace}/saved/{name}"
 

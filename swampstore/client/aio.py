@@ -1,0 +1,169 @@
+"""The asyncio client. Its names, arguments and meaning are those of :mod:`swampstore.client.blocking`.
+
+A store belongs to the event loop it was opened in. Appends of many tasks travel together (group commit). Cancelling a
+task never cancels a write that is in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from swampstore.client.core import CoreNamespace, CoreStore, puts
+from swampstore.client.namespaces import Removal, find_namespaces, remove_namespace
+from swampstore.client.status import NamespaceStatus
+from swampstore.env.aio import AioEnv
+from swampstore.protocols.snapshot import Listed
+from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
+from swampstore.protocols.writer import Ack
+from swampstore.stores.open import open_store
+from swampstore.stores.retry import Retrying
+from swampstore.values.deltas import Delete, Delta, Put
+from swampstore.values.entry import Entry
+from swampstore.workers.report import CompactReport
+
+
+async def open_async(url: str, *, timeout: float = 60.0, one_shot: bool = False) -> AsyncDatastore:
+    """Open a store; see :func:`swampstore.client.blocking.open` for the URL, the arguments and the errors."""
+    env = AioEnv()
+    store = open_store(url, env=env, asynchronous=True)
+    return AsyncDatastore(CoreStore(Retrying(store, env, deadline_s=timeout), env, one_shot=one_shot))
+
+
+class AsyncDatastore:
+    """An open store. Use it as an asynchronous context manager, or await :meth:`close`."""
+
+    def __init__(self, core: CoreStore) -> None:
+        self._core = core
+
+    @property
+    def url(self) -> str:
+        """The store's URL without credentials."""
+        return self._core.url
+
+    def namespace(self, name: str) -> AsyncNamespace:
+        """The namespace ``name`` (it comes into being with its first write). Raises ``BadName``."""
+        return AsyncNamespace(self._core.namespace(name))
+
+    async def namespaces(self) -> list[str]:
+        """Names of the namespaces that exist, in order."""
+        return await find_namespaces(self._core.store)
+
+    async def delete_namespace(self, name: str, *, dry_run: bool = True) -> Removal:
+        """Delete everything of a namespace; by default only say what would go. Stop its writers first."""
+        return await remove_namespace(self._core.namespace(name).place, dry_run=dry_run)
+
+    async def close(self) -> None:
+        """Close connections. Appends in flight finish with their callers; later calls raise ``Misuse``."""
+        await self._core.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncNamespace:
+    """One namespace. Made by :meth:`AsyncDatastore.namespace`."""
+
+    def __init__(self, core: CoreNamespace) -> None:
+        self._core = core
+
+    @property
+    def name(self) -> str:
+        return self._core.name
+
+    async def put(
+        self, key: str, data: object, *, content_type: str = "", tags: dict[str, str] | None = None, expires: int = 0
+    ) -> Ack:
+        """See :meth:`swampstore.client.blocking.Namespace.put`."""
+        return await self._core.put(
+            Put(key=key, data=data, content_type=content_type, tags=tags or {}, expires=expires)
+        )
+
+    async def put_many(self, items: Mapping[str, object]) -> Ack:
+        """See :meth:`swampstore.client.blocking.Namespace.put_many`."""
+        return await self._core.append(puts(items))
+
+    async def delete(self, key: str) -> Ack:
+        """See :meth:`swampstore.client.blocking.Namespace.delete`."""
+        return await self._core.append([Delete(key=key)])
+
+    async def append(self, deltas: Sequence[Delta]) -> Ack:
+        """See :meth:`swampstore.client.blocking.Namespace.append`."""
+        return await self._core.append(deltas)
+
+    async def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
+        """See :meth:`swampstore.client.blocking.Namespace.get`."""
+        return await self._core.get(key, max_age=max_age)
+
+    async def get_many(self, keys: Iterable[str], *, max_age: float = 0.0) -> dict[str, Entry | None]:
+        """See :meth:`swampstore.client.blocking.Namespace.get_many`."""
+        return await self._core.get_many(keys, max_age=max_age)
+
+    async def read(self, key: str) -> bytes:
+        """See :meth:`swampstore.client.blocking.Namespace.read`."""
+        return await self._core.read(key)
+
+    def read_chunks(self, key: str) -> AsyncIterator[bytes]:
+        """See :meth:`swampstore.client.blocking.Namespace.read_chunks`."""
+        return self._core.stream(key)
+
+    async def list(
+        self, prefix: str = "", *, start_after: str = "", limit: int | None = None, delimiter: str = ""
+    ) -> Listed:
+        """See :meth:`swampstore.client.blocking.Namespace.list`."""
+        snapshot = await self.snapshot()
+        return await snapshot.list(prefix, start_after=start_after, limit=limit, delimiter=delimiter)
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[Entry]:
+        """See :meth:`swampstore.client.blocking.Namespace.scan`."""
+        async for entry in (await self.snapshot()).scan(prefix, start_after=start_after):
+            yield entry
+
+    async def snapshot(self, *, max_age: float = 0.0) -> AsyncSnapshot:
+        """See :meth:`swampstore.client.blocking.Namespace.snapshot`."""
+        return AsyncSnapshot(await self._core.snapshot(max_age=max_age))
+
+    async def compact(self, *, full: bool = True) -> CompactReport:
+        """See :meth:`swampstore.client.blocking.Namespace.compact`."""
+        return await self._core.compact(full=full)
+
+    async def status(self) -> NamespaceStatus:
+        """See :meth:`swampstore.client.blocking.Namespace.status`."""
+        return await self._core.status()
+
+
+class AsyncSnapshot:
+    """An immutable view. Made by :meth:`AsyncNamespace.snapshot`."""
+
+    def __init__(self, core: CoreSnapshot) -> None:
+        self._core = core
+
+    @property
+    def root_version(self) -> int:
+        return self._core.root.version
+
+    async def get(self, key: str) -> Entry | None:
+        """See :meth:`swampstore.client.blocking.Snapshot.get`."""
+        return await self._core.get(key)
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Entry | None]:
+        """See :meth:`swampstore.client.blocking.Snapshot.get_many`."""
+        return await self._core.get_many(keys)
+
+    async def list(
+        self, prefix: str = "", *, start_after: str = "", limit: int | None = None, delimiter: str = ""
+    ) -> Listed:
+        """See :meth:`swampstore.client.blocking.Snapshot.list`."""
+        return await self._core.page(prefix, start_after=start_after, limit=limit, delimiter=delimiter)
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[Entry]:
+        """See :meth:`swampstore.client.blocking.Snapshot.scan`."""
+        async for chunk in self._core.scan(prefix, start_after=start_after):
+            for entry in chunk:
+                yield entry

@@ -1,0 +1,188 @@
+"""The blocking client. Its names, arguments and meaning are those of :mod:`swampstore.client.aio`.
+
+Safe to share between threads: appends of many threads travel together (group commit). After a fork the child opens the
+store anew; using the parent's raises ``Misuse``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from swampstore.client.core import CoreNamespace, CoreStore, puts
+from swampstore.client.namespaces import Removal, find_namespaces, remove_namespace
+from swampstore.client.status import NamespaceStatus
+from swampstore.env.blocking import BlockingEnv, run
+from swampstore.protocols.snapshot import Listed
+from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
+from swampstore.protocols.writer import Ack
+from swampstore.stores.open import open_store
+from swampstore.stores.retry import Retrying
+from swampstore.values.deltas import Delete, Delta, Put
+from swampstore.values.entry import Entry
+from swampstore.workers.report import CompactReport
+
+T = TypeVar("T")
+
+
+def open(url: str, *, timeout: float = 60.0, one_shot: bool = False) -> Datastore:
+    """Open a store: a path, ``file:///path``, ``memory://name`` or ``s3://bucket/prefix?endpoint=...``.
+
+    ``timeout`` is the total time in seconds that one request and its retries may take. ``one_shot`` promises that the
+    process makes one append and exits. Nothing is sent yet, so a store that cannot be reached shows at the first use.
+
+    Raises ``BadURL``, ``StoreMissing`` (a directory whose parent does not exist), ``UnsupportedPlatform``.
+    """
+    env = BlockingEnv()
+    return Datastore(CoreStore(Retrying(open_store(url, env=env), env, deadline_s=timeout), env, one_shot=one_shot))
+
+
+def _each(source: AsyncIterator[T]) -> Iterator[T]:
+    """Drive an asynchronous iterator that never suspends."""
+
+    async def step() -> T:
+        return await anext(source)
+
+    while True:
+        try:
+            yield run(step())
+        except StopAsyncIteration:
+            return
+
+
+class Datastore:
+    """An open store. Use it as a context manager, or call :meth:`close`."""
+
+    def __init__(self, core: CoreStore) -> None:
+        self._core = core
+
+    @property
+    def url(self) -> str:
+        """The store's URL without credentials."""
+        return self._core.url
+
+    def namespace(self, name: str) -> Namespace:
+        """The namespace ``name`` (it comes into being with its first write). Raises ``BadName``."""
+        return Namespace(self._core.namespace(name))
+
+    def namespaces(self) -> list[str]:
+        """Names of the namespaces that exist, in order."""
+        return run(find_namespaces(self._core.store))
+
+    def delete_namespace(self, name: str, *, dry_run: bool = True) -> Removal:
+        """Delete everything of a namespace; by default only say what would go. Stop its writers first."""
+        return run(remove_namespace(self._core.namespace(name).place, dry_run=dry_run))
+
+    def close(self) -> None:
+        """Close connections. Appends in flight finish with their callers; later calls raise ``Misuse``."""
+        run(self._core.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Namespace:
+    """One namespace. Made by :meth:`Datastore.namespace`."""
+
+    def __init__(self, core: CoreNamespace) -> None:
+        self._core = core
+
+    @property
+    def name(self) -> str:
+        return self._core.name
+
+    def put(
+        self, key: str, data: object, *, content_type: str = "", tags: dict[str, str] | None = None, expires: int = 0
+    ) -> Ack:
+        """Write contents (bytes, text or a ``FileSource``) under ``key``: one append, no lock, no read.
+
+        ``expires`` is ms since the epoch, 0 = never. Returns when the write is durable. Raises ``BadKey``, ``TooLarge``,
+        ``AmbiguousAppend``, or what the store refuses with.
+        """
+        return run(self._core.put(Put(key=key, data=data, content_type=content_type, tags=tags or {}, expires=expires)))
+
+    def put_many(self, items: Mapping[str, object]) -> Ack:
+        """Write many keys as one atomic batch. Values are contents, or :class:`swampstore.Put` for more than that."""
+        return run(self._core.append(puts(items)))
+
+    def delete(self, key: str) -> Ack:
+        """Delete ``key`` as of now, whether it is there or not: one append."""
+        return run(self._core.append([Delete(key=key)]))
+
+    def append(self, deltas: Sequence[Delta]) -> Ack:
+        """Append any mix of :class:`swampstore.Put`, ``Index`` and ``Delete`` as one atomic batch."""
+        return run(self._core.append(deltas))
+
+    def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
+        """The entry of ``key`` or ``None``. Sees every write acknowledged before the call (or ``max_age`` s before)."""
+        return run(self._core.get(key, max_age=max_age))
+
+    def get_many(self, keys: Iterable[str], *, max_age: float = 0.0) -> dict[str, Entry | None]:
+        """The entries of many keys, of one snapshot."""
+        return run(self._core.get_many(keys, max_age=max_age))
+
+    def read(self, key: str) -> bytes:
+        """The contents of ``key``, hash checked. Raises ``NotFound``, ``CorruptObject``, ``MissingObject``."""
+        return run(self._core.read(key))
+
+    def read_chunks(self, key: str) -> Iterator[bytes]:
+        """The contents of ``key`` in pieces of at most 16 MB; the hash is checked before the last piece is given."""
+        return _each(self._core.stream(key))
+
+    def list(self, prefix: str = "", *, start_after: str = "", limit: int | None = None, delimiter: str = "") -> Listed:
+        """Entries under ``prefix`` in key order; iterate it. With ``delimiter``, deeper keys become ``.prefixes``."""
+        return self.snapshot().list(prefix, start_after=start_after, limit=limit, delimiter=delimiter)
+
+    def scan(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """Every entry under ``prefix`` in key order, however many, in bounded memory."""
+        return self.snapshot().scan(prefix, start_after=start_after)
+
+    def snapshot(self, *, max_age: float = 0.0) -> Snapshot:
+        """What the namespace holds now (or held at most ``max_age`` seconds ago)."""
+        return Snapshot(run(self._core.snapshot(max_age=max_age)))
+
+    def compact(self, *, full: bool = True) -> CompactReport:
+        """Fold the log, merge level 0 into shards and sweep, once, now."""
+        return run(self._core.compact(full=full))
+
+    def status(self) -> NamespaceStatus:
+        """Sizes, log depth, leader; cheap enough to poll."""
+        return run(self._core.status())
+
+
+class Snapshot:
+    """An immutable view. Made by :meth:`Namespace.snapshot`."""
+
+    def __init__(self, core: CoreSnapshot) -> None:
+        self._core = core
+
+    @property
+    def root_version(self) -> int:
+        return self._core.root.version
+
+    def get(self, key: str) -> Entry | None:
+        """The entry of ``key`` or ``None``. Raises ``SnapshotExpired`` when what it needs was swept."""
+        return run(self._core.get(key))
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Entry | None]:
+        return run(self._core.get_many(keys))
+
+    def list(self, prefix: str = "", *, start_after: str = "", limit: int | None = None, delimiter: str = "") -> Listed:
+        """Entries under ``prefix`` in key order; see :meth:`Namespace.list`."""
+        return run(self._core.page(prefix, start_after=start_after, limit=limit, delimiter=delimiter))
+
+    def scan(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """Every entry under ``prefix`` in key order, in bounded memory."""
+        for chunk in _each(self._core.scan(prefix, start_after=start_after)):
+            yield from chunk
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run core code over a blocking store (for the command line and for tests)."""
+    return run(work)

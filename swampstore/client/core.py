@@ -1,0 +1,237 @@
+"""The client, written once: what :mod:`swampstore.client.blocking` and :mod:`swampstore.client.aio` drive.
+
+Invariants:
+- Nothing is sent before its arguments are checked; the first write of a store proves that it refuses broken
+  preconditions (once: the proof is kept in the root and in a local cache).
+- A write is one append; it never reads, lists or locks. A process that finds the log long folds once (the embedded
+  default needs no daemon); a process that never appends never folds.
+- Point reads start again by themselves when a compaction overtakes them; snapshots do not (``SnapshotExpired``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+import msgspec
+
+from swampstore.client.status import NamespaceStatus, status_of
+from swampstore.env.base import Env
+from swampstore.env.clock import StoreClock
+from swampstore.errors import Misuse, NotFound, SnapshotExpired, SwampError
+from swampstore.limits import CONTENT_UPLOAD_AGE_S, HELP_FOLD_SEGMENTS, LIST_AFTER_APPEND_ODDS, READ_RESTARTS
+from swampstore.protocols.contents import Uploaded, read_content, read_many, stream_content, upload
+from swampstore.protocols.place import Caches, Place
+from swampstore.protocols.register import Register
+from swampstore.protocols.snapshot import Snapshot, SnapshotReader
+from swampstore.protocols.writer import Ack, Writer
+from swampstore.stores.base import Body, Source, Store
+from swampstore.stores.probe import cached_proof, keep_proof, prove_preconditions
+from swampstore.values.deltas import Delete, Delta, Index, Put, check_labels
+from swampstore.values.entry import Entry, Meta, Record, put_record, tombstone
+from swampstore.values.keys import check_key, check_namespace
+from swampstore.values.names import Names
+from swampstore.values.version import just_above
+from swampstore.workers.compactor import Compactor
+from swampstore.workers.report import CompactReport
+
+
+class CoreStore:
+    """An open store: the connection, the clock and the caches that its namespaces share."""
+
+    def __init__(self, store: Store, env: Env, *, one_shot: bool = False) -> None:
+        self.store = store
+        self.env = env
+        self.clock = StoreClock(env)
+        self.caches = Caches()
+        self.one_shot = one_shot
+        self._token = env.process_token()
+        self._closed = False
+        self._namespaces: dict[str, CoreNamespace] = {}
+
+    @property
+    def url(self) -> str:
+        return self.store.url
+
+    def check(self) -> None:
+        """Raise ``Misuse`` when closed, or in a forked child."""
+        if self._closed:
+            raise Misuse("the store is closed", hint="open it again")
+        if self._token != self.env.process_token():
+            raise Misuse("this process was forked after the store was opened", hint="open the store in the child")
+
+    def namespace(self, name: str) -> CoreNamespace:
+        self.check()
+        held = self._namespaces.get(name)
+        if held is None:
+            held = self._namespaces[check_namespace(name)] = CoreNamespace(self, name)
+        return held
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        for namespace in self._namespaces.values():
+            namespace.writer.close()
+        self._closed = True
+        if self._token == self.env.process_token():
+            await self.store.close()
+
+
+class CoreNamespace:
+    """One namespace of an open store."""
+
+    def __init__(self, owner: CoreStore, name: str) -> None:
+        self.name = name
+        self.owner = owner
+        self.place = Place(owner.store, owner.env, owner.clock, Names(name), owner.caches)
+        self.register = Register(self.place)
+        self.reader = SnapshotReader(self.place, self.register)
+        self.writer = Writer(self.place)
+        self._proved = False
+        self._appends = 0
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    async def put(self, delta: Put) -> Ack:
+        return await self.append([delta])
+
+    async def append(self, deltas: Sequence[Delta]) -> Ack:
+        """Append ``deltas`` as one atomic batch; contents are uploaded first. See :meth:`Writer.append` for errors."""
+        self.owner.check()
+        bodies = {str(number): _body(delta) for number, delta in enumerate(deltas) if isinstance(delta, Put)}
+        for delta in deltas:
+            check_key(delta.key)
+        await self.prove()
+        placed = await upload(self.place, bodies) if bodies else {}
+        records = [self._record(delta, placed.get(str(number))) for number, delta in enumerate(deltas)]
+        oldest = min((item.boot for item in placed.values()), default=None)
+        if oldest is not None and self.owner.env.boot() - oldest > CONTENT_UPLOAD_AGE_S:
+            raise Misuse("the contents were uploaded more than 12 hours ago", hint="upload them again")
+        ack = await self.writer.append(records, closing=self.owner.one_shot)
+        await self._help_if_long()
+        return ack
+
+    def _record(self, delta: Delta, placed: Uploaded | None) -> Record:
+        match delta:
+            case Put():
+                assert placed is not None
+                meta = Meta(
+                    size=placed.size,
+                    at=placed.at,
+                    sha256=placed.sha256,
+                    content_type=delta.content_type,
+                    tags=delta.tags,
+                    created=self.owner.clock.now_ms(),
+                    modified=delta.modified,
+                    mode=delta.mode,
+                    base=delta.base,
+                )
+                return put_record(delta.key, self.writer.new_version(), meta, expires=delta.expires)
+            case Index():
+                return put_record(delta.key, self.writer.new_version(), delta.meta, expires=delta.expires)
+            case Delete():
+                version = just_above(delta.base) if delta.base is not None else self.writer.new_version()
+                return tombstone(delta.key, version, base=delta.base)
+
+    async def prove(self) -> None:
+        """Make sure, once per store, that it refuses broken preconditions. Raises ``PreconditionsIgnored``."""
+        if self._proved:
+            return
+        proof = cached_proof(self.owner.url)
+        if proof is None:
+            proof = (await self.register.read()).root.proof
+            if proof is None:
+                proof = await prove_preconditions(self.owner.store, self.owner.env)
+            keep_proof(self.owner.url, proof)
+        self.register.proof = proof
+        self._proved = True
+
+    async def _help_if_long(self) -> None:
+        """Fold once when the log has grown long and nobody does it (one-shot processes look at random)."""
+        self._appends += 1
+        if self.owner.one_shot:
+            if self.owner.env.random() * LIST_AFTER_APPEND_ODDS >= 1:
+                return
+            await self.reader.open()
+            if self.reader.log_depth <= HELP_FOLD_SEGMENTS:
+                return
+        elif self._appends % HELP_FOLD_SEGMENTS:
+            return
+        await Compactor(self.place, self.register).round(stay=False, insist=False)
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def snapshot(self, *, max_age: float = 0.0) -> Snapshot:
+        self.owner.check()
+        return await self.reader.open(max_age=max_age)
+
+    async def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
+        check_key(key)
+        return (await self.get_many([key], max_age=max_age))[key]
+
+    async def get_many(self, keys: Iterable[str], *, max_age: float = 0.0) -> dict[str, Entry | None]:
+        wanted = [check_key(key) for key in keys]
+        for last in range(READ_RESTARTS, 0, -1):
+            try:
+                return await (await self.snapshot(max_age=max_age)).get_many(wanted)
+            except SnapshotExpired:
+                if last == 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def read(self, key: str) -> bytes:
+        """Contents, checked. Raises ``NotFound`` for a key that is not there."""
+        return await read_content(self.place, await self._require(key))
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        async for chunk in stream_content(self.place, await self._require(key)):
+            yield chunk
+
+    async def read_entries(self, entries: Sequence[Entry]) -> Sequence[bytes | SwampError]:
+        """Contents of many small entries side by side; the error of each in its place."""
+        return await read_many(self.place, entries)
+
+    async def _require(self, key: str) -> Entry:
+        entry = await self.get(key)
+        if entry is None:
+            raise NotFound(f"no entry {key!r} in namespace {self.name!r}", hint="list keys with: swamp object list")
+        return entry
+
+    # --- upkeep -------------------------------------------------------------------------------------------------
+
+    async def compact(self, *, full: bool = True) -> CompactReport:
+        """Fold, merge (all of level 0 when ``full``) and sweep once, now, whoever leads."""
+        self.owner.check()
+        await self.prove()
+        return await Compactor(self.place, self.register).round(stay=False, insist=True, full=full)
+
+    async def status(self) -> NamespaceStatus:
+        """Cheap enough to poll: one list and one conditional read."""
+        self.owner.check()
+        return await status_of(self.place, self.register)
+
+
+def _body(delta: Put) -> Body:
+    """The contents of a put as bytes or a source; checks the labels too."""
+    check_labels(delta.content_type, delta.tags)
+    data = delta.data
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    if hasattr(data, "chunks") and hasattr(data, "size"):
+        source: Source = data
+        return source
+    raise Misuse(
+        f"contents of type {type(data).__name__}",
+        hint="pass bytes, text, or swampstore.FileSource(path) for a file",
+    )
+
+
+def puts(items: Mapping[str, object]) -> list[Delta]:
+    """One put per item of a mapping from key to contents, or to a :class:`Put` made ready (its key is replaced)."""
+    return [
+        msgspec.structs.replace(value, key=key) if isinstance(value, Put) else Put(key=key, data=value)
+        for key, value in items.items()
+    ]
