@@ -1,0 +1,142 @@
+"""A legacy index as a stream: bytes in, entries out, memory flat whatever the index's size.
+
+The shape is ``{version: 1, ..., entries: {<rel>: {size, lastModified, sha256?, ...}}}``; members may come in any order.
+
+Invariants:
+- Nothing is guessed: a truncated, malformed, over-nested or oddly typed index raises, at the latest in :meth:`finish`.
+  Entries handed out before that came from the good part; who needs all or nothing waits for ``finish``.
+- The key of the map is the rel; a ``key`` inside an entry and another machine's ``localMtime`` are not looked at.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import ijson
+import msgspec
+
+from swampstore.errors import CorruptObject, UnknownFormat
+from swampstore.workers.legacy.limits import BRACKETS_PER_PIECE, ENTRY_BYTES, PARSE_BYTES
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_SIZE_LIMIT = 1 << 63
+_HINT = "restore the index, or rebuild the list of entries from a listing of the store"
+
+
+class LegacyEntry(msgspec.Struct, frozen=True, gc=False):
+    """One file of a legacy store. ``last_modified_ms`` is since the epoch; ``sha256`` is 32 bytes where it is known."""
+
+    rel: str
+    size: int
+    last_modified_ms: int
+    sha256: bytes | None = None
+
+
+def newer(one: LegacyEntry, other: LegacyEntry) -> LegacyEntry:
+    """Which of two entries of one rel counts: the later modified, in a tie the second."""
+    return one if one.last_modified_ms > other.last_modified_ms else other
+
+
+def parse_time(text: str) -> int:
+    """Milliseconds since the epoch of an ISO 8601 time; without an offset it is UTC. Raises ``ValueError``."""
+    moment = datetime.fromisoformat(text)
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MS
+
+
+class EntryReader:
+    """Parses one index object, ``name`` in errors. Feed it all the bytes in order, then call :meth:`finish`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._items = ijson.sendable_list()
+        self._parser = ijson.kvitems_coro(self._items, "entries", use_float=True)
+        # A second look at the beginning only: which version this is, and that there are entries at all.
+        self._events = ijson.sendable_list()
+        self._head: Any = ijson.parse_coro(self._events, use_float=True)
+        self._version: Any = None
+        self._has_entries = False
+        self._since_item = 0
+
+    def feed(self, data: bytes) -> list[LegacyEntry]:
+        """The entries that ``data`` completes. Raises ``CorruptObject`` or ``UnknownFormat``."""
+        found: list[LegacyEntry] = []
+        for start in range(0, len(data), PARSE_BYTES):
+            piece = data[start : start + PARSE_BYTES]
+            self._guard(piece)
+            self._advance(piece)
+            self._since_item = 0 if self._items else self._since_item + len(piece)
+            found += [self._entry(key, value) for key, value in self._items]
+            self._items.clear()
+        return found
+
+    def finish(self) -> None:
+        """Check that the index was whole. Raises ``CorruptObject`` or ``UnknownFormat``."""
+        try:
+            self._parser.close()
+            if self._head:
+                self._head.close()
+                self._look()
+        except ijson.JSONError as error:
+            raise self._broken(_first_line(error)) from error
+        if self._version is None:
+            raise self._broken("it has no version")
+        if not self._has_entries:
+            raise self._broken("it has no map of entries")
+
+    def _guard(self, piece: bytes) -> None:
+        if piece.count(b"[") + piece.count(b"{") > BRACKETS_PER_PIECE:
+            raise self._broken("it is nested too densely to be an index")
+        if self._since_item > ENTRY_BYTES:
+            raise self._broken(f"{ENTRY_BYTES} bytes without an entry")
+
+    def _advance(self, piece: bytes) -> None:
+        try:
+            if self._head:
+                self._head.send(piece)
+                self._look()
+            self._parser.send(piece)
+        except ijson.JSONError as error:
+            raise self._broken(_first_line(error)) from error
+
+    def _look(self) -> None:
+        for path, event, value in self._events:
+            if path == "version" and event == "number":
+                self._check_version(value)
+            elif path == "entries" and event == "start_map":
+                self._has_entries = True
+        self._events.clear()
+        if self._has_entries and self._version is not None:
+            self._head = None
+
+    def _check_version(self, value: Any) -> None:
+        if value != 1:
+            message = f"{self._name} has index version {value}, and this reads version 1"
+            raise UnknownFormat(message, name=self._name, hint="upgrade, or import from a listing of the store")
+        self._version = value
+
+    def _entry(self, rel: str, value: Any) -> LegacyEntry:
+        if type(value) is not dict:
+            raise self._broken(f"the entry of {rel[:200]!r} is not a map")
+        size, modified, digest = value.get("size"), value.get("lastModified"), value.get("sha256")
+        if type(size) is not int or not 0 <= size < _SIZE_LIMIT:
+            raise self._broken(f"the entry of {rel[:200]!r} has no usable size")
+        try:
+            when = parse_time(modified) if modified is not None else 0
+            sha256 = bytes.fromhex(digest) if digest is not None else None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._broken(f"the entry of {rel[:200]!r} cannot be read: {error}") from error
+        if sha256 is not None and len(sha256) != 32:
+            raise self._broken(f"the entry of {rel[:200]!r} has a sha256 of {len(sha256)} bytes")
+        return LegacyEntry(rel, size, when, sha256)
+
+    def _broken(self, why: str) -> CorruptObject:
+        return CorruptObject(f"the legacy index {self._name} cannot be read: {why}", name=self._name, hint=_HINT)
+
+
+def _first_line(error: Exception) -> str:
+    """What the parser complains of, without its picture of the place."""
+    said = error.args[0] if error.args else ""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    return text.strip().split("\n")[0]

@@ -1,0 +1,71 @@
+"""What a legacy store holds, from the store itself: its namespaces, and its files where there is no usable index.
+
+Invariant: other namespaces are stepped over, not paged through; the cost follows what belongs to the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+from swampstore.errors import NotFound, SwampError
+from swampstore.limits import LIST_PAGE
+from swampstore.stores.base import Head, Store
+from swampstore.workers.legacy.entries import LegacyEntry
+from swampstore.workers.legacy.limits import NAMESPACE_LIST_PAGE
+from swampstore.workers.legacy.rules import LAYOUT_FOLDERS, NAMESPACE_MARK, Place
+
+_LAST = "\U0010ffff"
+"""Sorts after every name that goes on from where it is put."""
+
+
+async def namespaces(store: Store, place: Place) -> frozenset[str]:
+    """The namespaces at the prefix of ``place`` (its own too): folders directly below it that hold the mark.
+
+    One listing step and one head per folder. Raises what the store raises.
+    """
+    folders = [folder async for folder in _folders(store, place.prefix)]
+    answers = await store.many([Head(f"{place.prefix}{folder}/{NAMESPACE_MARK}") for folder in folders])
+    found = set()
+    for folder, answer in zip(folders, answers, strict=True):
+        if isinstance(answer, SwampError):
+            if not isinstance(answer, NotFound):
+                raise answer
+        else:
+            found.add(folder)
+    return frozenset(found)
+
+
+async def _folders(store: Store, prefix: str) -> AsyncIterator[str]:
+    after, folder = "", None
+    while True:
+        page = await store.list(prefix, start_after=after, limit=NAMESPACE_LIST_PAGE)
+        for info in page.items:
+            top, slash, _ = info.name[len(prefix) :].partition("/")
+            if slash and top and top != folder:
+                folder = top
+                yield folder
+        if not page.more:
+            return
+        last = page.items[-1].name
+        end = f"{prefix}{folder}/{_LAST}"
+        after = max(last, end) if folder is not None and last.startswith(f"{prefix}{folder}/") else last
+
+
+async def listed(store: Store, place: Place, others: Iterable[str] = ()) -> AsyncIterator[list[LegacyEntry]]:
+    """Every object of ``place`` outside the namespaces ``others``, a page at a time, in order, without hashes.
+
+    What is not data is among them: classify each. Raises what the store raises.
+    """
+    foreign = () if place.namespace else tuple(f"{place.base}{name}/" for name in set(others) - LAYOUT_FOLDERS)
+    base, after = place.base, ""
+    while True:
+        page = await store.list(base, start_after=after, limit=LIST_PAGE)
+        own = [info for info in page.items if not info.name.startswith(foreign)]
+        if own:
+            yield [LegacyEntry(info.name[len(base) :], info.size, info.modified) for info in own]
+        if not page.more:
+            return
+        after = page.items[-1].name
+        inside = [name for name in foreign if after.startswith(name)]
+        if inside:
+            after = max(after, inside[0] + _LAST)
