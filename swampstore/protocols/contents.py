@@ -145,8 +145,14 @@ def _object_name(place: Place, at: Location) -> str | None:
             return place.names.unique("blob", part)
         case Packed(part):
             return place.names.unique("pack", part)
-        case External(name):
+        case External(name, ""):
             return name
+        case External(name, store):
+            raise MissingObject(
+                f"{name} lies in another store ({store})",
+                name=name,
+                hint="import it with --copy to have the contents here",
+            )
     return None
 
 

@@ -59,9 +59,13 @@ class Packed(msgspec.Struct, frozen=True, array_like=True, tag="p"):
 
 
 class External(msgspec.Struct, frozen=True, array_like=True, tag="x"):
-    """An object that another program wrote, by its name in the store. Never deleted by this one."""
+    """An object that another program wrote, by its name in the store. Never deleted by this one.
+
+    ``store`` is the URL of the store it lies in when that is another one: listed, but not readable from here.
+    """
 
     name: str
+    store: str = ""
 
 
 Location: TypeAlias = Inline | Blob | Packed | External
