@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 import msgspec
@@ -33,6 +34,8 @@ from swampstore.values.names import Names
 from swampstore.values.version import just_above
 from swampstore.workers.compactor import Compactor
 from swampstore.workers.report import CompactReport
+
+_log = logging.getLogger("swampstore")
 
 
 class CoreStore:
@@ -69,10 +72,10 @@ class CoreStore:
     async def close(self) -> None:
         if self._closed:
             return
-        for namespace in self._namespaces.values():
-            namespace.writer.close()
         self._closed = True
         if self._token == self.env.process_token():
+            for namespace in self._namespaces.values():
+                await namespace.leave()
             await self.store.close()
 
 
@@ -107,7 +110,7 @@ class CoreNamespace:
         if oldest is not None and self.owner.env.boot() - oldest > CONTENT_UPLOAD_AGE_S:
             raise Misuse("the contents were uploaded more than 12 hours ago", hint="upload them again")
         ack = await self.writer.append(records, closing=self.owner.one_shot)
-        await self._help_if_long()
+        await self._help_sometimes()
         return ack
 
     def _record(self, delta: Delta, placed: Uploaded | None) -> Record:
@@ -145,18 +148,34 @@ class CoreNamespace:
         self.register.proof = proof
         self._proved = True
 
-    async def _help_if_long(self) -> None:
-        """Fold once when the log has grown long and nobody does it (one-shot processes look at random)."""
+    async def _help_sometimes(self) -> None:
+        """Fold when the log has grown long and nobody does it: looked at once in a while, never on every append."""
         self._appends += 1
         if self.owner.one_shot:
-            if self.owner.env.random() * LIST_AFTER_APPEND_ODDS >= 1:
-                return
-            await self.reader.open()
-            if self.reader.log_depth <= HELP_FOLD_SEGMENTS:
-                return
-        elif self._appends % HELP_FOLD_SEGMENTS:
-            return
-        await Compactor(self.place, self.register).round(stay=False, insist=False)
+            if self.owner.env.random() * LIST_AFTER_APPEND_ODDS < 1:
+                await self.help()
+        elif self._appends % HELP_FOLD_SEGMENTS == 0:
+            await self.help(listed=True)
+
+    async def help(self, *, listed: bool = False) -> None:
+        """Fold (and merge when due) once, if the log holds more than 256 unfolded segments and nobody leads.
+
+        ``listed`` skips the look. An error here is logged, not raised: the caller's own work is done and acknowledged.
+        """
+        try:
+            if not listed:
+                await self.reader.open()
+            if listed or self.reader.log_depth > HELP_FOLD_SEGMENTS:
+                await Compactor(self.place, self.register).round(stay=False, insist=False)
+        except SwampError as error:
+            _log.warning("namespace %s: could not help to fold the log: %s", self.name, error)
+
+    async def leave(self) -> None:
+        """Before the process closes the store: those who appended look after the log, one in 64 appends on average."""
+        seldom = self._appends % HELP_FOLD_SEGMENTS
+        self.writer.close()
+        if seldom and not self.owner.one_shot and self.owner.env.random() * LIST_AFTER_APPEND_ODDS < seldom:
+            await self.help()
 
     # --- reading ------------------------------------------------------------------------------------------------
 
