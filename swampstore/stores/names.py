@@ -3,7 +3,7 @@
 Invariants:
 - A name that passes :func:`check_name` means the same object in every kind of store: no part can climb out of the
   root, and no two names that pass denote one file.
-- :func:`read_chunks` yields exactly ``body.size`` bytes or raises; a body that lies about its size is never stored.
+- :func:`read_chunks` yields exactly ``body.size`` bytes or raises ``Misuse``; a body that lies about its size is never stored.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def read_chunks(body: Body, chunk_bytes: int = COPY_CHUNK_BYTES) -> Iterator[byt
         yield body
         return
     left = body.size
-    for chunk in body.chunks(chunk_bytes):
+    chunks = body.chunks(chunk_bytes)
+    while chunk := _next(chunks):
         left -= len(chunk)
         if left < 0:
             raise _size_lie(body)
@@ -84,6 +85,13 @@ def read_chunks(body: Body, chunk_bytes: int = COPY_CHUNK_BYTES) -> Iterator[byt
 def read_whole(body: Body) -> bytes:
     """The body as one ``bytes``."""
     return body if isinstance(body, bytes) else b"".join(read_chunks(body))
+
+
+def _next(chunks: Iterator[bytes]) -> bytes:
+    try:
+        return next(chunks, b"")
+    except OSError as error:  # of the file it is read from: no fault of the store
+        raise Misuse(f"a streamed body could not be read: {error}", hint="check the file it is read from") from error
 
 
 def _size_lie(body: Source) -> Misuse:
