@@ -69,6 +69,7 @@ class Register:
                 raise AssertionError(f"not an answer to a read of the root: {answer!r}")
         if not isinstance(answer, SwampError):
             self._place.clock.calibrate(seen.time)
+            self._place.clock.observe(seen.root.hlc)
         if last is None or seen.root.version >= last.root.version:
             self._last = seen
         return seen

@@ -91,7 +91,10 @@ class SlotId(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Root(msgspec.Struct, frozen=True, omit_defaults=True):
-    """See the module. ``version`` counts from 1; a namespace without a root is version 0 (:data:`NO_ROOT`)."""
+    """See the module. ``version`` counts from 1; a namespace without a root is version 0 (:data:`NO_ROOT`).
+
+    ``hlc`` is the highest hybrid time of any version folded so far, so that who reads the root stamps above it.
+    """
 
     version: int
     nonce: bytes
@@ -99,6 +102,7 @@ class Root(msgspec.Struct, frozen=True, omit_defaults=True):
     proof: Proof | None = None
     leader: Leader | None = None
     epoch: int = 0
+    hlc: int = 0
     watermarks: dict[str, int] = {}
     closed: tuple[str, ...] = ()
     settling: Settling | None = None
@@ -195,8 +199,8 @@ def successor_problem(old: Root, new: Root) -> str:
         return f"version {old.version} is followed by {new.version}"
     if new.nonce == old.nonce or new.nonce in old.nonces:
         return "the nonce was used before"
-    if new.epoch < old.epoch or new.retire_floor < old.retire_floor or new.sweep_floor < old.sweep_floor:
-        return "an epoch or floor goes back"
+    if new.epoch < old.epoch or new.hlc < old.hlc or new.retire_floor < old.retire_floor or new.sweep_floor < old.sweep_floor:
+        return "an epoch, clock or floor goes back"
     for lane, slot in old.watermarks.items():
         now = new.watermarks.get(lane)
         if now is None:

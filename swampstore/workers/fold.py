@@ -30,6 +30,7 @@ from swampstore.values.names import lane_writer
 from swampstore.values.root import Quarantined, Root, RunRef, SlotId
 from swampstore.values.run import build_run
 from swampstore.values.segment import Segment
+from swampstore.values.version import split_version
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.report import FoldReport
 from swampstore.workers.tally import Tally
@@ -102,6 +103,7 @@ async def _publish(
     inline, run = await _place_level0(place, table)
     new = msgspec.structs.replace(
         old,
+        hlc=max([old.hlc, *(split_version(record.version)[0] for record in incoming)]),
         watermarks=_watermarks(old, found),
         closed=_closed(old, segments),
         shared=_shared(old, segments),
