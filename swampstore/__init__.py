@@ -22,65 +22,115 @@ if TYPE_CHECKING:
     from swampstore.client.blocking import Datastore, Namespace, Snapshot, open
     from swampstore.client.sources import FileSource
     from swampstore.client.status import NamespaceStatus
+    from swampstore.errors import (
+        AlreadyExists,
+        AmbiguousAppend,
+        BadConfig,
+        BadKey,
+        BadName,
+        BadURL,
+        ClockOff,
+        Conflict,
+        CorruptObject,
+        Damaged,
+        DeadlinePassed,
+        FixTheCall,
+        FixTheSetup,
+        MissingObject,
+        Misuse,
+        NotFound,
+        PreconditionsIgnored,
+        SnapshotExpired,
+        StaleWrite,
+        StoreForbidden,
+        StoreFull,
+        StoreMissing,
+        StoreUnavailable,
+        SwampError,
+        Throttled,
+        TooLarge,
+        TryAgain,
+        Undecided,
+        UnknownFormat,
+        UnsupportedPlatform,
+    )
     from swampstore.protocols.snapshot import Listed
     from swampstore.protocols.writer import Ack
-    from swampstore.values.deltas import Delete, Index, Put
+    from swampstore.values.deltas import Delete, Delta, Index, Put
     from swampstore.values.entry import Entry, Meta
     from swampstore.workers.report import CompactReport
 
-_HOMES = {
-    "swampstore.client.aio": ("AsyncDatastore", "AsyncNamespace", "AsyncSnapshot", "open_async"),
-    "swampstore.client.blocking": ("Datastore", "Namespace", "Snapshot", "open"),
-    "swampstore.client.sources": ("FileSource",),
-    "swampstore.client.status": ("NamespaceStatus",),
-    "swampstore.protocols.snapshot": ("Listed",),
-    "swampstore.protocols.writer": ("Ack",),
-    "swampstore.values.deltas": ("Delete", "Index", "Put"),
-    "swampstore.values.entry": ("Entry", "Meta"),
-    "swampstore.workers.report": ("CompactReport",),
-    "swampstore.errors": (
-        "SwampError",
-        "TryAgain",
-        "StoreUnavailable",
-        "Throttled",
-        "DeadlinePassed",
-        "SnapshotExpired",
-        "Conflict",
-        "AlreadyExists",
-        "StaleWrite",
-        "Undecided",
-        "AmbiguousAppend",
-        "FixTheCall",
-        "BadKey",
-        "BadName",
-        "BadURL",
-        "BadConfig",
-        "TooLarge",
-        "Misuse",
-        "FixTheSetup",
-        "StoreMissing",
-        "StoreForbidden",
-        "StoreFull",
-        "PreconditionsIgnored",
-        "ClockOff",
-        "UnsupportedPlatform",
-        "Damaged",
-        "CorruptObject",
-        "UnknownFormat",
-        "MissingObject",
-        "NotFound",
-    ),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = [
+    "Ack",
+    "AlreadyExists",
+    "AmbiguousAppend",
+    "AsyncDatastore",
+    "AsyncNamespace",
+    "AsyncSnapshot",
+    "BadConfig",
+    "BadKey",
+    "BadName",
+    "BadURL",
+    "ClockOff",
+    "CompactReport",
+    "Conflict",
+    "CorruptObject",
+    "Damaged",
+    "Datastore",
+    "DeadlinePassed",
+    "Delete",
+    "Delta",
+    "Entry",
+    "FileSource",
+    "FixTheCall",
+    "FixTheSetup",
+    "Index",
+    "Listed",
+    "Meta",
+    "MissingObject",
+    "Misuse",
+    "Namespace",
+    "NamespaceStatus",
+    "NotFound",
+    "PreconditionsIgnored",
+    "Put",
+    "Snapshot",
+    "SnapshotExpired",
+    "StaleWrite",
+    "StoreForbidden",
+    "StoreFull",
+    "StoreMissing",
+    "StoreUnavailable",
+    "SwampError",
+    "Throttled",
+    "TooLarge",
+    "TryAgain",
+    "Undecided",
+    "UnknownFormat",
+    "UnsupportedPlatform",
+    "__version__",
+    "open",
+    "open_async",
+]
 
-__all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 (built from the table above)
+_HOMES = {
+    "client.aio": "AsyncDatastore AsyncNamespace AsyncSnapshot open_async",
+    "client.blocking": "Datastore Namespace Snapshot open",
+    "client.sources": "FileSource",
+    "client.status": "NamespaceStatus",
+    "protocols.snapshot": "Listed",
+    "protocols.writer": "Ack",
+    "values.deltas": "Delete Delta Index Put",
+    "values.entry": "Entry Meta",
+    "workers.report": "CompactReport",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    module = _HOME_OF.get(name)
-    if module is None:
+    if name not in __all__:
         raise AttributeError(f"module 'swampstore' has no attribute {name!r}")
-    value = getattr(import_module(module), name)
+    value = getattr(import_module("swampstore." + _HOME_OF.get(name, "errors")), name)
     globals()[name] = value
     return value
 

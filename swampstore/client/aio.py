@@ -18,17 +18,18 @@ from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
 from swampstore.protocols.writer import Ack
 from swampstore.stores.open import open_store
-from swampstore.stores.retry import Retrying
 from swampstore.values.deltas import Delete, Delta, Put
 from swampstore.values.entry import Entry
 from swampstore.workers.report import CompactReport
 
 
-async def open_async(url: str, *, timeout: float = 60.0, one_shot: bool = False) -> AsyncDatastore:
+async def open_async(
+    url: str, *, create: bool = False, timeout: float = 60.0, one_shot: bool = False
+) -> AsyncDatastore:
     """Open a store; see :func:`swampstore.client.blocking.open` for the URL, the arguments and the errors."""
     env = AioEnv()
-    store = open_store(url, env=env, asynchronous=True)
-    return AsyncDatastore(CoreStore(Retrying(store, env, deadline_s=timeout), env, one_shot=one_shot))
+    store = open_store(url, env=env, asynchronous=True, create=create)
+    return AsyncDatastore(CoreStore(store, env, timeout=timeout, one_shot=one_shot))
 
 
 class AsyncDatastore:

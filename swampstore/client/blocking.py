@@ -18,7 +18,6 @@ from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
 from swampstore.protocols.writer import Ack
 from swampstore.stores.open import open_store
-from swampstore.stores.retry import Retrying
 from swampstore.values.deltas import Delete, Delta, Put
 from swampstore.values.entry import Entry
 from swampstore.workers.report import CompactReport
@@ -26,16 +25,17 @@ from swampstore.workers.report import CompactReport
 T = TypeVar("T")
 
 
-def open(url: str, *, timeout: float = 60.0, one_shot: bool = False) -> Datastore:
+def open(url: str, *, create: bool = False, timeout: float = 60.0, one_shot: bool = False) -> Datastore:
     """Open a store: a path, ``file:///path``, ``memory://name`` or ``s3://bucket/prefix?endpoint=...``.
 
-    ``timeout`` is the total time in seconds that one request and its retries may take. ``one_shot`` promises that the
-    process makes one append and exits. Nothing is sent yet, so a store that cannot be reached shows at the first use.
+    ``create`` makes a missing directory. ``timeout`` is the total time in seconds that one request and its retries may
+    take. ``one_shot`` promises that the process makes one append and exits. Nothing is sent yet, so a bucket that cannot
+    be reached shows at the first use.
 
-    Raises ``BadURL``, ``StoreMissing`` (a directory whose parent does not exist), ``UnsupportedPlatform``.
+    Raises ``BadURL``, ``StoreMissing`` (no such directory), ``StoreForbidden``, ``UnsupportedPlatform``.
     """
     env = BlockingEnv()
-    return Datastore(CoreStore(Retrying(open_store(url, env=env), env, deadline_s=timeout), env, one_shot=one_shot))
+    return Datastore(CoreStore(open_store(url, env=env, create=create), env, timeout=timeout, one_shot=one_shot))
 
 
 def _each(source: AsyncIterator[T]) -> Iterator[T]:

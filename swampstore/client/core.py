@@ -26,11 +26,13 @@ from swampstore.protocols.register import Register
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.writer import Ack, Writer
 from swampstore.stores.base import Body, Source, Store
-from swampstore.stores.probe import cached_proof, keep_proof, prove_preconditions
+from swampstore.stores.probe import Proof, cache_proof, cached_proof, prove_preconditions
+from swampstore.stores.retry import Retrying
 from swampstore.values.deltas import Delete, Delta, Index, Put, check_labels
 from swampstore.values.entry import Entry, Meta, Record, put_record, tombstone
 from swampstore.values.keys import check_key, check_namespace
 from swampstore.values.names import Names
+from swampstore.values.root import Proved
 from swampstore.values.version import just_above
 from swampstore.workers.compactor import Compactor
 from swampstore.workers.report import CompactReport
@@ -41,8 +43,9 @@ _log = logging.getLogger("swampstore")
 class CoreStore:
     """An open store: the connection, the clock and the caches that its namespaces share."""
 
-    def __init__(self, store: Store, env: Env, *, one_shot: bool = False) -> None:
-        self.store = store
+    def __init__(self, bare: Store, env: Env, *, timeout: float = 60.0, one_shot: bool = False) -> None:
+        self.bare = bare
+        self.store = Retrying(bare, env, deadline_s=timeout)
         self.env = env
         self.clock = StoreClock(env)
         self.caches = Caches()
@@ -63,6 +66,7 @@ class CoreStore:
             raise Misuse("this process was forked after the store was opened", hint="open the store in the child")
 
     def namespace(self, name: str) -> CoreNamespace:
+        """The one object of namespace ``name`` in this open store. Raises ``BadName``."""
         self.check()
         held = self._namespaces.get(name)
         if held is None:
@@ -139,13 +143,13 @@ class CoreNamespace:
         """Make sure, once per store, that it refuses broken preconditions. Raises ``PreconditionsIgnored``."""
         if self._proved:
             return
-        proof = cached_proof(self.owner.url)
+        owner = self.owner
+        proof = cached_proof(owner.url, owner.env)
         if proof is None:
-            proof = (await self.register.read()).root.proof
-            if proof is None:
-                proof = await prove_preconditions(self.owner.store, self.owner.env)
-            keep_proof(self.owner.url, proof)
-        self.register.proof = proof
+            kept = (await self.register.read()).root.proof
+            proof = Proof(kept.time, kept.version) if kept else await prove_preconditions(owner.bare, owner.env)
+            cache_proof(owner.url, proof, owner.env)
+        self.register.proof = Proved(proof.time, proof.version)
         self._proved = True
 
     async def _help_sometimes(self) -> None:
@@ -188,6 +192,7 @@ class CoreNamespace:
         return (await self.get_many([key], max_age=max_age))[key]
 
     async def get_many(self, keys: Iterable[str], *, max_age: float = 0.0) -> dict[str, Entry | None]:
+        """Entries of one snapshot; starts again when a compaction overtakes it."""
         wanted = [check_key(key) for key in keys]
         for last in range(READ_RESTARTS, 0, -1):
             try:

@@ -32,6 +32,7 @@ class NamespaceStatus(msgspec.Struct, frozen=True):
 
 
 async def status_of(place: Place, register: Register) -> NamespaceStatus:
+    """One list and one conditional read. Raises ``Damaged`` for a lost root."""
     listing, seen = await list_and_root(place, register)
     slots, root = unfolded(listing, seen.root), seen.root
     runs = (*root.level0, *root.shards)

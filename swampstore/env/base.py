@@ -27,6 +27,8 @@ class Event(Protocol):
 
 
 class Env(Protocol):
+    """Clocks, dice, identity and waiting of one process (or of one simulated process)."""
+
     def wall_ms(self) -> int:
         """This machine's wall clock in ms since the epoch. May jump; may be wrong."""
         ...

@@ -125,7 +125,7 @@ def unfolded(listing: Listing, root: Root) -> list[Slot]:
 
 def oldest_ms(listing: Listing, slots: Sequence[Slot]) -> int:
     """When the oldest of ``slots`` was written (store's time, ms); 0 when there is none."""
-    first = {lane: slot for lane, slot in reversed(slots)}
+    first = dict(reversed(slots))
     return min((listing.modified[lane][listing.lanes[lane].index(slot)] for lane, slot in first.items()), default=0)
 
 

@@ -17,7 +17,7 @@ from swampstore.errors import AlreadyExists, NotFound, StaleWrite, SwampError
 from swampstore.limits import DELETE_GRACE_MS, NONCES, STORE_TIME_GRAIN_MS
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Create, Get, Got, NotModified, Outcome, Replace
-from swampstore.values.root import NO_ROOT, Proof, Root, Settling, check_successor, decode_root, encode_root
+from swampstore.values.root import NO_ROOT, Proved, Root, Settling, check_successor, decode_root, encode_root
 
 NONCE_BYTES = 12
 
@@ -40,7 +40,7 @@ class Register:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._last: Seen | None = None
-        self.proof: Proof | None = None
+        self.proof: Proved | None = None
         """Put into the first root this process creates."""
 
     @property

@@ -22,7 +22,8 @@ class RunGone(MissingObject):
     code = "run-gone"
 
 
-def _body(answer: Outcome, name: str) -> bytes:
+def run_body(answer: Outcome, name: str) -> bytes:
+    """The bytes in the answer to a read of a run. Raises ``RunGone``, or what the read raised."""
     if isinstance(answer, NotFound):
         raise RunGone(f"{name} is gone", name=name, hint="run: swamp datastore doctor") from answer
     if isinstance(answer, SwampError):
@@ -39,7 +40,7 @@ async def load_indexes(place: Place, refs: Sequence[RunRef]) -> list[list[BlockI
         answers = await place.store.many([Get(place.full(ref.name), span=index_span(ref)) for ref in missing])
         for ref, answer in zip(missing, answers, strict=True):
             name = place.full(ref.name)
-            index = decode_index(_body(answer, name), name)
+            index = decode_index(run_body(answer, name), name)
             fresh[ref.name] = index
             place.caches.indexes.put(ref.name, index, index_span(ref)[1] * _INDEX_WEIGHT)
     return [fresh.get(ref.name) or place.caches.indexes.get(ref.name) or [] for ref in refs]
@@ -56,7 +57,7 @@ async def load_blocks(place: Place, wanted: Sequence[tuple[RunRef, BlockInfo]]) 
         )
         for (ref, blocks), answer in zip(spans, answers, strict=True):
             name = place.full(ref.name)
-            body, start = _body(answer, name), blocks[0].offset
+            body, start = run_body(answer, name), blocks[0].offset
             for info in blocks:
                 at = info.offset - start
                 records = decode_block(info, body[at : at + info.size], name)

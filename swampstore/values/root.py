@@ -76,11 +76,11 @@ class Settling(msgspec.Struct, frozen=True, array_like=True):
     watermarks: dict[str, int]
 
 
-class Proof(msgspec.Struct, frozen=True):
-    """That this store was seen to refuse both broken preconditions, and when (store's time, ms)."""
+class Proved(msgspec.Struct, frozen=True):
+    """That this store was seen to refuse both broken preconditions: when (store's time, ms), by which test."""
 
     time: int
-    checks: tuple[str, ...] = ()
+    version: int = 1
 
 
 class SlotId(msgspec.Struct, frozen=True, array_like=True):
@@ -99,7 +99,7 @@ class Root(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int
     nonce: bytes
     nonces: tuple[bytes, ...] = ()
-    proof: Proof | None = None
+    proof: Proved | None = None
     leader: Leader | None = None
     epoch: int = 0
     hlc: int = 0
