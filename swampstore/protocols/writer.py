@@ -15,12 +15,10 @@ Invariants:
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Sequence
 
 import msgspec
 
-from swampstore.env.base import Event
 from swampstore.env.clock import Span
 from swampstore.errors import AlreadyExists, AmbiguousAppend, Misuse, SwampError, TooLarge, Undecided
 from swampstore.limits import (
@@ -32,11 +30,12 @@ from swampstore.limits import (
     WRITER_LIFE_S,
 )
 from swampstore.protocols.place import Place
+from swampstore.protocols.turns import Turns, Waiting
 from swampstore.stores.base import Create
 from swampstore.values.entry import Record
 from swampstore.values.names import writer_lane
 from swampstore.values.segment import WRITE_ID_BYTES, SegmentHeader, encode_records, encode_segment
-from swampstore.values.version import make_version, make_writer_id
+from swampstore.values.version import WRITER_BYTES, make_version, make_writer_id
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -61,24 +60,12 @@ class Ack(msgspec.Struct, frozen=True):
         return self.versions[0]
 
 
-class _Pending:
-    """One caller's records on their way. ``lead`` is set when the caller is to write the next batch itself."""
+class _Batch(msgspec.Struct, frozen=True):
+    """One caller's records, encoded."""
 
-    __slots__ = ("ack", "body", "closing", "count", "error", "lead", "queued_at", "woken")
-
-    def __init__(self, body: bytes, count: int, closing: bool, woken: Event, queued_at: float) -> None:
-        self.body = body
-        self.count = count
-        self.closing = closing
-        self.woken = woken
-        self.queued_at = queued_at
-        self.lead = False
-        self.ack: Ack | None = None
-        self.error: BaseException | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.ack is not None or self.error is not None
+    body: bytes
+    count: int
+    closing: bool
 
 
 class _Lane:
@@ -96,11 +83,10 @@ class _Lane:
 
 
 class Stats(msgspec.Struct):
-    """Counts since the writer was made."""
+    """Counts since the writer was made. ``largest_batch`` is in callers."""
 
     appends: int = 0
     batches: int = 0
-    records: int = 0
     largest_batch: int = 0
     lanes: int = 0
 
@@ -111,14 +97,18 @@ class Writer:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._mutex = threading.Lock()
-        self._queue: deque[_Pending] = deque()
-        self._busy = False
+        self._turns: Turns[_Batch, Ack] = Turns(place.env, self._write, lambda: _Room().take)
         self._lane: _Lane | None = None
-        self._version_id = place.env.random_bytes(12)
+        self._version_id = place.env.random_bytes(WRITER_BYTES)
         self._ops = 0
+        self._appends = 0
+        self._lanes = 0
         self._token = place.env.process_token()
         self._closed = False
-        self.stats = Stats()
+
+    @property
+    def stats(self) -> Stats:
+        return Stats(self._appends, self._turns.batches, self._turns.largest_batch, self._lanes)
 
     # --- versions -----------------------------------------------------------------------------------------------
 
@@ -161,114 +151,42 @@ class Writer:
                 f"{BATCH_BYTES} bytes fit",
                 hint="split it into several calls",
             )
-        item = _Pending(body, len(records), closing, self._place.env.event(), boot())
         with self._mutex:
             self._check_alive()
-            self.stats.appends += 1
-            self._queue.append(item)
-            lead, self._busy = not self._busy, True
-        if lead:
-            await self._place.env.detached(self._write_until_done(item))
-        else:
-            await self._wait(item)
-        if item.error is not None:
-            raise item.error
-        ack = item.ack
-        assert ack is not None
-        phases = {"encode": item.queued_at - began, **ack.phases}
+            self._appends += 1
+        encoded = boot()
+        ack = await self._turns.submit(_Batch(body, len(records), closing))
+        phases = {"encode": encoded - began, **ack.phases}
         phases["group_wait"] = max(boot() - began - sum(phases.values()), 0.0)
         return msgspec.structs.replace(ack, versions=tuple(record.version for record in records), phases=phases)
 
-    async def _wait(self, item: _Pending) -> None:
-        """Wait for the acknowledgement, or for the turn to write the next batch."""
+    async def _write(self, batch: list[Waiting[_Batch, Ack]]) -> None:
+        """Write one slot with what is queued, and settle the callers whose records it holds."""
         try:
-            await item.woken.wait()
-        except BaseException:
-            # Cancelled while queued: records that are not in flight yet are withdrawn (and so surely not written), and
-            # a turn that was already handed to this caller goes to the next one.
-            with self._mutex:
-                if item in self._queue:
-                    self._queue.remove(item)
-                lead, item.lead = item.lead, False
-            if lead:
-                self._pass_turn()
-            raise
-        if item.lead:
-            await self._place.env.detached(self._write_until_done(item))
-
-    async def _write_until_done(self, item: _Pending) -> None:
-        """Write batches until ``item`` is acknowledged, then hand the turn to the next in the queue."""
-        try:
-            while not item.done:
-                await self._write_batch()
-        finally:
-            self._pass_turn()
-
-    def _pass_turn(self) -> None:
-        """Let the first caller in the queue write the next batch."""
-        with self._mutex:
-            heir = self._queue[0] if self._queue else None
-            if heir is None:
-                self._busy = False
-            else:
-                heir.lead = True
-        if heir is not None:
-            heir.woken.set()
-
-    async def _write_batch(self) -> None:
-        """Write one slot with what is queued, and tell the callers whose records it holds."""
-        batch = self._take_batch()
-        try:
-            ack = await self._send(batch)
+            ack = await self._send([one.item for one in batch])
         except SwampError as error:
             self._lane = None
-            for item in batch:
-                item.error = error
+            for one in batch:
+                one.error = error
         except BaseException as error:
             # Abandoned (Ctrl-C in the middle of a request): it may still land, so the writer is finished.
             lane, self._lane = self._lane, None
-            ambiguous = AmbiguousAppend(
-                f"the append was interrupted: {error!r}",
-                lane=lane.lane if lane else "",
-                slot=lane.landed + 1 if lane else 0,
-                write_id=b"",
-                hint="it may or may not have landed; appending the same records again is safe",
-            )
-            for item in batch:
-                item.error = ambiguous
-            self._wake(batch)
+            for one in batch:
+                one.error = AmbiguousAppend(
+                    f"the append was interrupted: {error!r}",
+                    lane=lane.lane if lane else "",
+                    slot=lane.landed + 1 if lane else 0,
+                    write_id=b"",
+                    hint="it may or may not have landed; appending the same records again is safe",
+                )
             raise
         else:
-            for item in batch:
-                item.ack = ack
-        self._wake(batch)
-
-    @staticmethod
-    def _wake(batch: list[_Pending]) -> None:
-        for item in batch:
-            item.woken.set()
-
-    def _take_batch(self) -> list[_Pending]:
-        batch: list[_Pending] = []
-        count = size = 0
-        with self._mutex:
-            while self._queue:
-                item = self._queue[0]
-                if batch and (count + item.count > SEGMENT_DELTAS or size + len(item.body) > BATCH_BYTES):
-                    break
-                batch.append(self._queue.popleft())
-                count += item.count
-                size += len(item.body)
-                if item.closing:
-                    break
-            self.stats.batches += 1
-            self.stats.records += count
-            self.stats.largest_batch = max(self.stats.largest_batch, len(batch))
-        return batch
+            for one in batch:
+                one.result = ack
 
     # --- sending ------------------------------------------------------------------------------------------------
 
-    async def _send(self, batch: list[_Pending]) -> Ack:
+    async def _send(self, batch: list[_Batch]) -> Ack:
         """Create the next slot with ``batch``; once more in a new lane when the first lane turns out to be finished."""
         place = self._place
         began = place.env.boot()
@@ -337,10 +255,29 @@ class Writer:
         lane, boot = self._lane, self._place.env.boot()
         if lane is None or boot - lane.idle_since > WRITER_IDLE_S or lane.age.seconds() > WRITER_LIFE_S / 2:
             lane = self._lane = _Lane(self._place)
-            self.stats.lanes += 1
+            self._lanes += 1
         return lane
 
     def close(self) -> None:
         """Refuse further appends; those queued go out with their callers."""
         with self._mutex:
             self._closed = True
+
+
+class _Room:
+    """What is left of a segment while a batch is put together; nothing follows a closing item."""
+
+    __slots__ = ("bytes", "count", "open")
+
+    def __init__(self) -> None:
+        self.count = SEGMENT_DELTAS
+        self.bytes = BATCH_BYTES
+        self.open = True
+
+    def take(self, item: _Batch) -> bool:
+        fits = self.open and item.count <= self.count and len(item.body) <= self.bytes
+        if fits:
+            self.count -= item.count
+            self.bytes -= len(item.body)
+            self.open = not item.closing
+        return fits
