@@ -73,6 +73,22 @@ class RunBuilder:
         if self._pending_bytes >= BLOCK_RAW_BYTES:
             self._close_block()
 
+    def add_group(self, records: Sequence[Record]) -> None:
+        """Add ``records`` as blocks of their own and of even size, so that no small remainder is left behind."""
+        self._close_block()
+        sizes = [len(record.key) + len(record.value) + _ROUGH_RECORD_OVERHEAD for record in records]
+        total = sum(sizes)
+        each = total / max(1, round(total / BLOCK_RAW_BYTES))
+        start, filled, due = 0, 0, each
+        for at, size in enumerate(sizes):
+            filled += size
+            if filled >= due:
+                self._pending = list(records[start : at + 1])
+                self._close_block()
+                start, due = at + 1, due + each
+        self._pending = list(records[start:])
+        self._close_block()
+
     def add_block(self, info: BlockInfo, stored: bytes) -> None:
         """Take over a whole stored block of another run unchanged."""
         self._close_block()
