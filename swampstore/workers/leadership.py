@@ -56,6 +56,17 @@ class Leadership:
         watched[2].saw(seen.time)
         return watched[2].seconds() * 1000 >= ttl
 
+    def may_publish(self, seen: Seen, began: Seen, *, one_shot: bool, insist: bool) -> bool:
+        """Whether work that began at ``began`` (a merge, a sweep) may be published on top of ``seen``.
+
+        A one-shot process may step in for a leader whose root has not moved for a TTL, and only while it does not move.
+        """
+        root = seen.root
+        if insist or root.leader is None or self.leads(root):
+            return True
+        idle = began.time - began.modified >= LEADER_TTL_MS + STORE_TIME_GRAIN_MS
+        return one_shot and idle and root.version == began.root.version
+
     def sign(self, old: Root, new: Root, *, stay: bool) -> Root:
         """``new`` with this compactor as leader; with ``stay=False`` as nobody's (it acts once and leaves)."""
         epoch = old.epoch if self.leads(old) else old.epoch + 1

@@ -1,0 +1,226 @@
+"""The merge: level 0 into the shards, by one CAS of the root.
+
+Cost follows what changed: only shards that a change falls into are read and written, and of those only the blocks that
+a change meets are decoded.
+
+Invariants:
+- It removes exactly what it read: runs by name, inline records by key and version. What folds add meanwhile stays.
+- If the root has moved, it publishes only while this process may and while every input is still named; else it gives up.
+- Record sums are conserved, from independent sources: what the root says of the inputs, plus conflict entries made,
+  equals what the outputs hold plus what was dropped, or nothing is published.
+- A tombstone is dropped only at the bottom, and only 48 hours below the retire floor and the birth of every writer that
+  has a watermark: no older put of its key can arrive any more.
+- A shard uploaded more than 6 hours ago is not published: the sweep may take it for an orphan.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from swampstore.env.clock import Span
+from swampstore.errors import StaleWrite
+from swampstore.limits import MIB, ROOT_CAS_TRIES, SHARD_UPLOAD_AGE_S, TOMBSTONE_AGE_MS
+from swampstore.protocols.place import Place
+from swampstore.protocols.register import Register, Seen
+from swampstore.protocols.runs import run_body
+from swampstore.stores.base import Get
+from swampstore.values.entry import Record, record_sum
+from swampstore.values.names import lane_writer
+from swampstore.values.root import Root, RunRef
+from swampstore.values.run import decode_run
+from swampstore.values.version import writer_birth
+from swampstore.workers.leadership import Leadership
+from swampstore.workers.level0 import Ledger, Level0
+from swampstore.workers.outputs import Outputs
+from swampstore.workers.report import MergeReport
+from swampstore.workers.shards import Plan, plan_merge
+from swampstore.workers.weave import Burial, Stored, Weaver
+
+_READ_BYTES = 48 * MIB
+"""Whole shards read side by side, in stored bytes (always at least one)."""
+
+Between = Callable[[], Awaitable[None]]
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """What a merge takes out of the root: level-0 runs, inline records, and the shards it rewrites."""
+
+    runs: tuple[RunRef, ...]
+    inline: tuple[Record, ...]
+    shards: tuple[RunRef, ...]
+
+    def still_in(self, root: Root) -> bool:
+        """Whether ``root`` names every one of them."""
+        named = {ref.name for ref in (*root.level0, *root.shards)}
+        there = {(record.key, record.version) for record in root.inline}
+        return named.issuperset(ref.name for ref in (*self.runs, *self.shards)) and there.issuperset(
+            (record.key, record.version) for record in self.inline
+        )
+
+    @property
+    def sum(self) -> int:
+        return sum(ref.sum for ref in (*self.runs, *self.shards)) + sum(map(record_sum, self.inline))
+
+
+class Merged(msgspec.Struct, frozen=True):
+    """The outcome of the work before anything is published."""
+
+    inputs: Inputs
+    outputs: tuple[RunRef, ...]
+    ledger: Ledger
+    age: Span
+
+
+async def merge(
+    place: Place,
+    register: Register,
+    leadership: Leadership,
+    *,
+    stay: bool,
+    insist: bool = False,
+    full: bool = False,
+    between: Between | None = None,
+) -> MergeReport:
+    """Merge level 0 into the shards, once; with ``full`` the inline records too.
+
+    ``between`` is awaited now and then, so that a leader goes on folding while it merges. Losing a race is no error:
+    ``report.raced``. Raises ``Damaged`` when a run cannot be read, and what the store raises.
+    """
+    seen = await register.read()
+    if not leadership.may_publish(seen, seen, one_shot=not stay, insist=insist):
+        return MergeReport()
+    if not seen.root.level0 and not (full and seen.root.inline):
+        return MergeReport()
+    merged, report = await _work(place, seen, full=full, between=between)
+    return await _publish(register, leadership, seen, merged, report, stay=stay, insist=insist)
+
+
+def tombstone_line_ms(root: Root) -> int:
+    """Tombstones with a version before this time (ms) are needed by nobody; 0 or less when all are."""
+    births = [writer_birth(writer) for lane in root.watermarks if (writer := lane_writer(lane)) is not None]
+    return min([root.retire_floor, *births]) - TOMBSTONE_AGE_MS
+
+
+# --- the work --------------------------------------------------------------------------------------------------------
+
+
+async def _work(place: Place, seen: Seen, *, full: bool, between: Between | None) -> tuple[Merged, MergeReport]:
+    root = seen.root
+    inline = root.inline if full else ()
+    kept = frozenset[str]() if full else frozenset(record.key for record in root.inline)
+    line = tombstone_line_ms(root)
+    ledger, age = Ledger(), Span(place.env, seen.time)
+    level0 = await Level0.open(place, root.level0, inline)
+    plan = await plan_merge(place, root, level0, line)
+    outputs = Outputs(place, age)
+    await _weave_all(place, root, plan, Weaver(level0, outputs, ledger, Burial(line, kept)), outputs, between)
+    inputs = Inputs(root.level0, inline, tuple(root.shards[number] for number in plan.shards))
+    merged = Merged(inputs, tuple(outputs.refs), ledger, age)
+    check_sums(place, merged)
+    report = MergeReport(
+        runs=len(inputs.runs),
+        deltas=sum(ref.count for ref in inputs.runs) + len(inline),
+        shards_read=len(inputs.shards),
+        shards_written=len(merged.outputs),
+        bytes_read=sum(ref.size for ref in (*inputs.runs, *inputs.shards)),
+        bytes_written=sum(ref.size for ref in merged.outputs),
+        tombstones_dropped=ledger.tombstones,
+    )
+    return merged, report
+
+
+async def _weave_all(
+    place: Place, root: Root, plan: Plan, weaver: Weaver, outputs: Outputs, between: Between | None
+) -> None:
+    reader = _ShardReader(place, [root.shards[number] for number in plan.shards])
+    for group in plan.groups:
+        outputs.begin(group)
+        if group.start == group.end:
+            await weaver.shard([], plan.uppers[0], place.names.root)
+        for number in range(group.start, group.end):
+            ref = root.shards[number]
+            await weaver.shard(await reader.next(), plan.uppers[number], place.full(ref.name))
+            await outputs.write()
+            if between is not None:
+                await between()
+        weaver.finish()
+        outputs.end()
+    await outputs.write(all_of_it=True)
+
+
+class _ShardReader:
+    """Hands out the stored blocks of one shard after the other; reads several side by side, within a bound."""
+
+    def __init__(self, place: Place, refs: Sequence[RunRef]) -> None:
+        self._place = place
+        self._refs = deque(refs)
+        self._ready: deque[list[Stored]] = deque()
+
+    async def next(self) -> list[Stored]:
+        if not self._ready:
+            batch = [self._refs.popleft()]
+            while self._refs and sum(ref.size for ref in batch) + self._refs[0].size <= _READ_BYTES:
+                batch.append(self._refs.popleft())
+            answers = await self._place.store.many([Get(self._place.full(ref.name)) for ref in batch])
+            for ref, answer in zip(batch, answers, strict=True):
+                name = self._place.full(ref.name)
+                self._ready.append(list(decode_run(ref, run_body(answer, name), name)))
+        return self._ready.popleft()
+
+
+def check_sums(place: Place, merged: Merged) -> None:
+    """Raise ``AssertionError`` unless inputs plus made equals outputs plus dropped."""
+    ledger = merged.ledger
+    incoming = merged.inputs.sum + ledger.made_sum
+    if incoming != sum(ref.sum for ref in merged.outputs) + ledger.dropped_sum:
+        raise AssertionError(f"{place.names.namespace}: the merge does not conserve record sums; nothing was published")
+
+
+# --- publishing ------------------------------------------------------------------------------------------------------
+
+
+async def _publish(
+    register: Register,
+    leadership: Leadership,
+    began: Seen,
+    merged: Merged,
+    report: MergeReport,
+    *,
+    stay: bool,
+    insist: bool,
+) -> MergeReport:
+    last = register.last
+    seen = last if last is not None and last.root.version >= began.root.version else began
+    for _ in range(ROOT_CAS_TRIES):
+        merged.age.saw(seen.time)
+        may = leadership.may_publish(seen, began, one_shot=not stay, insist=insist)
+        if not may or not merged.inputs.still_in(seen.root) or merged.age.seconds() > SHARD_UPLOAD_AGE_S:
+            break
+        new = successor(seen, merged)
+        try:
+            published = await register.publish(seen, leadership.sign(seen.root, new, stay=stay))
+        except StaleWrite:
+            seen = await register.read()
+            continue
+        return msgspec.structs.replace(report, published=True, entries=published.root.entries)
+    return msgspec.structs.replace(report, raced=True)
+
+
+def successor(seen: Seen, merged: Merged) -> Root:
+    """The root with the inputs taken out, the outputs put in, and nothing else changed."""
+    old, inputs = seen.root, merged.inputs
+    out = {ref.name for ref in (*inputs.runs, *inputs.shards)}
+    taken = {(record.key, record.version) for record in inputs.inline}
+    shards = [*(ref for ref in old.shards if ref.name not in out), *merged.outputs]
+    packs, garbage = merged.ledger.tally.apply(old, old.version + 1, seen.time, sorted(out))
+    return msgspec.structs.replace(
+        old,
+        inline=tuple(record for record in old.inline if (record.key, record.version) not in taken),
+        level0=tuple(ref for ref in old.level0 if ref.name not in out),
+        shards=tuple(sorted(shards, key=lambda ref: ref.first)),
+        packs=packs,
+        garbage=garbage,
+    )

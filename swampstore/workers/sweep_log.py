@@ -1,0 +1,40 @@
+"""Deleting log segments that a published root covers.
+
+Invariants:
+- A segment is deleted only when a root whose watermark covers it was published at least the delete grace ago, by the
+  store's time: either the root just read, or an older one by its settling mark. Slots at or below a watermark are inert
+  for ever, so a crash or a second sweeper changes nothing.
+- Quarantined segments, and those of lanes without a watermark, are never deleted.
+"""
+
+from __future__ import annotations
+
+from swampstore.protocols.log import Listing
+from swampstore.protocols.place import Place
+from swampstore.protocols.register import Seen, ripe
+from swampstore.values.root import Settling
+
+
+def covered(place: Place, listing: Listing, seen: Seen) -> list[str]:
+    """Names of the listed segments that may be deleted now."""
+    marks = [mark for mark in (seen.root.settling, _own_mark(seen)) if mark is not None and ripe(mark, seen.time)]
+    kept = {item.name for item in seen.root.quarantine}
+    found: list[str] = []
+    for lane, slots in listing.lanes.items():
+        floor = max((mark.watermarks.get(lane, 0) for mark in marks), default=0)
+        names = [place.names.segment(lane, slot) for slot in slots if slot <= floor]
+        found += [name for name in names if name not in kept] if kept else names
+    return found
+
+
+def _own_mark(seen: Seen) -> Settling | None:
+    """The watermarks of the root that was read: it was published when it was last modified."""
+    return Settling(seen.modified, seen.root.watermarks) if seen.root.version else None
+
+
+async def sweep_log(place: Place, listing: Listing, seen: Seen) -> int:
+    """Delete what ``seen`` covers of ``listing``; how many segments."""
+    names = covered(place, listing, seen)
+    if names:
+        await place.store.delete(names)
+    return len(names)

@@ -1,0 +1,114 @@
+"""Level 0 woven into one shard: blocks that a change meets are decoded and joined, all others are copied as they are.
+
+Invariants: what comes out is in rising key order; a block is decoded only if a change lies in its range, if it holds
+tombstones that may have to go, or if it is joined with a small rest beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swampstore.limits import BLOCK_RAW_BYTES, MIB
+from swampstore.values.entry import Record
+from swampstore.values.join import conflict_of
+from swampstore.values.run import BlockInfo, decode_block
+from swampstore.values.version import version_ms
+from swampstore.workers.level0 import Ledger, Level0
+from swampstore.workers.outputs import Outputs
+
+_WINDOW_BLOCKS = 32
+"""Level-0 blocks joined at a time where no shard block lies between them."""
+_GROUP_BYTES = 1 * MIB
+_SMALL_BLOCK_BYTES = BLOCK_RAW_BYTES // 4
+
+Stored = tuple[BlockInfo, bytes]
+
+
+class Burial:
+    """Which tombstones may be dropped: those older than ``line_ms`` whose key no later level holds.
+
+    ``kept`` are keys that lie in a part of level 0 that is not merged. A line of 0 or less drops nothing.
+    """
+
+    def __init__(self, line_ms: int, kept: frozenset[str]) -> None:
+        self.line_ms = line_ms
+        self._kept = kept
+
+    def due(self, record: Record) -> bool:
+        return record.gone and version_ms(record.version) < self.line_ms and record.key not in self._kept
+
+
+class Weaver:
+    """Weaves one shard after the other into ``outputs``."""
+
+    def __init__(self, level0: Level0, outputs: Outputs, ledger: Ledger, burial: Burial) -> None:
+        self._level0 = level0
+        self._outputs = outputs
+        self._ledger = ledger
+        self._burial = burial
+        self._pending: list[Record] = []
+        self._pending_bytes = 0
+
+    async def shard(self, blocks: Sequence[Stored], upper: str, name: str) -> None:
+        """Weave the changes below ``upper`` into the shard called ``name``, whose blocks these are."""
+        if not blocks:
+            await self._gap("", upper)
+        for number, (info, stored) in enumerate(blocks):
+            end = _bound(blocks[number + 1][0], info) if number + 1 < len(blocks) else upper
+            stops = self._level0.stops(info.last, end, _WINDOW_BLOCKS)
+            here = stops[0] if stops else end
+            changes = await self._level0.take(here, self._ledger)
+            if changes or self._must_decode(info):
+                self._join(changes, decode_block(info, stored, name), here)
+            else:
+                self._flush()
+                self._outputs.block(info, stored)
+            if stops:
+                await self._gap(here, end)
+        if not self._level0.empty:
+            raise AssertionError(f"{name}: a conflict entry fell behind its shard; nothing was published")
+
+    def finish(self) -> None:
+        """No adjacent shard follows."""
+        self._flush()
+
+    async def _gap(self, low: str, upper: str) -> None:
+        """Changes where the shard has nothing, a window at a time."""
+        for stop in (*self._level0.stops(low, upper, _WINDOW_BLOCKS), upper):
+            self._join(await self._level0.take(stop, self._ledger), [], stop)
+            await self._outputs.write()
+
+    def _must_decode(self, info: BlockInfo) -> bool:
+        beside_small = self._pending and min(info.raw_size, self._pending_bytes) < _SMALL_BLOCK_BYTES
+        return bool(beside_small) or (info.tombstones > 0 and self._burial.line_ms > 0)
+
+    def _join(self, changes: dict[str, Record], held: list[Record], upper: str) -> None:
+        if changes and held:
+            table = {record.key: record for record in held}
+            self._ledger.join(table, changes.values())
+            self._level0.give_back(table, upper)
+            changes = table
+        records = [changes[key] for key in sorted(changes)] if changes else held
+        if self._burial.line_ms > 0:
+            due = [record for record in records if self._burial.due(record)]
+            if due:
+                for tombstone in due:
+                    self._ledger.bury(tombstone)
+                records = [record for record in records if not self._burial.due(record)]
+        self._pending += records
+        self._pending_bytes += sum(len(record.key) + len(record.value) for record in records)
+        if self._pending_bytes >= _GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        pending, parts = self._pending, max(1, self._pending_bytes // _GROUP_BYTES)
+        step = -(-len(pending) // parts)
+        for start in range(0, len(pending), step or 1):
+            self._outputs.records(pending[start : start + step])
+        self._pending, self._pending_bytes = [], 0
+
+
+def _bound(following: BlockInfo, info: BlockInfo) -> str:
+    """Where the range of ``info`` ends: a path and its conflict entries are joined in one go."""
+    path = conflict_of(following.first)
+    return path if path is not None and path > info.last else following.first
