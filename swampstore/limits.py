@@ -55,6 +55,7 @@ SHARD_TARGET_DIVISOR = 64
 NONCES = 16
 SHARED_LANES = 8
 SHARED_LANE_MEMORY = 1024
+LANE_MEMORY_SLOTS = 4096
 QUARANTINE = 1000
 ROOT_CAS_TRIES = 10
 
@@ -62,6 +63,8 @@ ROOT_CAS_TRIES = 10
 DELETE_GRACE_MS = 30_000
 STORE_TIME_GRAIN_MS = 1_000
 """Store times may be cut to whole seconds: every comparison of two of them allows this much."""
+LANE_TAIL_AGE_S = 20.0
+"""A shared lane's slot is created, and its answer believed, only so long after the list it follows began."""
 LEADER_TTL_MS = 15_000
 SHARD_GRACE_MS = 3_600_000
 CONTENT_GRACE_MS = 24 * 3_600_000

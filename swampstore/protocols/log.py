@@ -20,7 +20,7 @@ from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, TryA
 from swampstore.limits import DELETE_GRACE_MS, LIST_PAGE, LIST_PAGES, SEGMENTS_PER_FETCH
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
-from swampstore.stores.base import Get, Got, Info, List, Page
+from swampstore.stores.base import Get, Got, Info, List, Outcome, Page, Request
 from swampstore.values.root import Root
 from swampstore.values.segment import Segment, decode_segment
 
@@ -60,9 +60,17 @@ class SegmentGone(TryAgain):
 
 async def list_and_root(place: Place, register: Register) -> tuple[Listing, Seen]:
     """The log's listing and a root that may be paired with it: two requests side by side when one page is enough."""
+    listing, seen, _ = await list_root_and(place, register, ())
+    return listing, seen
+
+
+async def list_root_and(
+    place: Place, register: Register, extra: Sequence[Request]
+) -> tuple[Listing, Seen, Sequence[Outcome]]:
+    """Like :func:`list_and_root`, with the outcomes of ``extra`` requests of the same parallel round."""
     span = Span(place.env)
     first = List(place.names.log, limit=LIST_PAGE)
-    page, root = await place.store.many([first, register.request()])
+    page, root, *others = await place.store.many([first, register.request(), *extra])
     if isinstance(page, SwampError):
         raise page
     assert isinstance(page, Page)
@@ -81,7 +89,7 @@ async def list_and_root(place: Place, register: Register) -> tuple[Listing, Seen
     span.saw(page.time)
     if span.seconds() * 1000 >= DELETE_GRACE_MS / 2:
         seen = await register.read()
-    return _parse(place, items, began), seen
+    return _parse(place, items, began), seen, others
 
 
 def _parse(place: Place, items: Sequence[Info], began: int) -> Listing:

@@ -15,12 +15,14 @@ from __future__ import annotations
 import bisect
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
+from swampstore.env.clock import Span
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import READ_RESTARTS
-from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_and_root, unfolded
+from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_root_and, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.runs import RunGone, find_in_runs, load_blocks, load_indexes
+from swampstore.stores.base import Outcome, Request
 from swampstore.values.entry import CONFLICT, Entry, Record, entry_of
 from swampstore.values.join import join_into, newer
 from swampstore.values.keys import INTERNAL
@@ -46,6 +48,10 @@ class Snapshot:
         self.broken = broken
         self.overlay = tail
         self._overlay_keys: list[str] | None = None
+
+    def tail(self, lane: str) -> int:
+        """The last slot of ``lane`` that this snapshot holds, folded or not."""
+        return max((slot for name, slot in self.slots if name == lane), default=self.root.watermark(lane))
 
     # --- points -------------------------------------------------------------------------------------------------
 
@@ -232,11 +238,23 @@ class SnapshotReader:
         Strict (the default) costs one list and one conditional read side by side, plus the segments not seen yet.
         Raises ``Damaged`` for a lost root, ``SnapshotExpired`` after too many restarts.
         """
-        began = self._place.env.boot()
-        if max_age > 0 and self._last is not None and began - self._last[0] <= max_age:
+        if max_age > 0 and self._last is not None and self._place.env.boot() - self._last[0] <= max_age:
             return self._last[1]
+        return (await self.open_timed())[0]
+
+    async def open_timed(self) -> tuple[Snapshot, Span]:
+        """A strict snapshot, and how long ago its list began."""
+        snapshot, span, _ = await self.open_with(())
+        return snapshot, span
+
+    async def open_with(self, extra: Sequence[Request]) -> tuple[Snapshot, Span, Sequence[Outcome]]:
+        """Like :meth:`open_timed`, with the outcomes of ``extra`` requests of the same parallel round."""
         for _ in range(READ_RESTARTS):
-            listing, seen = await list_and_root(self._place, self._register)
+            span = Span(self._place.env)
+            began = self._place.env.boot()
+            listing, seen, answers = await list_root_and(self._place, self._register, extra)
+            span.saw(listing.time)
+            span.saw(seen.time)
             slots = tuple(unfolded(listing, seen.root))
             try:
                 snapshot = await self._build(seen, slots)
@@ -244,7 +262,7 @@ class SnapshotReader:
                 continue
             self.log_depth = len(slots)
             self._last = (began, snapshot)
-            return snapshot
+            return snapshot, span, answers
         raise SnapshotExpired(
             f"{self._place.names.namespace}: the log moved during {READ_RESTARTS} reads in a row", hint="try again"
         )
