@@ -7,6 +7,8 @@ Invariants:
   before it, so "mine, and others came after" is told from "not mine".
 - Every publish carries the settling mark on: watermarks of an older root with the store's time at which that root was
   published. Only what such a mark covers, and only after the delete grace, may be deleted from the log.
+- The time of a garbage item is when the root that first called it garbage was published: its maker cannot know that
+  time (its own publish may be late), so the next publisher, who has read that root, writes it down.
 """
 
 from __future__ import annotations
@@ -98,6 +100,7 @@ class Register:
             nonces=((old.nonce, *old.nonces) if old.nonce else ())[:NONCES],
             proof=successor.proof or self.proof,
             settling=_settling(seen),
+            garbage=_dated(successor.garbage, seen),
         )
         check_successor(old, new)
         body = encode_root(new)
@@ -128,6 +131,18 @@ def _settling(seen: Seen) -> Settling | None:
     if not seen.root.watermarks:
         return None
     return Settling(seen.modified, seen.root.watermarks)
+
+
+def _dated(garbage: tuple[Garbage, ...], seen: Seen) -> tuple[Garbage, ...]:
+    """``garbage`` with the time of publication of those items that the root seen was the first to name."""
+    if not any(item.since == seen.root.version for item in garbage):
+        return garbage
+    return tuple(msgspec.structs.replace(item, time=garbage_since_ms(item, seen)) for item in garbage)
+
+
+def garbage_since_ms(item: Garbage, seen: Seen) -> int:
+    """When a garbage item of the root seen was published as such (store's time, ms)."""
+    return max(item.time, seen.modified) if item.since == seen.root.version else item.time
 
 
 def ripe(mark: Settling, store_ms: int) -> bool:

@@ -88,6 +88,12 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: dict[str, Any] = msgspec.field(name="e", default_factory=dict)
 
 
+class _At(msgspec.Struct, frozen=True):
+    """The part of a :class:`Meta` that says where the contents are: much cheaper to decode."""
+
+    at: Location = msgspec.field(name="l")
+
+
 class Gone(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a tombstone says: the version it removes, when it removes one and not whatever was there."""
 
@@ -143,6 +149,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decode_meta = msgspec.msgpack.Decoder(Meta).decode
+_decode_at = msgspec.msgpack.Decoder(_At).decode
 _decode_gone = msgspec.msgpack.Decoder(Gone).decode
 
 
@@ -184,7 +191,11 @@ def content_of(record: Record) -> str | None:
     """``blob/<unique>`` or ``pack/<unique>`` when the record names a content object of this namespace, else ``None``."""
     if record.gone:
         return None
-    match meta_of(record).at:
+    try:
+        at = _decode_at(record.value).at
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise CorruptObject(f"the entry of {record.key!r} cannot be read: {error}", name=record.key) from error
+    match at:
         case Blob(part):
             return f"blob/{part}"
         case Packed(part):

@@ -51,7 +51,10 @@ class RunRef(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Garbage(msgspec.Struct, frozen=True, array_like=True):
-    """``name`` (``<kind>/<unique>``) is unused since root version ``since``, published after store time ``time`` (ms)."""
+    """``name`` (``<kind>/<unique>``) is unused since root version ``since``.
+
+    ``time`` is the store's time (ms) when that version was published; in that version itself only a lower bound of it.
+    """
 
     name: str
     since: int
@@ -199,7 +202,12 @@ def successor_problem(old: Root, new: Root) -> str:
         return f"version {old.version} is followed by {new.version}"
     if new.nonce == old.nonce or new.nonce in old.nonces:
         return "the nonce was used before"
-    if new.epoch < old.epoch or new.hlc < old.hlc or new.retire_floor < old.retire_floor or new.sweep_floor < old.sweep_floor:
+    if (
+        new.epoch < old.epoch
+        or new.hlc < old.hlc
+        or new.retire_floor < old.retire_floor
+        or new.sweep_floor < old.sweep_floor
+    ):
         return "an epoch, clock or floor goes back"
     for lane, slot in old.watermarks.items():
         now = new.watermarks.get(lane)

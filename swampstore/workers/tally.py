@@ -1,7 +1,8 @@
 """Counting which contents the manifest names: what a CAS adds and drops changes pack counts and the garbage list.
 
 Invariants: a pack's count is the number of records in that root (level 0 and shards) that name it; a content enters the
-garbage list in the CAS that drops its last known record, and leaves it in the CAS that adds one.
+garbage list in the CAS that drops its last known record, and leaves it in the CAS that adds one. A content that is
+dropped once more enters anew, and its grace begins again: who read the record just dropped may still carry its location.
 """
 
 from __future__ import annotations
@@ -55,5 +56,5 @@ class Tally:
             elif step > 0:
                 garbage.pop(f"blob/{part}", None)
         for name in out:
-            garbage.setdefault(name, Garbage(name, version, store_ms))
+            garbage[name] = Garbage(name, version, store_ms)
         return packs, tuple(garbage.values())
