@@ -30,6 +30,7 @@ from swampstore.stores.probe import Proof, cache_proof, cached_proof, prove_prec
 from swampstore.stores.retry import Retrying
 from swampstore.values.deltas import Delete, Delta, Index, Put, check_labels
 from swampstore.values.entry import Entry, Meta, Record, put_record, tombstone
+from swampstore.values.join import conflict_of
 from swampstore.values.keys import check_key, check_namespace
 from swampstore.values.names import Names
 from swampstore.values.root import Proved
@@ -101,19 +102,24 @@ class CoreNamespace:
     async def put(self, delta: Put) -> Ack:
         return await self.append([delta])
 
-    async def append(self, deltas: Sequence[Delta]) -> Ack:
-        """Append ``deltas`` as one atomic batch; contents are uploaded first. See :meth:`Writer.append` for errors."""
+    async def append(self, deltas: Sequence[Delta], *, last: bool = True) -> Ack:
+        """Append ``deltas`` as one atomic batch; contents are uploaded first. See :meth:`Writer.append` for errors.
+
+        ``last=False`` says that a one-shot process has more to append.
+        """
         self.owner.check()
         bodies = {str(number): _body(delta) for number, delta in enumerate(deltas) if isinstance(delta, Put)}
         for delta in deltas:
-            check_key(delta.key)
+            settled = isinstance(delta, Delete) and delta.base is not None and conflict_of(delta.key) is not None
+            if not settled:
+                check_key(delta.key)
         await self.prove()
         placed = await upload(self.place, bodies) if bodies else {}
         records = [self._record(delta, placed.get(str(number))) for number, delta in enumerate(deltas)]
         oldest = min((item.boot for item in placed.values()), default=None)
         if oldest is not None and self.owner.env.boot() - oldest > CONTENT_UPLOAD_AGE_S:
             raise Misuse("the contents were uploaded more than 12 hours ago", hint="upload them again")
-        ack = await self.writer.append(records, closing=self.owner.one_shot)
+        ack = await self.writer.append(records, closing=self.owner.one_shot and last)
         await self._help_sometimes()
         return ack
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from swampstore.env.clock import Span
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import READ_RESTARTS
-from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_root_and, unfolded
+from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_and_root, list_root_and, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.runs import RunGone, find_in_runs, load_blocks, load_indexes
@@ -222,6 +223,13 @@ def _expired(error: RunGone) -> SnapshotExpired:
     return SnapshotExpired(f"this snapshot is too old: {error}", hint="open a new snapshot; pin it for long scans")
 
 
+class Look(NamedTuple):
+    """A root and the unfolded slots past it, nothing of which has been read yet."""
+
+    seen: Seen
+    slots: tuple[Slot, ...]
+
+
 class SnapshotReader:
     """Opens snapshots of one namespace; keeps the last one, so that nothing new costs two requests and no bodies."""
 
@@ -266,6 +274,17 @@ class SnapshotReader:
         raise SnapshotExpired(
             f"{self._place.names.namespace}: the log moved during {READ_RESTARTS} reads in a row", hint="try again"
         )
+
+    async def look(self) -> Look:
+        """What there is to read now: one list and one conditional read side by side, and no segment."""
+        listing, seen = await list_and_root(self._place, self._register)
+        slots = tuple(unfolded(listing, seen.root))
+        self.log_depth = len(slots)
+        return Look(seen, slots)
+
+    async def open_at(self, look: Look) -> Snapshot:
+        """The snapshot of a look that was just taken: only segments are read. Raises ``SegmentGone``: look again."""
+        return await self._build(look.seen, look.slots)
 
     async def _build(self, seen: Seen, slots: tuple[Slot, ...]) -> Snapshot:
         last = self._last[1] if self._last else None
