@@ -5,10 +5,15 @@
     │   ├── StoreUnavailable          the store did not answer, or answered 5xx, within the deadline
     │   │   └── Throttled             the store asked for fewer requests
     │   ├── DeadlinePassed            a lock, queue or call deadline the caller set has passed (exit 75)
+    │   ├── QueueFull                 a bounded queue has no place left (exit 75)
     │   └── SnapshotExpired           what this read needs was swept: open a new snapshot
     ├── Conflict                    somebody else was first: read again, decide again (exit 3)
     │   ├── AlreadyExists             a create-only write met an object that is not ours
-    │   └── StaleWrite                a replace met another version than the one named
+    │   ├── StaleWrite                a replace met another version than the one named
+    │   ├── VersionConflict           put(if_version=, if_absent=) met another version
+    │   ├── FenceConflict             a fenced append met another tail than the one named
+    │   │   └── FenceRetriesExhausted   ... again and again
+    │   └── FencedError               the lock was passed on meanwhile: its holder may not commit any more
     ├── Undecided                   a write may or may not have happened: settle it before anything else
     │   └── AmbiguousAppend           ... of a log slot; carries lane, slot and write id
     ├── FixTheCall                  the arguments are wrong: the same call will always fail
@@ -72,6 +77,11 @@ class DeadlinePassed(TryAgain):
     exit_code = 75
 
 
+class QueueFull(TryAgain):
+    code = "queue-full"
+    exit_code = 75
+
+
 class SnapshotExpired(TryAgain):
     code = "snapshot-expired"
 
@@ -99,6 +109,43 @@ class StaleWrite(Conflict):
     def __init__(self, message: str, *, found: Any = None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.found = found
+
+
+class VersionConflict(Conflict):
+    """``expected`` and ``current`` are versions in hexadecimal, ``None`` for absence."""
+
+    code = "version-conflict"
+
+    def __init__(self, message: str, *, expected: str | None, current: str | None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.expected = expected
+        self.current = current
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"expected": self.expected, "current": self.current}
+
+
+class FenceConflict(Conflict):
+    """``expected`` and ``current`` are tails; ``missed`` the records after ``expected`` when they fit, else ``None``."""
+
+    code = "fence-conflict"
+
+    def __init__(self, message: str, *, expected: str, current: str, missed: Any = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.expected = expected
+        self.current = current
+        self.missed = missed
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"expected": self.expected, "current": self.current}
+
+
+class FenceRetriesExhausted(FenceConflict):
+    code = "fence-retries-exhausted"
+
+
+class FencedError(Conflict):
+    code = "fenced"
 
 
 class Undecided(SwampError):

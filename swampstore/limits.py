@@ -40,6 +40,17 @@ HELP_FOLD_SEGMENTS = 256
 """A process that lists more unfolded segments than this folds once before it goes on."""
 LIST_AFTER_APPEND_ODDS = 64
 
+# --- streams and locks
+STREAM_NAME_BYTES = 512
+STREAM_RECORDS = 10_000
+"""Records of one append."""
+MISSED_RECORDS = 1000
+FENCE_RETRY_BASE_S = 0.02
+FENCE_RETRY_CAP_S = 1.0
+FOLLOW_MIN_S = 0.05
+FOLLOW_MAX_S = 1.0
+UPDATE_ATTEMPTS = 100
+
 # --- root and manifest
 ROOT_RAW_BYTES = 64 * MIB
 INLINE_LEVEL0_BYTES = 256 * KIB

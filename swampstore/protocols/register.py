@@ -19,7 +19,7 @@ from swampstore.errors import AlreadyExists, NotFound, StaleWrite, SwampError
 from swampstore.limits import DELETE_GRACE_MS, NONCES, STORE_TIME_GRAIN_MS
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Create, Get, Got, NotModified, Outcome, Replace
-from swampstore.values.root import NO_ROOT, Proved, Root, Settling, check_successor, decode_root, encode_root
+from swampstore.values.root import NO_ROOT, Garbage, Proved, Root, Settling, check_successor, decode_root, encode_root
 
 NONCE_BYTES = 12
 

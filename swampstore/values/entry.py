@@ -23,6 +23,9 @@ HAS_BASE = 2
 CONFLICT = 4
 """Flag: a kept loser of two puts that did not know of each other; its key holds a NUL."""
 
+OPAQUE = 8
+"""Flag: the value is not a :class:`Meta` but the library's own bytes (stream records, lock marks)."""
+
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One version of one key. ``expires`` is ms since the epoch, 0 = never."""

@@ -1,0 +1,302 @@
+"""Committing in a shared lane: whoever creates its next slot has committed, with nobody else in between.
+
+A *draft* is made from a snapshot: what its maker has read (versions of the footprint), what it wants to write, and the
+last slot of the lane that the snapshot held. It commits in a later slot if no slot in between concerns its footprint.
+Drafts of one process that do not concern each other travel in one slot (group commit).
+
+Invariants:
+- A slot is only created when it follows one this process knows of from a list and a root begun less than 20 s ago: slots
+  are deleted 30 s after they are covered at the earliest, so a create can then never bring back a used one. An answer
+  that comes later than those 20 s is checked against the root: watermark, then the write ids of the lane's last slots.
+- A draft is committed, in conflict (nothing written), or undecided (``AmbiguousAppend``, see :func:`resolve`). It is
+  never tried at another slot before its slot is known to hold another's record.
+- A slot between the draft's snapshot and its own either is known here and does not meet its footprint, or the versions
+  of the whole footprint were read again, later, and found unchanged.
+
+Source: the design page, "shared-lane commit" and "read-modify-write"; models ``mc_lane``, ``mc_multi``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from swampstore.env.clock import Span
+from swampstore.errors import AlreadyExists, AmbiguousAppend, Conflict, SwampError, Undecided
+from swampstore.limits import BATCH_BYTES, LANE_MEMORY_SLOTS, LANE_TAIL_AGE_S, SEGMENT_DELTAS
+from swampstore.protocols.place import Place
+from swampstore.protocols.register import Register
+from swampstore.protocols.snapshot import SnapshotReader
+from swampstore.protocols.turns import Turns, Waiting
+from swampstore.stores.base import Create, Got
+from swampstore.values.entry import Record
+from swampstore.values.root import Root
+from swampstore.values.segment import (
+    WRITE_ID_BYTES,
+    Commit,
+    Segment,
+    SegmentHeader,
+    decode_segment,
+    encode_records,
+    encode_segment,
+)
+from swampstore.values.version import split_version
+
+
+class CommitConflict(Conflict):
+    """A slot in between concerns the draft's footprint: read again, derive again. Nothing was written."""
+
+    code = "commit-conflict"
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """What is to be committed.
+
+    ``build(slot, start)`` makes the records; ``start`` is how many records of the same ``series`` the slot holds before
+    them. ``seen`` maps each key of the footprint to the version read (``None`` = no record). ``tail`` is the lane's last
+    slot in the snapshot read, ``span`` began before that snapshot's list. An unfenced draft (``fenced=False``) meets
+    nobody.
+    """
+
+    commit: Commit
+    build: Callable[[int, int], Sequence[Record]]
+    seen: dict[str, bytes | None]
+    tail: int
+    span: Span | None
+    fenced: bool = True
+    series: str = ""
+    size: int = 1
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """``start`` is the index of the first record within its series in the slot; ``neighbours`` counts slots of others
+    that were passed on the way; ``shared_by`` how many drafts the slot holds."""
+
+    lane: str
+    slot: int
+    start: int
+    records: tuple[Record, ...]
+    neighbours: int
+    shared_by: int
+
+
+class CommitLane:
+    """One shared lane as this process sees it. Safe between threads, or between the tasks of one loop."""
+
+    def __init__(self, place: Place, register: Register, reader: SnapshotReader, lane: str) -> None:
+        self._place = place
+        self._register = register
+        self._reader = reader
+        self.lane = lane
+        self._turns: Turns[Draft, Committed] = Turns(place.env, self._write, lambda: _Disjoint().take)
+        self._tail = 0
+        self._fresh: Span | None = None
+        self._known: OrderedDict[int, tuple[Commit, ...]] = OrderedDict()
+
+    async def commit(self, draft: Draft) -> Committed:
+        """Commit ``draft``. Raises ``CommitConflict``, ``AmbiguousAppend``, and what the store refuses with."""
+        return await self._turns.submit(draft)
+
+    # --- one slot -----------------------------------------------------------------------------------------------
+
+    async def _write(self, batch: list[Waiting[Draft, Committed]]) -> None:
+        """Try the next slot once with those of ``batch`` that are not in conflict; the others are settled."""
+        try:
+            for one in batch:
+                if one.item.span is not None:
+                    self._learn(one.item.tail, one.item.span)
+            if self._fresh is None or self._fresh.seconds() > LANE_TAIL_AGE_S:
+                await self._refresh()
+            ready = [one for one in batch if await self._may_follow(one)]
+            if ready:
+                await self._create(ready)
+        except SwampError as error:
+            for one in batch:
+                if not one.settled:
+                    one.error = error
+
+    def _learn(self, tail: int, span: Span) -> None:
+        """Take in that the lane reached ``tail`` as of a list that began with ``span``."""
+        if tail >= self._tail:
+            self._tail = tail
+            if self._fresh is None or span.seconds() < self._fresh.seconds():
+                self._fresh = span
+
+    async def _refresh(self) -> None:
+        snapshot, span = await self._reader.open_timed()
+        self._fresh = span
+        self._tail = max(self._tail, snapshot.tail(self.lane))
+
+    async def _may_follow(self, one: Waiting[Draft, Committed]) -> bool:
+        """Whether no slot between the draft's snapshot and the next one concerns it; else it is settled as conflict."""
+        draft = one.item
+        if not draft.fenced:
+            return True
+        between = range(draft.tail + 1, self._tail + 1)
+        if all(slot in self._known for slot in between):
+            met = next((slot for slot in between if _meets(draft.commit, self._known[slot])), None)
+            if met is None:
+                return True
+            one.error = CommitConflict(f"slot {met} of lane {self.lane} concerns {_name(draft.commit)}")
+            return False
+        snapshot, span = await self._reader.open_timed()
+        changed = [key for key, version in draft.seen.items() if _version(await snapshot.record(key)) != version]
+        if changed:
+            one.error = CommitConflict(f"{changed[0]!r} has changed since it was read")
+            return False
+        # Unchanged as of this later snapshot: the draft is as good as made from it.
+        one.item = msgspec.structs.replace(draft, tail=snapshot.tail(self.lane), span=span)
+        self._learn(one.item.tail, span)
+        return one.item.tail == self._tail or await self._may_follow(one)
+
+    async def _create(self, ready: list[Waiting[Draft, Committed]]) -> None:
+        place, slot, fresh = self._place, self._tail + 1, self._fresh
+        assert fresh is not None
+        starts, records = _lay_out([one.item for one in ready], slot)
+        header = SegmentHeader(
+            lane=self.lane,
+            slot=slot,
+            write_id=place.env.random_bytes(WRITE_ID_BYTES),
+            time=place.clock.now_ms(),
+            commits=tuple(
+                msgspec.structs.replace(one.item.commit, records=len(part))
+                for one, part in zip(ready, records, strict=True)
+            ),
+        )
+        data = encode_segment(header, sum(map(len, records)), b"".join(map(encode_records, records)))
+        name = place.names.segment(self.lane, slot)
+        try:
+            stored = await place.store.put(name, data, Create())
+        except AlreadyExists as error:
+            await self._found(slot, error)
+            return
+        except Undecided as error:
+            raise self._ambiguous(slot, header.write_id, str(error)) from error
+        fresh.saw(stored.time)
+        if fresh.seconds() > LANE_TAIL_AGE_S and not await self._landed(slot, header.write_id):
+            return
+        self._keep(slot, header.commits)
+        for one, start, part in zip(ready, starts, records, strict=True):
+            passed = slot - 1 - one.item.tail
+            one.result = Committed(self.lane, slot, start, tuple(part), passed, len(ready))
+
+    async def _found(self, slot: int, error: AlreadyExists) -> None:
+        """Somebody else holds the slot: take note of what it concerns; the drafts are weighed again for the next."""
+        name = self._place.names.segment(self.lane, slot)
+        if not isinstance(error.found, Got):
+            await self._refresh()
+            return
+        self._take_in(decode_segment(error.found.body, name, self.lane, slot))
+
+    def _take_in(self, segment: Segment) -> None:
+        if segment.records:
+            newest = max(record.version for record in segment.records)
+            self._place.clock.observe(split_version(newest)[0])
+        self._keep(segment.header.slot, segment.header.commits)
+
+    def _keep(self, slot: int, commits: tuple[Commit, ...]) -> None:
+        self._tail = max(self._tail, slot)
+        self._known[slot] = commits
+        while len(self._known) > LANE_MEMORY_SLOTS:
+            self._known.popitem(last=False)
+
+    async def _landed(self, slot: int, write_id: bytes) -> bool:
+        """Whether a create that was answered late is the one that counts at ``slot``; ``False``: another's does."""
+        root = (await self._register.read()).root
+        verdict = _remembered(root, self.lane, slot, write_id) if root.watermark(self.lane) >= slot else True
+        if verdict is None:
+            raise self._ambiguous(slot, write_id, "it was answered late, and the root no longer remembers the slot")
+        if not verdict:
+            await self._refresh()
+        return verdict
+
+    def _ambiguous(self, slot: int, write_id: bytes, why: str) -> AmbiguousAppend:
+        self._fresh = None  # whoever comes next looks at the lane anew
+        return AmbiguousAppend(
+            f"the commit at slot {slot} of lane {self.lane} is undecided: {why}",
+            lane=self.lane,
+            slot=slot,
+            write_id=write_id,
+            hint="find out with resolve(error) before you do it again",
+        )
+
+
+class _Disjoint:
+    """Which drafts may share a slot: footprints that do not meet, fenced before unfenced ones of a series."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._series: set[str] = set()
+        self._left = SEGMENT_DELTAS
+        self._bytes = BATCH_BYTES
+
+    def take(self, draft: Draft) -> bool:
+        keys = _footprint(draft.commit)
+        if draft.fenced and (not self._keys.isdisjoint(keys) or draft.series in self._series):
+            return False
+        if draft.size > self._left:
+            return False
+        self._left -= draft.size
+        if draft.fenced:
+            self._keys.update(keys)
+        if draft.series:
+            self._series.add(draft.series)
+        return True
+
+
+def _lay_out(drafts: Sequence[Draft], slot: int) -> tuple[list[int], list[Sequence[Record]]]:
+    """The index at which each draft's records start in its series, and the records."""
+    next_of: dict[str, int] = {}
+    starts: list[int] = []
+    records: list[Sequence[Record]] = []
+    for draft in drafts:
+        start = next_of.get(draft.series, 0)
+        next_of[draft.series] = start + draft.size
+        starts.append(start)
+        records.append(draft.build(slot, start))
+    return starts, records
+
+
+def _footprint(commit: Commit) -> Iterable[str]:
+    return (*commit.footprint, "\0lock\0" + commit.lock) if commit.lock else commit.footprint
+
+
+def _meets(commit: Commit, others: Iterable[Commit]) -> bool:
+    mine = set(_footprint(commit))
+    return any(not mine.isdisjoint(_footprint(other)) for other in others)
+
+
+def _version(record: Record | None) -> bytes | None:
+    return record.version if record else None
+
+
+def _name(commit: Commit) -> str:
+    return commit.lock or ", ".join(commit.footprint[:3])
+
+
+def _remembered(root: Root, lane: str, slot: int, write_id: bytes) -> bool | None:
+    """What a root that covers ``slot`` says of the attempt: it counts, another's does, or it is too old to tell."""
+    held = next((item for item in root.shared.get(lane, ()) if item.slot == slot), None)
+    return None if held is None else held.id == write_id[:8]
+
+
+async def resolve(place: Place, register: Register, lane: str, slot: int, write_id: bytes) -> bool | None:
+    """Whether the attempt named by an ``AmbiguousAppend`` has committed; ``None`` if nobody can tell any more.
+
+    An empty slot is filled with an empty commit, so that the answer, once given, stays true.
+    """
+    root = (await register.read()).root
+    if root.watermark(lane) < slot:
+        name = place.names.segment(lane, slot)
+        header = SegmentHeader(lane, slot, place.env.random_bytes(WRITE_ID_BYTES), place.clock.now_ms())
+        try:
+            await place.store.put(name, encode_segment(header, 0, b""), Create())
+        except AlreadyExists as error:
+            found: Got = error.found
+            return decode_segment(found.body, name, lane, slot).header.write_id == write_id
+        root = (await register.read()).root
+        if root.watermark(lane) < slot:
+            return False
+    return _remembered(root, lane, slot, write_id)

@@ -1,0 +1,262 @@
+"""Streams: ordered sequences of records that can be appended with a fence on the tail.
+
+A stream lives in one of the stream lanes (by a hash of its name). Its record at slot n, index i is the manifest entry
+``(stream, n, i)``; every append also writes ``(stream, tail)``. Both are ordinary records, so folding, merging and
+sweeping need to know nothing of streams, and millions of small ones cost nothing in the root.
+
+Invariants:
+- Positions of one stream rise with commit order, and a reader holds a contiguous prefix of the lane: following never
+  skips a record that commits late.
+- Of all fenced appends that name one tail at most one commits. An unfenced append always lands, and moves the tail.
+- Versions of stream records are made of slot and index alone: no clock can order them otherwise.
+- ``EMPTY`` is the tail of a stream without records; once left it never comes back.
+"""
+
+from __future__ import annotations
+
+import inspect
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from swampstore.errors import BadName, FenceConflict, FenceRetriesExhausted, Misuse, TooLarge
+from swampstore.limits import (
+    BATCH_BYTES,
+    DELTA_BYTES,
+    FENCE_RETRY_BASE_S,
+    FENCE_RETRY_CAP_S,
+    FOLLOW_MAX_S,
+    FOLLOW_MIN_S,
+    MISSED_RECORDS,
+    STREAM_NAME_BYTES,
+    STREAM_RECORDS,
+)
+from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft
+from swampstore.protocols.place import Place
+from swampstore.protocols.snapshot import Snapshot, SnapshotReader
+from swampstore.values.entry import OPAQUE, Record
+from swampstore.values.keys import key_problem
+from swampstore.values.names import shared_lane
+from swampstore.values.segment import Commit
+from swampstore.values.version import WRITER_BYTES, make_version
+
+Tail: TypeAlias = str
+EMPTY: Tail = "0" * 22
+_ROOT = "\0s\0"
+_TAIL = "tail"
+_NOBODY = b"\0" * WRITER_BYTES
+
+
+class StreamRecord(msgspec.Struct, frozen=True):
+    """One record; ``position`` is the tail right after it (use it as ``after`` or ``expected_tail``)."""
+
+    position: Tail
+    data: bytes
+
+
+class StreamAck(msgspec.Struct, frozen=True):
+    """``tail`` is the stream's tail right after this append; ``positions`` those of its records."""
+
+    tail: Tail
+    positions: tuple[Tail, ...]
+    lane: str
+    slot: int
+    shared_by: int
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    """What :meth:`Stream.update` hands to ``build``: the tail, and the records up to it (read when asked)."""
+
+    tail: Tail
+    records: Callable[..., Any]
+
+
+def stream_lane(name: str, shared_lanes: int) -> str:
+    """The lane of stream ``name``: one of ``s01`` .. by CRC-32; ``s00`` is the commit lane."""
+    return shared_lane(1 + zlib.crc32(name.encode()) % (shared_lanes - 1))
+
+
+def check_stream(name: str) -> str:
+    """``name`` itself if it is a valid stream name (a key of at most 512 bytes). Raises ``BadName``."""
+    problem = key_problem(name)
+    if problem or len(name.encode()) > STREAM_NAME_BYTES:
+        raise BadName(f"bad stream name {str(name)[:100]!r}: {problem or f'more than {STREAM_NAME_BYTES} bytes'}")
+    return name
+
+
+def check_tail(tail: Tail) -> Tail:
+    """``tail`` itself if it looks like one. Raises ``Misuse``."""
+    if not isinstance(tail, str) or len(tail) != len(EMPTY) or not set(tail) <= set("0123456789abcdef"):
+        raise Misuse(f"{tail!r} is not a tail", hint="pass on what tail(), append() or a record's position gave")
+    return tail
+
+
+class Stream:
+    """One stream of a namespace. ``lane`` is the shared lane that :func:`stream_lane` names."""
+
+    def __init__(self, place: Place, reader: SnapshotReader, lane: CommitLane, name: str) -> None:
+        self.name = check_stream(name)
+        self._place = place
+        self._reader = reader
+        self._lane = lane
+        self._prefix = f"{_ROOT}{name}\0"
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    async def append(self, records: Sequence[bytes], *, expected_tail: Tail | None = None) -> StreamAck:
+        """Append ``records`` (1 to 10,000) as one atomic batch; with ``expected_tail`` only if that is still the tail.
+
+        Never retries by itself. Raises ``FenceConflict``, ``TooLarge``, ``AmbiguousAppend``.
+        """
+        payload = _check_records(records)
+        fenced = expected_tail is not None
+        held = check_tail(expected_tail) if expected_tail is not None else EMPTY
+        key = self._prefix + _TAIL
+        draft = Draft(
+            commit=Commit(footprint=(key,)),
+            build=lambda slot, start: self._records(payload, slot, start),
+            seen={key: _version_of(held)} if fenced else {},
+            tail=_slot_of(held),
+            span=None,
+            fenced=fenced,
+            series=key,
+            size=len(payload),
+        )
+        try:
+            done = await self._lane.commit(draft)
+        except CommitConflict as error:
+            raise await self._conflict(held) from error
+        return self._ack(done, len(payload))
+
+    def _records(self, payload: Sequence[bytes], slot: int, start: int) -> list[Record]:
+        made = [
+            Record(self._prefix + _position(slot, index), make_version(slot, _NOBODY, index), OPAQUE, 0, data)
+            for index, data in enumerate(payload, start)
+        ]
+        last = start + len(payload) - 1
+        tail = Record(
+            self._prefix + _TAIL, make_version(slot, _NOBODY, last), OPAQUE, 0, _position(slot, last).encode()
+        )
+        return [*made, tail]
+
+    @staticmethod
+    def _ack(done: Committed, count: int) -> StreamAck:
+        positions = tuple(_position(done.slot, done.start + index) for index in range(count))
+        return StreamAck(positions[-1], positions, done.lane, done.slot, done.shared_by)
+
+    async def _conflict(self, expected: Tail) -> FenceConflict:
+        """The conflict with what the caller has missed, from one snapshot."""
+        snapshot = await self._reader.open()
+        current = await self._tail_in(snapshot)
+        missed = await self._read_in(snapshot, expected, MISSED_RECORDS + 1)
+        return FenceConflict(
+            f"stream {self.name!r} has moved on: its tail is {current}, not {expected}",
+            expected=expected,
+            current=current,
+            missed=missed if len(missed) <= MISSED_RECORDS else None,
+            hint="take in the missed records, decide again, append with the current tail",
+        )
+
+    async def update(self, build: Callable[[StreamState], Any], *, retries: int = 5) -> StreamAck | None:
+        """Append what ``build(state)`` returns, fenced; on a conflict call ``build`` again with the new state.
+
+        ``build`` returns records, or ``None`` for nothing to do. Waits with full jitter between attempts. Raises
+        ``FenceRetriesExhausted`` when every attempt met a conflict; nothing was written then.
+        """
+        for attempt in range(retries + 1):
+            snapshot = await self._reader.open()
+            state = StreamState(await self._tail_in(snapshot), self._reads_of(snapshot))
+            wanted = build(state)
+            records = await wanted if inspect.isawaitable(wanted) else wanted
+            if records is None:
+                return None
+            try:
+                return await self.append(records, expected_tail=state.tail)
+            except FenceConflict as error:
+                if attempt == retries:
+                    raise FenceRetriesExhausted(
+                        f"stream {self.name!r}: {retries + 1} attempts met a conflict",
+                        expected=error.expected,
+                        current=error.current,
+                        missed=error.missed,
+                        hint="raise retries=, or take a lock for the decision",
+                    ) from error
+            pause = min(FENCE_RETRY_CAP_S, FENCE_RETRY_BASE_S * 2**attempt)
+            await self._place.env.sleep(self._place.env.random() * pause)
+        raise Misuse(f"retries={retries}", hint="retries is 0 or more")
+
+    def _reads_of(self, snapshot: Snapshot) -> Callable[..., Any]:
+        async def records(after: Tail = EMPTY, limit: int | None = None) -> list[StreamRecord]:
+            return await self._read_in(snapshot, after, limit)
+
+        return records
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def tail(self) -> Tail:
+        """The position after the last record; ``EMPTY`` when there is none."""
+        return await self._tail_in(await self._reader.open())
+
+    async def read(self, *, after: Tail = EMPTY, limit: int | None = None) -> list[StreamRecord]:
+        """The records after a position, in order, at most ``limit``."""
+        return await self._read_in(await self._reader.open(), check_tail(after), limit)
+
+    async def follow(self, *, after: Tail = EMPTY, seconds: float | None = None) -> AsyncIterator[StreamRecord]:
+        """The records after a position, then those to come; ends after ``seconds`` without a new one (never: None)."""
+        idle_since, pause = self._place.env.boot(), FOLLOW_MIN_S
+        while True:
+            fresh = await self.read(after=after)
+            for record in fresh:
+                after = record.position
+                yield record
+            now = self._place.env.boot()
+            if fresh:
+                idle_since, pause = now, FOLLOW_MIN_S
+            elif seconds is not None and now - idle_since >= seconds:
+                return
+            await self._place.env.sleep(pause)
+            pause = min(pause * 2, FOLLOW_MAX_S)
+
+    async def _tail_in(self, snapshot: Snapshot) -> Tail:
+        record = await snapshot.record(self._prefix + _TAIL)
+        return record.value.decode() if record else EMPTY
+
+    async def _read_in(self, snapshot: Snapshot, after: Tail, limit: int | None) -> list[StreamRecord]:
+        found: list[StreamRecord] = []
+        at = len(self._prefix)
+        start = self._prefix + after
+        async for records in snapshot.records(self._prefix, start_after=start, internal=True):
+            for record in records:
+                if limit is not None and len(found) >= limit:
+                    return found
+                position = record.key[at:]
+                if position != _TAIL:
+                    found.append(StreamRecord(position, record.value))
+        return found
+
+
+def _check_records(records: Sequence[bytes]) -> list[bytes]:
+    payload = [record.encode() if isinstance(record, str) else bytes(record) for record in records]
+    if not 0 < len(payload) <= STREAM_RECORDS:
+        raise TooLarge(f"{len(payload)} records in one append; 1 to {STREAM_RECORDS} fit")
+    largest = max(map(len, payload))
+    if largest > DELTA_BYTES or sum(map(len, payload)) > BATCH_BYTES // 2:
+        raise TooLarge(
+            f"a record of {largest} bytes, {sum(map(len, payload))} in all; limits {DELTA_BYTES}, {BATCH_BYTES // 2}"
+        )
+    return payload
+
+
+def _position(slot: int, index: int) -> Tail:
+    return f"{slot:016x}{index:06x}"
+
+
+def _slot_of(tail: Tail) -> int:
+    return int(tail[:16], 16)
+
+
+def _version_of(tail: Tail) -> bytes | None:
+    """The version of the tail record that says ``tail``."""
+    return None if tail == EMPTY else make_version(_slot_of(tail), _NOBODY, int(tail[16:], 16))
