@@ -192,7 +192,7 @@ def entry_of(record: Record) -> Entry:
 
 def content_of(record: Record) -> str | None:
     """``blob/<unique>`` or ``pack/<unique>`` when the record names a content object of this namespace, else ``None``."""
-    if record.gone:
+    if record.flags & (TOMBSTONE | OPAQUE):
         return None
     try:
         at = _decode_at(record.value).at
