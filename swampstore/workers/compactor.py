@@ -3,21 +3,45 @@
 Invariants:
 - Every step is safe at any time and beside any other compactor: leadership only saves work.
 - A leader goes on folding while it merges.
+- An idle namespace costs polls (two requests each, at growing distance) and no write.
 """
 
 from __future__ import annotations
 
-from swampstore.errors import AlreadyExists
+import logging
+from collections.abc import Callable
+
+from swampstore.env.base import Event
+from swampstore.errors import AlreadyExists, SwampError
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
-from swampstore.workers.fold import FoldRead, fold
+from swampstore.values.root import Root
+from swampstore.workers.fold import FoldRead, fold, read_log
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.merge import merge
-from swampstore.workers.report import CompactReport, FoldReport, MergeReport, SweepReport
+from swampstore.workers.report import CompactReport, FoldReport, MergeReport, SweepReport, add_folds, add_sweeps
+from swampstore.workers.retire import retire_alone
+from swampstore.workers.sweep_garbage import GarbageSweep, is_run, ripe_garbage
 from swampstore.workers.sweep_log import sweep_log
+from swampstore.workers.sweep_orphans import OrphanSweep
+
+OnRound = Callable[[str, CompactReport], None]
+OnError = Callable[[str, Exception], None]
 
 _FOLDS_PER_ROUND = 64
 _MERGE_TRIES = 3
+_FOLD_MEANWHILE_S = 1.0
+_IDLE_S = 15.0
+_BACKOFF = 1.5
+_HOUR_S = 3600.0
+_DAY_S = 24 * _HOUR_S
+
+_log = logging.getLogger("swampstore.compactor")
+
+
+def log_error(namespace: str, error: Exception) -> None:
+    """The default for errors of a loop: the log, with the hint."""
+    _log.error("namespace %s: %s %s", namespace, error, getattr(error, "hint", ""))
 
 
 class Compactor:
@@ -27,17 +51,35 @@ class Compactor:
         self._place = place
         self._register = register or Register(place)
         self._leadership = Leadership(place)
+        # When each was last done (boot clock, s). Looking for uses and orphans reads the manifest: not in every round.
+        self._retired_at = float("-inf")
+        self._contents_at = float("-inf")
+        self._orphans_at = place.env.boot() - _DAY_S + _HOUR_S
+
+    @property
+    def namespace(self) -> str:
+        return self._place.names.namespace
+
+    # --- single steps -------------------------------------------------------------------------------------------
 
     async def fold_once(self, *, stay: bool = False, insist: bool = False) -> tuple[FoldReport, FoldRead]:
         """One fold of what the log holds now (bounded). See :func:`swampstore.workers.fold.fold`."""
-        return await fold(self._place, self._register, self._leadership, stay=stay, insist=insist)
+        try:
+            return await fold(self._place, self._register, self._leadership, stay=stay, insist=insist)
+        except AlreadyExists:
+            # Two processes made the first root at once: it is there now.
+            return await fold(self._place, self._register, self._leadership, stay=stay, insist=insist)
 
     async def merge_once(self, full: bool = False, *, stay: bool = False, insist: bool = False) -> MergeReport:
         """One merge of level 0 into the shards; with ``full`` the inline records too."""
+        boot = self._place.env.boot
+        folded_at = boot()
 
         async def fold_meanwhile() -> None:
-            if stay:
+            nonlocal folded_at
+            if stay and boot() - folded_at >= _FOLD_MEANWHILE_S:
                 await self.fold_once(stay=True)
+                folded_at = boot()
 
         return await merge(
             self._place,
@@ -49,52 +91,112 @@ class Compactor:
             between=fold_meanwhile,
         )
 
-    async def round(self, *, stay: bool, insist: bool, full: bool = False) -> CompactReport:
-        """Fold until the log is empty (bounded), merge if due or ``full``, sweep the log.
+    async def sweep_once(self, *, stay: bool = False, insist: bool = False, orphans: bool = True) -> SweepReport:
+        """Delete all that may go now: folded segments, garbage, and with ``orphans`` what nothing names."""
+        read = await read_log(self._place, self._register)
+        swept = SweepReport(segments=await sweep_log(self._place, read.listing, read.seen))
+        swept = add_sweeps(swept, await self._garbage_sweep(stay, insist).run())
+        if orphans:
+            sweep = OrphanSweep(self._place, self._register, self._leadership, stay=stay, insist=insist)
+            swept = add_sweeps(swept, await sweep.run())
+        return swept
 
-        ``stay`` keeps the leadership; ``insist`` is an explicit order of the user and takes it over at once.
+    # --- a round ------------------------------------------------------------------------------------------------
+
+    async def round(self, *, stay: bool, insist: bool, full: bool = False) -> CompactReport:
+        """Fold until the log is empty (bounded), merge if due or ``full``, sweep what is ripe, retire writers.
+
+        ``stay`` keeps the leadership for the next round; ``insist`` is an explicit order of the user and takes it over at
+        once. With neither this is the help of an ordinary client: it steps in only when nobody leads, and sweeps no
+        contents.
         """
-        began = self._place.env.boot()
-        total, read = await self._fold_all(stay=stay, insist=insist)
-        merged = MergeReport()
-        if not total.not_leader and (full or read.seen.root.merge_due):
-            for _ in range(_MERGE_TRIES):
-                merged = await self.merge_once(full, stay=stay, insist=insist)
-                if not merged.raced:
-                    break
-        swept = SweepReport()
-        if not total.not_leader:
-            swept.segments = await sweep_log(self._place, read.listing, self._register.last or read.seen)
+        env = self._place.env
+        began = env.boot()
+        prior = self._register.last.root if self._register.last else None
+        folded, read = await self._fold_all(stay=stay, insist=insist)
+        report = CompactReport(folded, MergeReport(), SweepReport())
+        if not folded.not_leader:
+            if full or read.seen.root.merge_due:
+                report.merge = await self._merge(full, stay=stay, insist=insist)
+            report.sweep = await self._sweep(read, stay=stay, insist=insist)
+            if not (folded.published or folded.raced):
+                report.retired = await self._retire(prior, read, stay=stay)
         last = self._register.last or read.seen
-        return CompactReport(total, merged, swept, last.root.version, self._place.env.boot() - began)
+        report.root_version, report.seconds = last.root.version, env.boot() - began
+        return report
 
     async def _fold_all(self, *, stay: bool, insist: bool) -> tuple[FoldReport, FoldRead]:
         """Fold until nothing is left or somebody else does it."""
-        total, read = await self._fold_again(stay=stay, insist=insist)
+        total, read = await self.fold_once(stay=stay, insist=insist)
         for _ in range(_FOLDS_PER_ROUND):
-            if not (total.published and read.slots) or total.raced:
+            if not (total.published and read.slots) or total.raced or total.not_leader:
                 break
-            more, read = await self._fold_again(stay=stay, insist=insist)
-            total = added(total, more)
+            more, read = await self.fold_once(stay=stay, insist=insist)
+            total = add_folds(total, more)
         return total, read
 
-    async def _fold_again(self, *, stay: bool, insist: bool) -> tuple[FoldReport, FoldRead]:
+    async def _merge(self, full: bool, *, stay: bool, insist: bool) -> MergeReport:
+        merged = MergeReport()
+        for _ in range(_MERGE_TRIES):
+            merged = await self.merge_once(full, stay=stay, insist=insist)
+            if not merged.raced:
+                break
+        return merged
+
+    async def _sweep(self, read: FoldRead, *, stay: bool, insist: bool) -> SweepReport:
+        boot = self._place.env.boot()
+        swept = SweepReport(segments=await sweep_log(self._place, read.listing, read.seen))
+        ripe = ripe_garbage(self._register.last or read.seen)
+        contents = insist or (stay and boot - self._contents_at >= _HOUR_S)
+        if any(contents or is_run(item) for item in ripe):
+            swept = add_sweeps(swept, await self._garbage_sweep(stay, insist).run(contents=contents))
+            self._contents_at = boot if contents else self._contents_at
+        if stay and boot - self._orphans_at >= _DAY_S:
+            sweep = OrphanSweep(self._place, self._register, self._leadership, stay=stay, insist=insist)
+            swept = add_sweeps(swept, await sweep.run())
+            self._orphans_at = boot
+        return swept
+
+    async def _retire(self, prior: Root | None, read: FoldRead, *, stay: bool) -> int:
+        """At most once an hour, when there was nothing to fold."""
+        boot = self._place.env.boot()
+        if prior is None or boot - self._retired_at < _HOUR_S:
+            return 0
+        self._retired_at = boot
+        seen = self._register.last or read.seen
+        if seen.root.version != read.seen.root.version:
+            return 0
+        return await retire_alone(self._register, self._leadership, self._place, prior, read.listing, seen, stay=stay)
+
+    def _garbage_sweep(self, stay: bool, insist: bool) -> GarbageSweep:
+        return GarbageSweep(self._place, self._register, self._leadership, stay=stay, insist=insist)
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        stop: Event,
+        *,
+        interval_s: float = 1.0,
+        on_round: OnRound | None = None,
+        on_error: OnError = log_error,
+    ) -> None:
+        """Round after round until ``stop`` is set; an idle namespace is polled at growing distance (at most 15 s).
+
+        An error ends a round, not the loop: ``on_error`` is told.
+        """
+        delay = interval_s
+        while not stop.is_set():
+            delay = await self.step(delay, interval_s, on_round, on_error)
+            await stop.wait(delay)
+
+    async def step(self, delay: float, interval_s: float, on_round: OnRound | None, on_error: OnError) -> float:
+        """One round of a loop; how many seconds to wait before the next."""
         try:
-            return await self.fold_once(stay=stay, insist=insist)
-        except AlreadyExists:
-            # Two processes made the first root at once: it is there now.
-            return await self.fold_once(stay=stay, insist=insist)
-
-
-def added(a: FoldReport, b: FoldReport) -> FoldReport:
-    """Two folds as one report."""
-    return FoldReport(
-        published=a.published or b.published,
-        segments=a.segments + b.segments,
-        deltas=a.deltas + b.deltas,
-        dropped=a.dropped + b.dropped,
-        quarantined=a.quarantined + b.quarantined,
-        spilled=a.spilled or b.spilled,
-        raced=b.raced,
-        not_leader=b.not_leader,
-    )
+            report = await self.round(stay=True, insist=False)
+        except (SwampError, AssertionError) as error:
+            on_error(self.namespace, error)
+            return min(max(delay, interval_s) * 2, _IDLE_S)
+        if on_round is not None:
+            on_round(self.namespace, report)
+        return interval_s if report.busy else min(max(delay, interval_s) * _BACKOFF, max(_IDLE_S, interval_s))

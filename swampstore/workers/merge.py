@@ -15,32 +15,26 @@ Invariants:
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from swampstore.env.clock import Span
 from swampstore.errors import StaleWrite
-from swampstore.limits import MIB, ROOT_CAS_TRIES, SHARD_UPLOAD_AGE_S, TOMBSTONE_AGE_MS
+from swampstore.limits import ROOT_CAS_TRIES, SHARD_UPLOAD_AGE_S, TOMBSTONE_AGE_MS
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
-from swampstore.protocols.runs import run_body
-from swampstore.stores.base import Get
 from swampstore.values.entry import Record, record_sum
 from swampstore.values.names import lane_writer
 from swampstore.values.root import Root, RunRef
-from swampstore.values.run import decode_run
 from swampstore.values.version import writer_birth
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.level0 import Ledger, Level0
 from swampstore.workers.outputs import Outputs
 from swampstore.workers.report import MergeReport
+from swampstore.workers.run_reader import RunReader
 from swampstore.workers.shards import Plan, plan_merge
-from swampstore.workers.weave import Burial, Stored, Weaver
-
-_READ_BYTES = 48 * MIB
-"""Whole shards read side by side, in stored bytes (always at least one)."""
+from swampstore.workers.weave import Burial, Weaver
 
 Between = Callable[[], Awaitable[None]]
 
@@ -135,7 +129,7 @@ async def _work(place: Place, seen: Seen, *, full: bool, between: Between | None
 async def _weave_all(
     place: Place, root: Root, plan: Plan, weaver: Weaver, outputs: Outputs, between: Between | None
 ) -> None:
-    reader = _ShardReader(place, [root.shards[number] for number in plan.shards])
+    reader = RunReader(place, [root.shards[number] for number in plan.shards])
     for group in plan.groups:
         outputs.begin(group)
         if group.start == group.end:
@@ -149,26 +143,6 @@ async def _weave_all(
         weaver.finish()
         outputs.end()
     await outputs.write(all_of_it=True)
-
-
-class _ShardReader:
-    """Hands out the stored blocks of one shard after the other; reads several side by side, within a bound."""
-
-    def __init__(self, place: Place, refs: Sequence[RunRef]) -> None:
-        self._place = place
-        self._refs = deque(refs)
-        self._ready: deque[list[Stored]] = deque()
-
-    async def next(self) -> list[Stored]:
-        if not self._ready:
-            batch = [self._refs.popleft()]
-            while self._refs and sum(ref.size for ref in batch) + self._refs[0].size <= _READ_BYTES:
-                batch.append(self._refs.popleft())
-            answers = await self._place.store.many([Get(self._place.full(ref.name)) for ref in batch])
-            for ref, answer in zip(batch, answers, strict=True):
-                name = self._place.full(ref.name)
-                self._ready.append(list(decode_run(ref, run_body(answer, name), name)))
-        return self._ready.popleft()
 
 
 def check_sums(place: Place, merged: Merged) -> None:

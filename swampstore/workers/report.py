@@ -50,5 +50,39 @@ class CompactReport(msgspec.Struct):
     fold: FoldReport
     merge: MergeReport
     sweep: SweepReport
+    retired: int = 0
+    """Writers whose watermark was dropped by a publish of its own."""
     root_version: int = 0
     seconds: float = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether the round found something to do."""
+        swept = self.sweep.segments + self.sweep.runs + self.sweep.contents + self.sweep.orphans
+        return self.fold.published or self.fold.raced or self.merge.published or self.merge.raced or swept > 0
+
+
+def add_folds(a: FoldReport, b: FoldReport) -> FoldReport:
+    """Two folds of one round as one report."""
+    return FoldReport(
+        published=a.published or b.published,
+        segments=a.segments + b.segments,
+        deltas=a.deltas + b.deltas,
+        dropped=a.dropped + b.dropped,
+        quarantined=a.quarantined + b.quarantined,
+        spilled=a.spilled or b.spilled,
+        raced=b.raced,
+        not_leader=b.not_leader,
+    )
+
+
+def add_sweeps(a: SweepReport, b: SweepReport) -> SweepReport:
+    """Two sweeps of one round as one report; ``waiting`` is that of the one that looked."""
+    return SweepReport(
+        segments=a.segments + b.segments,
+        runs=a.runs + b.runs,
+        contents=a.contents + b.contents,
+        orphans=a.orphans + b.orphans,
+        bytes=a.bytes + b.bytes,
+        waiting=max(a.waiting, b.waiting),
+    )

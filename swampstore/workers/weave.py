@@ -15,13 +15,12 @@ from swampstore.values.run import BlockInfo, decode_block
 from swampstore.values.version import version_ms
 from swampstore.workers.level0 import Ledger, Level0
 from swampstore.workers.outputs import Outputs
+from swampstore.workers.run_reader import StoredBlock
 
 _WINDOW_BLOCKS = 32
 """Level-0 blocks joined at a time where no shard block lies between them."""
 _GROUP_BYTES = 1 * MIB
 _SMALL_BLOCK_BYTES = BLOCK_RAW_BYTES // 4
-
-Stored = tuple[BlockInfo, bytes]
 
 
 class Burial:
@@ -49,7 +48,7 @@ class Weaver:
         self._pending: list[Record] = []
         self._pending_bytes = 0
 
-    async def shard(self, blocks: Sequence[Stored], upper: str, name: str) -> None:
+    async def shard(self, blocks: Sequence[StoredBlock], upper: str, name: str) -> None:
         """Weave the changes below ``upper`` into the shard called ``name``, whose blocks these are."""
         if not blocks:
             await self._gap("", upper)

@@ -1,0 +1,164 @@
+"""Pins: a long reader asks the sweep to leave what its snapshot names.
+
+A pin is an object that holds the version of a root. It lives for a TTL after its last write, by the store's own time; its
+reader renews it. Saved snapshots hold what they name in the same way, until they are deleted.
+
+Invariants:
+- After writing a pin its reader reads the root again: if the sweep floor has passed the pinned version, what it names may
+  be gone, and it starts over. The sweep raises the floor first and lists pins afterwards, so one of them sees the other.
+- A pin renewed later than its TTL counts as written anew.
+- A live pin or a saved snapshot that cannot be read holds everything.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import msgspec
+
+from swampstore.env.clock import Span
+from swampstore.errors import CorruptObject, NotFound, SnapshotExpired, SwampError
+from swampstore.limits import LIST_PAGES, PIN_TTL_MS, READ_RESTARTS, STORE_TIME_GRAIN_MS
+from swampstore.protocols.place import Place
+from swampstore.protocols.register import Register
+from swampstore.protocols.snapshot import Snapshot, SnapshotReader
+from swampstore.stores.base import Create, Get, Got, Info, Overwrite
+from swampstore.values.frame import Kind, pack, unpack
+from swampstore.values.root import decode_root
+
+FORMAT = 1
+_PIN_MAX_BYTES = 4096
+
+
+class Pin(msgspec.Struct, frozen=True):
+    """``version`` is the root's that is pinned; ``who`` is for people."""
+
+    version: int
+    who: str = ""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A live pin or a saved snapshot: garbage since a version above ``version`` must stay. ``name`` is the object's."""
+
+    name: str
+    version: int
+
+
+def encode_pin(pin: Pin) -> bytes:
+    return pack(Kind.PIN, FORMAT, msgspec.msgpack.encode(pin))
+
+
+def decode_pin(data: bytes, name: str) -> Pin:
+    """Raises ``CorruptObject`` or ``UnknownFormat``, naming the object."""
+    _, raw = unpack(Kind.PIN, FORMAT, data, name, _PIN_MAX_BYTES)
+    try:
+        return msgspec.msgpack.decode(raw, type=Pin)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise CorruptObject(f"{name}: {error}", name=name) from error
+
+
+class PinnedSnapshot:
+    """An async context manager over a snapshot whose runs and contents stay while it is renewed.
+
+    Call :meth:`keep` between chunks of a scan; it costs a request only when a third of the TTL has passed.
+    """
+
+    def __init__(self, place: Place, register: Register, reader: SnapshotReader) -> None:
+        self._place = place
+        self._register = register
+        self._reader = reader
+        self._name = ""
+        self._written_ms = 0
+        self._since: Span | None = None
+        self._snapshot: Snapshot | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        assert self._snapshot is not None, "use it as a context manager"
+        return self._snapshot
+
+    async def __aenter__(self) -> PinnedSnapshot:
+        for _ in range(READ_RESTARTS):
+            snapshot = await self._reader.open()
+            _, self._name = self._place.new_object("pin")
+            self._snapshot = snapshot
+            await self._write(Create())
+            if (await self._register.read()).root.sweep_floor <= snapshot.root.version:
+                return self
+            await self.release()
+        raise SnapshotExpired(
+            f"{self._place.names.namespace}: the sweep passed {READ_RESTARTS} snapshots in a row", hint="try again"
+        )
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.release()
+
+    async def keep(self) -> None:
+        """Renew the pin if it is time. Raises ``SnapshotExpired`` when that came too late."""
+        assert self._since is not None
+        if self._since.seconds() * 1000 < PIN_TTL_MS / 3:
+            return
+        before = self._written_ms
+        await self._write(Overwrite())
+        if self._written_ms - before < PIN_TTL_MS - 2 * STORE_TIME_GRAIN_MS:
+            return
+        floor = (await self._register.read()).root.sweep_floor
+        if floor > self.snapshot.root.version:
+            raise SnapshotExpired("the pin of this snapshot ran out", hint="call keep() more often in a long scan")
+
+    async def release(self) -> None:
+        """Delete the pin. Happens by itself at the end of the context."""
+        await self._place.store.delete([self._name])
+
+    async def _write(self, when: Create | Overwrite) -> None:
+        host, pid = self._place.env.identity()
+        since = Span(self._place.env)
+        body = encode_pin(Pin(self.snapshot.root.version, f"{host}:{pid}"))
+        stored = await self._place.store.put(self._name, body, when)
+        since.saw(stored.time)
+        self._since, self._written_ms = since, stored.time
+
+
+def pin_snapshot(place: Place, register: Register, reader: SnapshotReader) -> PinnedSnapshot:
+    """A snapshot that the sweep leaves alone: ``async with pin_snapshot(...) as pinned: pinned.snapshot ...``."""
+    return PinnedSnapshot(place, register, reader)
+
+
+def live(item: Info, store_ms: int) -> bool:
+    """Whether the pin in a listing has been renewed within its TTL."""
+    return store_ms - item.modified < PIN_TTL_MS + 2 * STORE_TIME_GRAIN_MS
+
+
+async def list_held(place: Place) -> list[Held]:
+    """Every live pin and every saved snapshot. One that cannot be read holds everything (version 0)."""
+    names: list[str] = []
+    for folder in (place.names.folder("pin"), place.names.saved("")):
+        after = ""
+        for _ in range(LIST_PAGES):
+            page = await place.store.list(folder, start_after=after)
+            pins = folder == place.names.folder("pin")
+            names += [item.name for item in page.items if not pins or live(item, page.time)]
+            if not page.more:
+                break
+            after = page.items[-1].name
+    held: list[Held] = []
+    answers = await place.store.many([Get(name) for name in names])
+    for name, answer in zip(names, answers, strict=True):
+        if isinstance(answer, NotFound):
+            continue
+        if isinstance(answer, SwampError):
+            raise answer
+        assert isinstance(answer, Got)
+        held.append(Held(name, _version(place, name, answer.body)))
+    return held
+
+
+def _version(place: Place, name: str, body: bytes) -> int:
+    try:
+        if name.startswith(place.names.folder("pin")):
+            return decode_pin(body, name).version
+        return decode_root(body, name).version
+    except SwampError:
+        return 0
