@@ -33,6 +33,7 @@ from swampstore.values.segment import Segment
 from swampstore.values.version import split_version
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.report import FoldReport
+from swampstore.workers.retire import retire
 from swampstore.workers.tally import Tally
 
 SEGMENTS_PER_FOLD = 4096
@@ -62,6 +63,7 @@ async def fold(
     ``report.raced``. Raises ``UnknownFormat`` for a segment or root of a newer program, ``Damaged`` for a lost root.
     """
     for _ in range(READ_RESTARTS):
+        prior = register.last.root if register.last else None
         read = await read_log(place, register)
         oldest = read.slots[0] if read.slots else None
         if not leadership.may_lead(read.seen, oldest, one_shot=not stay, insist=insist):
@@ -72,7 +74,7 @@ async def fold(
             found = _bounded(await fetch(place, read.slots[:SEGMENTS_PER_FOLD]))
         except SegmentGone:
             continue
-        return await _publish(place, register, leadership, read, found, stay=stay)
+        return await _publish(place, register, leadership, prior, read, found, stay=stay)
     return FoldReport(raced=True), await read_log(place, register)
 
 
@@ -80,6 +82,7 @@ async def _publish(
     place: Place,
     register: Register,
     leadership: Leadership,
+    prior: Root | None,
     read: FoldRead,
     found: Sequence[Segment | Broken],
     *,
@@ -113,6 +116,7 @@ async def _publish(
         garbage=garbage,
         quarantine=(*old.quarantine, *(Quarantined(item.name, item.reason[:500], now) for item in broken)),
     )
+    new = retire(place, prior, read.listing, new)
     if len(new.quarantine) > QUARANTINE:
         raise AssertionError(f"{place.names.namespace}: more than {QUARANTINE} broken segments: run doctor")
     report = FoldReport(
