@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from swampstore.env.blocking import SystemClocks
@@ -43,6 +43,26 @@ class AioEvent:
             return self._event.is_set()
 
 
+class _Beat:
+    """A task that runs core code now and then."""
+
+    def __init__(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._loop(seconds, work))
+
+    async def _loop(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await work()
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            if not self._task.cancelled():
+                raise
+
+
 class AioEnv(SystemClocks):
     """See :class:`swampstore.env.base.Env`. Belongs to the event loop it is used in."""
 
@@ -60,3 +80,6 @@ class AioEnv(SystemClocks):
         self._running.add(task)  # the loop keeps only a weak reference to a task
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
+
+    def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> _Beat:
+        return _Beat(seconds, work)

@@ -8,7 +8,7 @@ rule), which is what makes a simulated run repeatable.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -23,6 +23,14 @@ class Event(Protocol):
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait until set, or until ``seconds`` have passed; whether it is set."""
+        ...
+
+
+class Background(Protocol):
+    """Work that goes on beside the caller until stopped."""
+
+    async def stop(self) -> None:
+        """End it and wait until it has ended; an error it died of is raised here."""
         ...
 
 
@@ -57,4 +65,8 @@ class Env(Protocol):
 
     async def detached(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` to its end even if the caller is cancelled meanwhile (then the caller alone stops waiting)."""
+        ...
+
+    def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> Background:
+        """Run ``work()`` every ``seconds`` beside the caller (a thread, a task), first after ``seconds``."""
         ...

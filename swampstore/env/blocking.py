@@ -7,7 +7,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -46,6 +46,31 @@ class BlockingEvent:
         return self._event.wait(seconds)
 
 
+class _Beat:
+    """A daemon thread that runs core code now and then."""
+
+    def __init__(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._loop, args=(seconds, work), daemon=True, name="swampstore-beat")
+        self._thread.start()
+
+    def _loop(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while not self._stop.wait(seconds):
+            try:
+                run(work())
+            except BaseException as error:
+                self._error = error
+                return
+
+    async def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
 class SystemClocks:
     """Clocks, dice and identity of this machine; shared by the blocking and the asyncio environment."""
 
@@ -79,3 +104,6 @@ class BlockingEnv(SystemClocks):
 
     async def detached(self, work: Coroutine[Any, Any, T]) -> T:
         return await work
+
+    def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> _Beat:
+        return _Beat(seconds, work)
