@@ -45,6 +45,15 @@ STREAM_NAME_BYTES = 512
 STREAM_RECORDS = 10_000
 """Records of one append."""
 MISSED_RECORDS = 1000
+QUEUE_NAME_BYTES = 1024
+QUEUE_CAPACITY = 10_000
+QUEUE_RAW_BYTES = 1 * MIB
+TICKET_TTL_S = 10.0
+"""A ticket near its turn that gives no sign of life for so long is passed over."""
+TICKET_KEEP_MS = 3_600_000
+HEARTBEAT_PLACES = 3
+"""Waiters with at most so many unfinished tickets before their grant heartbeat, as the holders do."""
+POLL_MIN_S = 0.05
 FENCE_RETRY_BASE_S = 0.02
 FENCE_RETRY_CAP_S = 1.0
 FOLLOW_MIN_S = 0.05

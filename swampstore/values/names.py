@@ -7,7 +7,7 @@
     <ns>/blob/<unique>             one large content     <ns>/pack/<unique>    many small contents
     <ns>/pin/<unique>              a long reader's pin   <ns>/saved/<name>     a saved snapshot
     <ns>/eph/...  <ns>/audit/...   ephemeral entries, audit archives
-    <ns>/queue/<name>/...          tickets, register, heartbeats
+    <ns>/queue/<hash of name>/     register, t/<number> tickets, h/<number> heartbeats
 
 Invariants:
 - ``parse`` of a formed name gives back what formed it; a foreign name parses to ``None``.
@@ -113,5 +113,10 @@ class Names:
     def saved(self, name: str) -> str:
         return f"{self.namespace}/saved/{name}"
 
-    def queue(self, name: str) -> str:
-        return f"{self.namespace}/queue/{name}/"
+    def queue(self, folder: str) -> str:
+        """The folder of a queue; ``folder`` is :func:`swampstore.values.tickets.queue_folder` of its name."""
+        return f"{self.namespace}/queue/{folder}/"
+
+    @property
+    def queues(self) -> str:
+        return f"{self.namespace}/queue/"

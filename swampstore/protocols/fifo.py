@@ -1,0 +1,48 @@
+"""Turns by name inside one process: first come, first served, without a request to the store."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from swampstore.env.base import Env, Event
+from swampstore.errors import DeadlinePassed
+
+
+class Fifo:
+    """One holder a name at a time; waiters are served in order. For threads, or for the tasks of one loop."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self._mutex = threading.Lock()
+        self._queues: dict[str, deque[Event]] = {}
+
+    @asynccontextmanager
+    async def turn(self, name: str, seconds: float | None = None) -> AsyncIterator[None]:
+        """Hold ``name``; waits at most ``seconds``. Raises ``DeadlinePassed``."""
+        mine = self._env.event()
+        with self._mutex:
+            queue = self._queues.setdefault(name, deque())
+            queue.append(mine)
+            if queue[0] is mine:
+                mine.set()
+        try:
+            if not mine.is_set() and not await mine.wait(seconds):
+                raise DeadlinePassed(
+                    f"{seconds:g} s passed while {name!r} was held by others in this process", hint="raise the deadline"
+                )
+            yield
+        finally:
+            self._leave(name, mine)
+
+    def _leave(self, name: str, mine: Event) -> None:
+        with self._mutex:
+            queue = self._queues[name]
+            was_first = queue[0] is mine
+            queue.remove(mine)
+            if not queue:
+                del self._queues[name]
+            elif was_first:
+                queue[0].set()

@@ -1,0 +1,328 @@
+"""True read-modify-write: read keys, decide, write them, with nobody's commit in between.
+
+Every update of a namespace commits in its commit lane, with its footprint (the keys it read or wrote, and its lock).
+The first attempt is optimistic; on a conflict, or when others queue for the lock already, the update takes a ticket in
+the lock's FIFO queue and commits the same way in its turn. Safety comes from the lane, fairness from the queue: a
+holder that was passed over cannot commit, however long it slept.
+
+Invariants:
+- ``decide`` is called again after every conflict, with what is there now; its answer is never posted again.
+- An update's versions are above every version of its footprint that its snapshot knows, tombstones included.
+- A commit under a lock writes the lock's mark (its ticket), so who comes later with a lower ticket is fenced, even when
+  the slots in between are long folded.
+- Updates do not nest: ``decide`` may not update the same namespace.
+
+Not promised: an update is not serial with a blind put that is in flight at the same time.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+
+from swampstore.env.clock import Span
+from swampstore.errors import DeadlinePassed, FencedError, Misuse, SwampError, TryAgain
+from swampstore.limits import UPDATE_ATTEMPTS
+from swampstore.protocols.commit import Committed, CommitConflict, CommitLane, Draft
+from swampstore.protocols.contents import read_many, upload
+from swampstore.protocols.fifo import Fifo
+from swampstore.protocols.place import Place
+from swampstore.protocols.queue import FairQueue, Grant
+from swampstore.protocols.snapshot import Snapshot, SnapshotReader
+from swampstore.protocols.writer import Writer
+from swampstore.stores.base import Source
+from swampstore.values.deltas import Put, check_labels
+from swampstore.values.entry import OPAQUE, Entry, Meta, Record, put_record, tombstone
+from swampstore.values.keys import check_key
+from swampstore.values.segment import Commit
+
+LOCK_MARK = "\0lock\0"
+_inside: ContextVar[frozenset[tuple[int, str]]] = ContextVar("swampstore_updates", default=frozenset())
+
+
+class _Delete:
+    def __repr__(self) -> str:
+        return "swampstore.DELETE"
+
+
+class _Skip:
+    def __repr__(self) -> str:
+        return "swampstore.SKIP"
+
+
+DELETE = _Delete()
+"""Returned by ``decide`` in place of contents: delete the key."""
+SKIP = _Skip()
+"""Returned by ``decide``: write nothing."""
+
+
+class Updated(msgspec.Struct, frozen=True):
+    """How an update went. ``how`` is ``optimistic``, ``ticket`` or ``skipped``; times in seconds.
+
+    ``versions`` are those of the keys written, ``attempts`` how often ``decide`` was called, ``neighbours`` how many
+    commits of others the lane held in between, ``ticket`` the place in the queue (0 = none).
+    """
+
+    how: str
+    keys: tuple[str, ...]
+    versions: tuple[bytes, ...]
+    attempts: int
+    waited: float
+    seconds: float
+    ticket: int = 0
+    lane: str = ""
+    slot: int = 0
+    neighbours: int = 0
+    shared_by: int = 0
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What ``decide`` is given for a key when it asks for entries: the entry and its contents, both ``None`` if absent."""
+
+    entry: Entry | None
+    data: bytes | None
+
+
+Decide = Callable[[dict[str, Seen]], Any]
+"""Gets what every key holds; returns ``{key: contents | Put | DELETE}`` or ``SKIP``, or an awaitable of it."""
+
+
+class Updates:
+    """Read-modify-write on one namespace. Safe between threads, or between the tasks of one loop."""
+
+    def __init__(self, place: Place, reader: SnapshotReader, writer: Writer, lane: CommitLane) -> None:
+        self._place = place
+        self._reader = reader
+        self._writer = writer
+        self._lane = lane
+        self._local = Fifo(place.env)
+
+    async def update(
+        self, keys: Sequence[str], decide: Decide, *, lock: str | None = None, deadline_s: float | None = None
+    ) -> Updated:
+        """Run ``decide`` on ``keys`` and commit what it returns, atomically.
+
+        ``lock`` names the queue to wait in and makes updates under that name serial whatever their keys; the default is
+        one queue per set of keys. ``deadline_s`` bounds the waiting, not ``decide``.
+
+        Raises ``DeadlinePassed``, ``AmbiguousAppend``, ``Misuse`` (nested), and whatever ``decide`` raises.
+        """
+        wanted = tuple(sorted({check_key(key) for key in keys}))
+        if not wanted:
+            raise Misuse("an update needs at least one key")
+        guard = (id(self._place), self._place.names.namespace)
+        if guard in _inside.get():
+            raise Misuse("an update inside an update of the same namespace", hint="update both keys in one call")
+        name = lock if lock is not None else wanted[0] if len(wanted) == 1 else ",".join(wanted)
+        began = self._place.env.boot()
+        token = _inside.set(_inside.get() | {guard})
+        try:
+            async with self._local.turn(name, deadline_s):
+                waited = self._place.env.boot() - began
+                left = None if deadline_s is None else max(deadline_s - waited, 0.0)
+                return await _Attempt(self, wanted, decide, name, lock is not None, began).run(left)
+        finally:
+            _inside.reset(token)
+
+
+class _Attempt:
+    """One update on its way: optimistic first, then with a ticket."""
+
+    def __init__(
+        self, owner: Updates, keys: tuple[str, ...], decide: Decide, name: str, named: bool, began: float
+    ) -> None:
+        self.owner = owner
+        self.place = owner._place
+        self.keys = keys
+        self.decide = decide
+        self.name = name
+        self.named = named
+        self.began = began
+        self.waited = 0.0
+        self.calls = 0
+        self.grant: Grant | None = None
+
+    async def run(self, deadline_s: float | None) -> Updated:
+        queue = FairQueue(self.place, self.name)
+        snapshot, span, answers = await self.owner._reader.open_with(queue.requests())
+        if not queue.contended(answers):
+            try:
+                return await self.attempt(snapshot, span)
+            except CommitConflict:
+                pass  # somebody was first: from here on in turn
+        waiting = self.place.env.boot()
+        self.grant = await queue.acquire(deadline_s=deadline_s, purpose="update")
+        self.waited = self.place.env.boot() - waiting
+        try:
+            return await self.in_turn()
+        finally:
+            await self.grant.release()
+
+    async def in_turn(self) -> Updated:
+        """Attempts under the ticket; others may still commit by optimism or by name, but never from our ticket on."""
+        assert self.grant is not None
+        if self.grant.passed_over:
+            await mark_lock(self.owner, self.name, self.keys, self.grant.number)
+        for _ in range(UPDATE_ATTEMPTS):
+            snapshot, span = await self.owner._reader.open_timed()
+            try:
+                return await self.attempt(snapshot, span)
+            except CommitConflict:
+                await self.grant.keep()
+        raise TryAgain(f"{UPDATE_ATTEMPTS} attempts to update {self.keys[0]!r} met a conflict", hint="try again")
+
+    async def attempt(self, snapshot: Snapshot, span: Span) -> Updated:
+        marked = LOCK_MARK + self.name if self.named or self.grant else ""
+        ticket = self.grant.number if self.grant else 0
+        records = {key: await snapshot.record(key) for key in (*self.keys, *([marked] if marked else []))}
+        if marked:
+            check_fence(self.name, records[marked], ticket)
+        self.calls += 1
+        answer = self.decide(await _contents(self.place, snapshot, self.keys))
+        wanted = await answer if inspect.isawaitable(answer) else answer
+        if wanted is SKIP:
+            return self.report("skipped", ())
+        written = await changes(self.owner, self.keys, wanted)
+        if marked:
+            written.append(lock_mark(self.owner, self.name, max(ticket, marked_ticket(records[marked]))))
+        done = await self.owner._lane.commit(
+            Draft(
+                commit=Commit(footprint=self.keys, lock=self.name if marked else "", ticket=ticket),
+                build=lambda _slot, _start: written,
+                seen={key: record.version if record else None for key, record in records.items()},
+                tail=snapshot.tail(self.owner._lane.lane),
+                span=span,
+                size=len(written),
+            )
+        )
+        return self.report("ticket" if ticket else "optimistic", written, done)
+
+    def report(self, how: str, written: Sequence[Record], done: Committed | None = None) -> Updated:
+        own = [record for record in written if not record.key.startswith(LOCK_MARK)]
+        return Updated(
+            how=how,
+            keys=tuple(record.key for record in own),
+            versions=tuple(record.version for record in own),
+            attempts=self.calls,
+            waited=self.waited,
+            seconds=self.place.env.boot() - self.began,
+            ticket=self.grant.number if self.grant else 0,
+            lane=done.lane if done else "",
+            slot=done.slot if done else 0,
+            neighbours=done.neighbours if done else 0,
+            shared_by=done.shared_by if done else 0,
+        )
+
+
+async def _contents(place: Place, snapshot: Snapshot, keys: Sequence[str]) -> dict[str, Seen]:
+    entries = await snapshot.get_many(keys)
+    present = [entry for entry in entries.values() if entry is not None]
+    bodies: dict[str, bytes] = {}
+    for entry, body in zip(present, await read_many(place, present), strict=True):
+        if isinstance(body, SwampError):
+            raise body
+        bodies[entry.key] = body
+    return {key: Seen(entry, bodies.get(key)) for key, entry in entries.items()}
+
+
+async def changes(owner: Updates, keys: Sequence[str], wanted: Any) -> list[Record]:
+    """The records of what ``decide`` returned. Raises ``Misuse`` for nonsense, before anything is sent."""
+    if not isinstance(wanted, Mapping):
+        raise Misuse(
+            f"the update function returned {type(wanted).__name__}",
+            hint="return contents, swampstore.DELETE or swampstore.SKIP (for several keys: a dict of them)",
+        )
+    foreign = [key for key in wanted if key not in keys]
+    if foreign:
+        raise Misuse(f"the update wrote {foreign[0]!r}, which it did not name", hint="name every key it may write")
+    puts = {key: _as_put(key, value) for key, value in wanted.items() if value is not DELETE}
+    placed = await upload(owner._place, {key: _body(put.data) for key, put in puts.items()}) if puts else {}
+    records: list[Record] = []
+    for key in wanted:
+        version = owner._writer.new_version()
+        if key not in puts:
+            records.append(tombstone(key, version))
+            continue
+        put, at = puts[key], placed[key]
+        meta = Meta(
+            size=at.size,
+            at=at.at,
+            sha256=at.sha256,
+            content_type=put.content_type,
+            tags=put.tags,
+            created=owner._place.clock.now_ms(),
+            modified=put.modified,
+            mode=put.mode,
+        )
+        records.append(put_record(key, version, meta, expires=put.expires))
+    return records
+
+
+def _as_put(key: str, value: Any) -> Put:
+    put = msgspec.structs.replace(value, key=key) if isinstance(value, Put) else Put(key=key, data=value)
+    check_labels(put.content_type, put.tags)
+    return put
+
+
+def _body(data: Any) -> bytes | Source:
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    if hasattr(data, "chunks") and hasattr(data, "size"):
+        source: Source = data
+        return source
+    raise Misuse(
+        f"the update function returned contents of type {type(data).__name__}",
+        hint="return bytes, text, swampstore.DELETE or swampstore.SKIP",
+    )
+
+
+# --- the mark that fences a lock --------------------------------------------------------------------------------------
+
+
+def lock_mark(owner: Updates, name: str, ticket: int) -> Record:
+    """The record that says which ticket committed last under lock ``name``."""
+    return Record(LOCK_MARK + name, owner._writer.new_version(), OPAQUE, 0, ticket.to_bytes(8))
+
+
+def marked_ticket(mark: Record | None) -> int:
+    """The highest ticket that has committed under the lock of ``mark``; 0 when none has."""
+    return int.from_bytes(mark.value) if mark else 0
+
+
+def check_fence(name: str, mark: Record | None, ticket: int) -> None:
+    """Raise ``FencedError`` if a higher ticket than ``ticket`` has committed under lock ``name`` (0 is no ticket)."""
+    highest = marked_ticket(mark)
+    if ticket and highest > ticket:
+        raise FencedError(
+            f"lock {name!r} was passed on: ticket {highest} has committed, this is {ticket}",
+            hint="the work of this holder is void: acquire the lock again and start over",
+        )
+
+
+async def mark_lock(owner: Updates, name: str, keys: Sequence[str], ticket: int) -> None:
+    """Commit just the mark of ``ticket``, so that a holder that was passed over can commit nothing from now on."""
+    key = LOCK_MARK + name
+    for _ in range(UPDATE_ATTEMPTS):
+        snapshot, span = await owner._reader.open_timed()
+        held = await snapshot.record(key)
+        check_fence(name, held, ticket)
+        mark = lock_mark(owner, name, ticket)
+        draft = Draft(
+            commit=Commit(footprint=tuple(keys), lock=name, ticket=ticket),
+            build=lambda _slot, _start, mark=mark: [mark],  # type: ignore[misc]
+            seen={key: held.version if held else None},
+            tail=snapshot.tail(owner._lane.lane),
+            span=span,
+        )
+        try:
+            await owner._lane.commit(draft)
+        except CommitConflict:
+            continue
+        return
+    raise DeadlinePassed(f"lock {name!r}: {UPDATE_ATTEMPTS} commits of others in a row", hint="try again")
