@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from swampstore.env.base import Event
 from swampstore.errors import AlreadyExists, SwampError
 from swampstore.protocols.place import Place
@@ -128,12 +130,13 @@ class Compactor:
     async def _fold_all(self, *, stay: bool, insist: bool) -> tuple[FoldReport, FoldRead]:
         """Fold until nothing is left or somebody else does it."""
         total, read = await self.fold_once(stay=stay, insist=insist)
+        before = read.before
         for _ in range(_FOLDS_PER_ROUND):
             if not (total.published and read.slots) or total.raced or total.not_leader:
                 break
             more, read = await self.fold_once(stay=stay, insist=insist)
             total = add_folds(total, more)
-        return total, read
+        return total, msgspec.structs.replace(read, before=before)
 
     async def _merge(self, full: bool, *, stay: bool, insist: bool) -> MergeReport:
         merged = MergeReport()
@@ -145,7 +148,7 @@ class Compactor:
 
     async def _sweep(self, read: FoldRead, *, stay: bool, insist: bool) -> SweepReport:
         boot = self._place.env.boot()
-        swept = SweepReport(segments=await sweep_log(self._place, read.listing, read.seen))
+        swept = SweepReport(segments=await sweep_log(self._place, read.listing, read.before, read.seen))
         ripe = ripe_garbage(self._register.last or read.seen)
         contents = insist or (stay and boot - self._contents_at >= _HOUR_S)
         if any(contents or is_run(item) for item in ripe):

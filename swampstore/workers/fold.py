@@ -42,16 +42,17 @@ _MOST_SUMS = 1 << 64
 
 
 class FoldRead(msgspec.Struct, frozen=True):
-    """What the fold (and the sweep after it) has read."""
+    """What the fold (and the sweep after it) has read. ``before`` is the root it found, ``seen`` the latest one."""
 
     listing: Listing
     seen: Seen
     slots: tuple[Slot, ...]
+    before: Seen
 
 
 async def read_log(place: Place, register: Register) -> FoldRead:
     listing, seen = await list_and_root(place, register)
-    return FoldRead(listing, seen, tuple(unfolded(listing, seen.root)))
+    return FoldRead(listing, seen, tuple(unfolded(listing, seen.root)), seen)
 
 
 async def fold(
@@ -131,7 +132,7 @@ async def _publish(
         seen = await register.publish(read.seen, leadership.sign(old, new, stay=stay))
     except StaleWrite:
         return FoldReport(raced=True), read
-    return report, FoldRead(read.listing, seen, read.slots[len(found) :])
+    return report, FoldRead(read.listing, seen, read.slots[len(found) :], read.before)
 
 
 def _bounded(found: Sequence[Segment | Broken]) -> Sequence[Segment | Broken]:

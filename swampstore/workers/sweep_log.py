@@ -9,16 +9,22 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from swampstore.protocols.log import Listing
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Seen, ripe
 from swampstore.values.root import Settling
 
 
-def covered(place: Place, listing: Listing, seen: Seen) -> list[str]:
-    """Names of the listed segments that may be deleted now."""
-    marks = [mark for mark in (seen.root.settling, _own_mark(seen)) if mark is not None and ripe(mark, seen.time)]
-    kept = {item.name for item in seen.root.quarantine}
+def covered(place: Place, listing: Listing, roots: Sequence[Seen]) -> list[str]:
+    """Names of the listed segments that may be deleted now.
+
+    ``roots`` are what this round has read and published, oldest first: a publish moves a ripe mark up, so the root found
+    at the beginning may be the only one whose mark is ripe.
+    """
+    marks = [mark for seen in roots for mark in _marks(seen) if ripe(mark, seen.time)]
+    kept = {item.name for seen in roots for item in seen.root.quarantine}
     found: list[str] = []
     for lane, slots in listing.lanes.items():
         floor = max((mark.watermarks.get(lane, 0) for mark in marks), default=0)
@@ -27,14 +33,15 @@ def covered(place: Place, listing: Listing, seen: Seen) -> list[str]:
     return found
 
 
-def _own_mark(seen: Seen) -> Settling | None:
-    """The watermarks of the root that was read: it was published when it was last modified."""
-    return Settling(seen.modified, seen.root.watermarks) if seen.root.version else None
+def _marks(seen: Seen) -> list[Settling]:
+    """The mark a root carries, and the root itself: it was published when it was last modified."""
+    marks = [Settling(seen.modified, seen.root.watermarks)] if seen.root.version else []
+    return marks + ([seen.root.settling] if seen.root.settling is not None else [])
 
 
-async def sweep_log(place: Place, listing: Listing, seen: Seen) -> int:
-    """Delete what ``seen`` covers of ``listing``; how many segments."""
-    names = covered(place, listing, seen)
+async def sweep_log(place: Place, listing: Listing, *roots: Seen) -> int:
+    """Delete what ``roots`` cover of ``listing``; how many segments."""
+    names = covered(place, listing, roots)
     if names:
         await place.store.delete(names)
     return len(names)
