@@ -18,23 +18,26 @@ import msgspec
 from swampstore.client.status import NamespaceStatus, status_of
 from swampstore.env.base import Env
 from swampstore.env.clock import StoreClock
-from swampstore.errors import Misuse, NotFound, SnapshotExpired, SwampError
-from swampstore.limits import CONTENT_UPLOAD_AGE_S, HELP_FOLD_SEGMENTS, LIST_AFTER_APPEND_ODDS, READ_RESTARTS
-from swampstore.protocols.contents import Uploaded, read_content, read_many, stream_content, upload
+from swampstore.errors import Misuse, NotFound, SnapshotExpired, SwampError, VersionConflict
+from swampstore.limits import HELP_FOLD_SEGMENTS, LIST_AFTER_APPEND_ODDS, READ_RESTARTS, SHARED_LANES
+from swampstore.protocols.commit import CommitLane
+from swampstore.protocols.contents import read_content, read_many, stream_content
+from swampstore.protocols.drafting import check_deltas, draft_records
 from swampstore.protocols.place import Caches, Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
+from swampstore.protocols.stream import Stream, check_stream, stream_lane
+from swampstore.protocols.update import Decide, Updated, Updates
+from swampstore.protocols.update import Seen as SeenEntry
 from swampstore.protocols.writer import Ack, Writer
-from swampstore.stores.base import Body, Source, Store
+from swampstore.stores.base import Store
 from swampstore.stores.probe import Proof, cache_proof, cached_proof, prove_preconditions
 from swampstore.stores.retry import Retrying
-from swampstore.values.deltas import Delete, Delta, Index, Put, check_labels
-from swampstore.values.entry import Entry, Meta, Record, put_record, tombstone
-from swampstore.values.join import conflict_of
+from swampstore.values.deltas import Delta, Put
+from swampstore.values.entry import Entry
 from swampstore.values.keys import check_key, check_namespace
-from swampstore.values.names import Names
+from swampstore.values.names import COMMIT_LANE, Names
 from swampstore.values.root import Proved
-from swampstore.values.version import just_above
 from swampstore.workers.compactor import Compactor
 from swampstore.workers.report import CompactReport
 
@@ -96,6 +99,8 @@ class CoreNamespace:
         self.writer = Writer(self.place)
         self._proved = False
         self._appends = 0
+        self._lanes: dict[str, CommitLane] = {}
+        self._updates: Updates | None = None
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -108,42 +113,13 @@ class CoreNamespace:
         ``last=False`` says that a one-shot process has more to append.
         """
         self.owner.check()
-        bodies = {str(number): _body(delta) for number, delta in enumerate(deltas) if isinstance(delta, Put)}
-        for delta in deltas:
-            settled = isinstance(delta, Delete) and delta.base is not None and conflict_of(delta.key) is not None
-            if not settled:
-                check_key(delta.key)
+        bodies = check_deltas(deltas)
         await self.prove()
-        placed = await upload(self.place, bodies) if bodies else {}
-        records = [self._record(delta, placed.get(str(number))) for number, delta in enumerate(deltas)]
-        oldest = min((item.boot for item in placed.values()), default=None)
-        if oldest is not None and self.owner.env.boot() - oldest > CONTENT_UPLOAD_AGE_S:
-            raise Misuse("the contents were uploaded more than 12 hours ago", hint="upload them again")
-        ack = await self.writer.append(records, closing=self.owner.one_shot and last)
+        drafted = await draft_records(self.place, self.writer, deltas, bodies)
+        drafted.check_age(self.owner.env.boot())
+        ack = await self.writer.append(drafted.records, closing=self.owner.one_shot and last)
         await self._help_sometimes()
         return ack
-
-    def _record(self, delta: Delta, placed: Uploaded | None) -> Record:
-        match delta:
-            case Put():
-                assert placed is not None
-                meta = Meta(
-                    size=placed.size,
-                    at=placed.at,
-                    sha256=placed.sha256,
-                    content_type=delta.content_type,
-                    tags=delta.tags,
-                    created=self.owner.clock.now_ms(),
-                    modified=delta.modified,
-                    mode=delta.mode,
-                    base=delta.base,
-                )
-                return put_record(delta.key, self.writer.new_version(), meta, expires=delta.expires)
-            case Index():
-                return put_record(delta.key, self.writer.new_version(), delta.meta, expires=delta.expires)
-            case Delete():
-                version = just_above(delta.base) if delta.base is not None else self.writer.new_version()
-                return tombstone(delta.key, version, base=delta.base)
 
     async def prove(self) -> None:
         """Make sure, once per store, that it refuses broken preconditions. Raises ``PreconditionsIgnored``."""
@@ -186,6 +162,53 @@ class CoreNamespace:
         self.writer.close()
         if seldom and not self.owner.one_shot and self.owner.env.random() * LIST_AFTER_APPEND_ODDS < seldom:
             await self.help()
+
+    # --- shared lanes -------------------------------------------------------------------------------------------
+
+    def _lane(self, name: str) -> CommitLane:
+        return self._lanes.setdefault(name, CommitLane(self.place, self.register, self.reader, name))
+
+    @property
+    def updates(self) -> Updates:
+        """Read-modify-write on this namespace."""
+        if self._updates is None:
+            self._updates = Updates(self.place, self.reader, self.writer, self._lane(COMMIT_LANE))
+        return self._updates
+
+    async def update(
+        self, keys: Sequence[str], decide: Decide, *, lock: str | None = None, deadline: float | None = None
+    ) -> Updated:
+        self.owner.check()
+        await self.prove()
+        return await self.updates.update(keys, decide, lock=lock, deadline_s=deadline)
+
+    async def put_if(self, delta: Put, *, if_version: bytes | str | None, if_absent: bool) -> Ack:
+        """Put if the key's version is ``if_version``, or if it is absent. Raises ``VersionConflict``."""
+        expected = if_version.hex() if isinstance(if_version, bytes) else if_version
+        if if_absent and expected is not None:
+            raise Misuse("both if_version and if_absent", hint="give one of them")
+        check_deltas([delta])
+
+        def decide(held: dict[str, SeenEntry]) -> dict[str, Put]:
+            entry = held[delta.key].entry
+            current = entry.version.hex() if entry else None
+            if current != expected:
+                raise VersionConflict(
+                    f"{delta.key!r} is at version {current}, not {expected}" if current else f"{delta.key!r} is absent",
+                    expected=expected,
+                    current=current,
+                    hint="read it again and decide again",
+                )
+            return {delta.key: delta}
+
+        done = await self.update([delta.key], decide)
+        return Ack(done.lane, done.slot, done.versions, {"update": done.seconds, "lock_wait": done.waited})
+
+    def open_stream(self, name: str) -> Stream:
+        """The stream ``name``. Raises ``BadName``."""
+        self.owner.check()
+        lane = self._lane(stream_lane(check_stream(name), SHARED_LANES))
+        return Stream(self.place, self.reader, lane, name)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -238,25 +261,6 @@ class CoreNamespace:
         """Cheap enough to poll: one list and one conditional read."""
         self.owner.check()
         return await status_of(self.place, self.register)
-
-
-def _body(delta: Put) -> Body:
-    """The contents of a put as bytes or a source; checks the labels too."""
-    check_labels(delta.content_type, delta.tags)
-    data = delta.data
-    if isinstance(data, bytes):
-        return data
-    if isinstance(data, str):
-        return data.encode()
-    if isinstance(data, bytearray | memoryview):
-        return bytes(data)
-    if hasattr(data, "chunks") and hasattr(data, "size"):
-        source: Source = data
-        return source
-    raise Misuse(
-        f"contents of type {type(data).__name__}",
-        hint="pass bytes, text, or swampstore.FileSource(path) for a file",
-    )
 
 
 def puts(items: Mapping[str, object]) -> list[Delta]:

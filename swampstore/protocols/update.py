@@ -27,16 +27,16 @@ import msgspec
 from swampstore.env.clock import Span
 from swampstore.errors import DeadlinePassed, FencedError, Misuse, SwampError, TryAgain
 from swampstore.limits import UPDATE_ATTEMPTS
-from swampstore.protocols.commit import Committed, CommitConflict, CommitLane, Draft
-from swampstore.protocols.contents import read_many, upload
+from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft
+from swampstore.protocols.contents import read_many
+from swampstore.protocols.drafting import check_deltas, draft_records
 from swampstore.protocols.fifo import Fifo
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue import FairQueue, Grant
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.writer import Writer
-from swampstore.stores.base import Source
-from swampstore.values.deltas import Put, check_labels
-from swampstore.values.entry import OPAQUE, Entry, Meta, Record, put_record, tombstone
+from swampstore.values.deltas import Delete, Delta, Put
+from swampstore.values.entry import OPAQUE, Entry, Record
 from swampstore.values.keys import check_key
 from swampstore.values.segment import Commit
 
@@ -95,10 +95,10 @@ class Updates:
     """Read-modify-write on one namespace. Safe between threads, or between the tasks of one loop."""
 
     def __init__(self, place: Place, reader: SnapshotReader, writer: Writer, lane: CommitLane) -> None:
-        self._place = place
-        self._reader = reader
-        self._writer = writer
-        self._lane = lane
+        self.place = place
+        self.reader = reader
+        self.writer = writer
+        self.lane = lane
         self._local = Fifo(place.env)
 
     async def update(
@@ -114,15 +114,15 @@ class Updates:
         wanted = tuple(sorted({check_key(key) for key in keys}))
         if not wanted:
             raise Misuse("an update needs at least one key")
-        guard = (id(self._place), self._place.names.namespace)
+        guard = (id(self.place), self.place.names.namespace)
         if guard in _inside.get():
             raise Misuse("an update inside an update of the same namespace", hint="update both keys in one call")
         name = lock if lock is not None else wanted[0] if len(wanted) == 1 else ",".join(wanted)
-        began = self._place.env.boot()
+        began = self.place.env.boot()
         token = _inside.set(_inside.get() | {guard})
         try:
             async with self._local.turn(name, deadline_s):
-                waited = self._place.env.boot() - began
+                waited = self.place.env.boot() - began
                 left = None if deadline_s is None else max(deadline_s - waited, 0.0)
                 return await _Attempt(self, wanted, decide, name, lock is not None, began).run(left)
         finally:
@@ -136,7 +136,7 @@ class _Attempt:
         self, owner: Updates, keys: tuple[str, ...], decide: Decide, name: str, named: bool, began: float
     ) -> None:
         self.owner = owner
-        self.place = owner._place
+        self.place = owner.place
         self.keys = keys
         self.decide = decide
         self.name = name
@@ -148,7 +148,7 @@ class _Attempt:
 
     async def run(self, deadline_s: float | None) -> Updated:
         queue = FairQueue(self.place, self.name)
-        snapshot, span, answers = await self.owner._reader.open_with(queue.requests())
+        snapshot, span, answers = await self.owner.reader.open_with(queue.requests())
         if not queue.contended(answers):
             try:
                 return await self.attempt(snapshot, span)
@@ -168,7 +168,7 @@ class _Attempt:
         if self.grant.passed_over:
             await mark_lock(self.owner, self.name, self.keys, self.grant.number)
         for _ in range(UPDATE_ATTEMPTS):
-            snapshot, span = await self.owner._reader.open_timed()
+            snapshot, span = await self.owner.reader.open_timed()
             try:
                 return await self.attempt(snapshot, span)
             except CommitConflict:
@@ -189,12 +189,12 @@ class _Attempt:
         written = await changes(self.owner, self.keys, wanted)
         if marked:
             written.append(lock_mark(self.owner, self.name, max(ticket, marked_ticket(records[marked]))))
-        done = await self.owner._lane.commit(
+        done = await self.owner.lane.commit(
             Draft(
                 commit=Commit(footprint=self.keys, lock=self.name if marked else "", ticket=ticket),
                 build=lambda _slot, _start: written,
                 seen={key: record.version if record else None for key, record in records.items()},
-                tail=snapshot.tail(self.owner._lane.lane),
+                tail=snapshot.tail(self.owner.lane.lane),
                 span=span,
                 size=len(written),
             )
@@ -239,47 +239,15 @@ async def changes(owner: Updates, keys: Sequence[str], wanted: Any) -> list[Reco
     foreign = [key for key in wanted if key not in keys]
     if foreign:
         raise Misuse(f"the update wrote {foreign[0]!r}, which it did not name", hint="name every key it may write")
-    puts = {key: _as_put(key, value) for key, value in wanted.items() if value is not DELETE}
-    placed = await upload(owner._place, {key: _body(put.data) for key, put in puts.items()}) if puts else {}
-    records: list[Record] = []
-    for key in wanted:
-        version = owner._writer.new_version()
-        if key not in puts:
-            records.append(tombstone(key, version))
-            continue
-        put, at = puts[key], placed[key]
-        meta = Meta(
-            size=at.size,
-            at=at.at,
-            sha256=at.sha256,
-            content_type=put.content_type,
-            tags=put.tags,
-            created=owner._place.clock.now_ms(),
-            modified=put.modified,
-            mode=put.mode,
-        )
-        records.append(put_record(key, version, meta, expires=put.expires))
-    return records
+    deltas = [_as_delta(key, value) for key, value in wanted.items()]
+    drafted = await draft_records(owner.place, owner.writer, deltas, check_deltas(deltas))
+    return drafted.records
 
 
-def _as_put(key: str, value: Any) -> Put:
-    put = msgspec.structs.replace(value, key=key) if isinstance(value, Put) else Put(key=key, data=value)
-    check_labels(put.content_type, put.tags)
-    return put
-
-
-def _body(data: Any) -> bytes | Source:
-    if isinstance(data, str):
-        return data.encode()
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
-    if hasattr(data, "chunks") and hasattr(data, "size"):
-        source: Source = data
-        return source
-    raise Misuse(
-        f"the update function returned contents of type {type(data).__name__}",
-        hint="return bytes, text, swampstore.DELETE or swampstore.SKIP",
-    )
+def _as_delta(key: str, value: Any) -> Delta:
+    if value is DELETE:
+        return Delete(key=key)
+    return msgspec.structs.replace(value, key=key) if isinstance(value, Put) else Put(key=key, data=value)
 
 
 # --- the mark that fences a lock --------------------------------------------------------------------------------------
@@ -287,7 +255,7 @@ def _body(data: Any) -> bytes | Source:
 
 def lock_mark(owner: Updates, name: str, ticket: int) -> Record:
     """The record that says which ticket committed last under lock ``name``."""
-    return Record(LOCK_MARK + name, owner._writer.new_version(), OPAQUE, 0, ticket.to_bytes(8))
+    return Record(LOCK_MARK + name, owner.writer.new_version(), OPAQUE, 0, ticket.to_bytes(8))
 
 
 def marked_ticket(mark: Record | None) -> int:
@@ -309,7 +277,7 @@ async def mark_lock(owner: Updates, name: str, keys: Sequence[str], ticket: int)
     """Commit just the mark of ``ticket``, so that a holder that was passed over can commit nothing from now on."""
     key = LOCK_MARK + name
     for _ in range(UPDATE_ATTEMPTS):
-        snapshot, span = await owner._reader.open_timed()
+        snapshot, span = await owner.reader.open_timed()
         held = await snapshot.record(key)
         check_fence(name, held, ticket)
         mark = lock_mark(owner, name, ticket)
@@ -317,11 +285,11 @@ async def mark_lock(owner: Updates, name: str, keys: Sequence[str], ticket: int)
             commit=Commit(footprint=tuple(keys), lock=name, ticket=ticket),
             build=lambda _slot, _start, mark=mark: [mark],  # type: ignore[misc]
             seen={key: held.version if held else None},
-            tail=snapshot.tail(owner._lane.lane),
+            tail=snapshot.tail(owner.lane.lane),
             span=span,
         )
         try:
-            await owner._lane.commit(draft)
+            await owner.lane.commit(draft)
         except CommitConflict:
             continue
         return

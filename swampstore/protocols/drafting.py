@@ -1,0 +1,98 @@
+"""From what a caller asks for (deltas) to what is appended (records): contents uploaded, versions drawn.
+
+Invariants: nothing is sent before every delta is checked; contents are in the store before a record names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from swampstore.errors import Misuse
+from swampstore.limits import CONTENT_UPLOAD_AGE_S
+from swampstore.protocols.contents import Uploaded, upload
+from swampstore.protocols.place import Place
+from swampstore.protocols.writer import Writer
+from swampstore.stores.base import Body, Source
+from swampstore.values.deltas import Delete, Delta, Index, Put, check_labels
+from swampstore.values.entry import Meta, Record, put_record, tombstone
+from swampstore.values.join import conflict_of
+from swampstore.values.keys import check_key
+from swampstore.values.version import just_above
+
+
+class Drafted(msgspec.Struct, frozen=True):
+    """Records ready to be appended. ``uploaded`` is when the oldest upload among them began (boot clock, s)."""
+
+    records: list[Record]
+    uploaded: float | None
+
+    def check_age(self, boot: float) -> None:
+        """Raise ``Misuse`` when contents were uploaded too long ago to be named now (they may be swept as orphans)."""
+        if self.uploaded is not None and boot - self.uploaded > CONTENT_UPLOAD_AGE_S:
+            raise Misuse("the contents were uploaded more than 12 hours ago", hint="write them again")
+
+
+def check_deltas(deltas: Sequence[Delta]) -> dict[str, Body]:
+    """The contents to upload, by the delta's number. Raises ``BadKey``, ``TooLarge``, ``BadConfig``, ``Misuse``."""
+    bodies: dict[str, Body] = {}
+    for number, delta in enumerate(deltas):
+        if not _settles_conflict(delta):
+            check_key(delta.key)
+        if isinstance(delta, Put):
+            check_labels(delta.content_type, delta.tags)
+            bodies[str(number)] = _body(delta.data)
+    return bodies
+
+
+def _settles_conflict(delta: Delta) -> bool:
+    """Whether this removes a conflict entry that has been written beside its path (its key is the library's own)."""
+    return isinstance(delta, Delete) and delta.base is not None and conflict_of(delta.key) is not None
+
+
+async def draft_records(place: Place, writer: Writer, deltas: Sequence[Delta], bodies: Mapping[str, Body]) -> Drafted:
+    """Upload ``bodies`` (from :func:`check_deltas`) and make the records of ``deltas``, in order."""
+    placed = await upload(place, bodies) if bodies else {}
+    records = [_record(place, writer, delta, placed.get(str(number))) for number, delta in enumerate(deltas)]
+    return Drafted(records, min((item.boot for item in placed.values()), default=None))
+
+
+def _record(place: Place, writer: Writer, delta: Delta, placed: Uploaded | None) -> Record:
+    match delta:
+        case Put() if placed is not None:
+            meta = Meta(
+                size=placed.size,
+                at=placed.at,
+                sha256=placed.sha256,
+                content_type=delta.content_type,
+                tags=delta.tags,
+                created=place.clock.now_ms(),
+                modified=delta.modified,
+                mode=delta.mode,
+                base=delta.base,
+            )
+            return put_record(delta.key, writer.new_version(), meta, expires=delta.expires)
+        case Index():
+            return put_record(delta.key, writer.new_version(), delta.meta, expires=delta.expires)
+        case _:
+            assert not isinstance(delta, Put)
+            version = just_above(delta.base) if delta.base is not None else writer.new_version()
+            return tombstone(delta.key, version, base=delta.base)
+
+
+def _body(data: object) -> Body:
+    """Contents as bytes or a source. Raises ``Misuse`` for anything else."""
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    if hasattr(data, "chunks") and hasattr(data, "size"):
+        source: Source = data
+        return source
+    raise Misuse(
+        f"contents of type {type(data).__name__}",
+        hint="pass bytes, text, or swampstore.FileSource(path) for a file",
+    )

@@ -1,0 +1,107 @@
+"""A lock that is held over several steps: every write of its holder is fenced by its ticket.
+
+The lock gives fairness; it is never trusted for safety. A holder that was passed over (it slept, its machine stopped)
+finds its commits refused with ``FencedError``, whenever it wakes.
+
+Invariants:
+- A held write commits in the commit lane and writes the lock's mark, so it is ordered with every other write under that
+  lock, and refused once a higher ticket has committed.
+- A grant that passed over somebody commits its mark before anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from swampstore.errors import Misuse, TryAgain
+from swampstore.limits import UPDATE_ATTEMPTS
+from swampstore.protocols.commit import CommitConflict, Committed, Draft
+from swampstore.protocols.drafting import check_deltas, draft_records
+from swampstore.protocols.queue import FairQueue, Grant
+from swampstore.protocols.update import LOCK_MARK, Updates, check_fence, lock_mark, mark_lock
+from swampstore.protocols.writer import Ack
+from swampstore.values.deltas import Delta
+from swampstore.values.entry import Record
+from swampstore.values.segment import Commit
+
+
+class Held:
+    """A held lock. Made by :func:`hold`; end it with :meth:`release`."""
+
+    def __init__(self, owner: Updates, grant: Grant, name: str) -> None:
+        self._owner = owner
+        self._grant = grant
+        self._released = False
+        self.name = name
+
+    @property
+    def ticket(self) -> int:
+        """The fencing token: higher for every later holder."""
+        return self._grant.number
+
+    @property
+    def waited_s(self) -> float:
+        return self._grant.waited_s
+
+    async def append(self, deltas: Sequence[Delta]) -> Ack:
+        """Write ``deltas`` atomically, if the lock is still ours. Raises ``FencedError``, ``AmbiguousAppend``."""
+        if self._released:
+            raise Misuse(f"lock {self.name!r} is released", hint="write inside the with block")
+        bodies = check_deltas(deltas)
+        began = self._owner.place.env.boot()
+        drafted = await draft_records(self._owner.place, self._owner.writer, deltas, bodies)
+        done = await self._commit(drafted.records)
+        seconds = self._owner.place.env.boot() - began
+        versions = tuple(record.version for record in done.records[: len(drafted.records)])
+        return Ack(done.lane, done.slot, versions, {"commit": seconds})
+
+    async def check(self) -> None:
+        """Raise ``FencedError`` if the lock was passed on."""
+        snapshot = await self._owner.reader.open()
+        check_fence(self.name, await snapshot.record(LOCK_MARK + self.name), self.ticket)
+
+    async def _commit(self, records: Sequence[Record]) -> Committed:
+        key = LOCK_MARK + self.name
+        for _ in range(UPDATE_ATTEMPTS):
+            snapshot, span = await self._owner.reader.open_timed()
+            mark = await snapshot.record(key)
+            check_fence(self.name, mark, self.ticket)
+            for record in records:
+                await snapshot.record(record.key)  # takes in its version, so that the new one is above it
+            written = [self._above(record) for record in records]
+            written.append(lock_mark(self._owner, self.name, self.ticket))
+            draft = Draft(
+                commit=Commit(footprint=tuple(r.key for r in records), lock=self.name, ticket=self.ticket),
+                build=lambda _slot, _start, written=written: written,  # type: ignore[misc]
+                seen={key: mark.version if mark else None},
+                tail=snapshot.tail(self._owner.lane.lane),
+                span=span,
+                size=len(written),
+            )
+            try:
+                return await self._owner.lane.commit(draft)
+            except CommitConflict:
+                continue
+        raise TryAgain(f"lock {self.name!r}: {UPDATE_ATTEMPTS} commits of others in a row", hint="try again")
+
+    def _above(self, record: Record) -> Record:
+        return msgspec.structs.replace(record, version=self._owner.writer.new_version())
+
+    async def release(self) -> None:
+        """Pass the lock on. Idempotent."""
+        self._released = True
+        await self._grant.release()
+
+
+async def hold(owner: Updates, name: str, *, deadline_s: float | None = None, purpose: str = "") -> Held:
+    """Queue for lock ``name`` and hold it. Raises ``DeadlinePassed``, ``BadName``."""
+    grant = await FairQueue(owner.place, name).acquire(deadline_s=deadline_s, purpose=purpose)
+    try:
+        if grant.passed_over:
+            await mark_lock(owner, name, (), grant.number)
+    except BaseException:
+        await grant.release()
+        raise
+    return Held(owner, grant, name)
