@@ -1,0 +1,30 @@
+"""What an entry says besides its contents (type, tags), kept in the state so that pushing an edited file keeps it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from swampstore.values.entry import Meta
+
+
+class Labels(msgspec.Struct, frozen=True, array_like=True):
+    """Content type and tags of an entry."""
+
+    content_type: str = ""
+    tags: dict[str, str] = {}
+
+
+NO_LABELS = Labels()
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode = msgspec.msgpack.Decoder(Labels).decode
+
+
+def labels_of(meta: Meta) -> bytes | None:
+    """As kept in a row of the state."""
+    if not meta.content_type and not meta.tags:
+        return None
+    return _encode(Labels(meta.content_type, meta.tags))
+
+
+def decode_labels(kept: bytes | None) -> Labels:
+    return _decode(kept) if kept else NO_LABELS

@@ -1,0 +1,321 @@
+"""The mirror: brings what the state knows of the namespace up to date, reading only what is new.
+
+The state holds the newest record known of every key, and a mark: the root, the slots and the runs (with fingerprints of
+their blocks) that are fully compared. A refresh reads new slots, the inline level 0 of a new root, and the blocks of new
+runs that no compared run of that kind had. That is enough: the winner of a key is the highest version ever seen, so it
+only changes through a record that was not seen before, or by vanishing (a tombstone that was dropped with its victim).
+A key can only vanish from a place that is gone: from a shard block (then its keys are looked for in the blocks that
+replaced it) or from level 0 and the log (those keys are *loose*: the state knows each one's place).
+
+Invariants:
+- The mark moves only after everything it covers is in the state, in the same transaction as the last of it.
+- What is not found again is asked for by key in a strict snapshot before it counts as gone.
+- A namespace whose root went back or lost its ancestry is another namespace: everything known is forgotten, and
+  forgetting deletes nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+
+from swampstore.errors import SnapshotExpired
+from swampstore.limits import MIB, READ_RESTARTS
+from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch
+from swampstore.protocols.place import Place
+from swampstore.protocols.runs import RunGone, load_blocks, load_indexes
+from swampstore.protocols.snapshot import Look, Snapshot, SnapshotReader
+from swampstore.values.entry import CONFLICT, HAS_BASE, Record, base_of, meta_of
+from swampstore.values.join import conflict_key, conflict_of, join_into
+from swampstore.values.keys import INTERNAL
+from swampstore.values.root import RunRef
+from swampstore.values.run import BlockInfo, block_for
+from swampstore.values.version import split_version
+from swampstore.workers.sync.labels import labels_of
+from swampstore.workers.sync.options import Scope
+from swampstore.workers.sync.state import Mark, Run, State
+
+_LAST = "\U0010ffff" * 2
+_BLOCKS_AT_ONCE = 16
+_FRESH_BYTES = 64 * MIB
+_PRINT = struct.Struct(">IIIQ")
+
+
+class Mirror:
+    """One refresh. ``reset`` says that the namespace turned out to be another one."""
+
+    def __init__(self, place: Place, reader: SnapshotReader, state: State, scope: Scope) -> None:
+        self._place = place
+        self._reader = reader
+        self._state = state
+        self._scope = scope
+        self._fresh: dict[str, Record] = {}
+        self._fresh_bytes = 0
+        self._newest = b""
+        self._suspects: list[str] = []
+        self._look: Look | None = None
+        self._snapshot: Snapshot | None = None
+        self.reset = False
+
+    # --- refreshing ---------------------------------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Bring the state up to date: two requests when there is nothing new. Raises ``SnapshotExpired``, ``Damaged``."""
+        for _ in range(READ_RESTARTS):
+            look = self._look = await self._reader.look()
+            self._snapshot = None
+            self._forget_another_namespace(look)
+            mark = self._state.mark(self._scope.name)
+            try:
+                if mark is None or not _up_to_date(mark, look):
+                    await self._read(look, mark)
+                break
+            except (SegmentGone, RunGone, SnapshotExpired):
+                continue
+        else:
+            raise SnapshotExpired("the namespace moved on during every read", hint="sync again")
+        self.observe(self._state.newest_version)
+
+    def observe(self, version: bytes) -> None:
+        """Let what this process writes from now on order above ``version``."""
+        if version:
+            self._place.clock.observe(split_version(version)[0])
+
+    def _forget_another_namespace(self, look: Look) -> None:
+        if any(_foreign(mark, look) for mark in self._state.marks()):
+            self._state.forget_all()
+            self.reset = True
+
+    async def _read(self, look: Look, mark: Mark | None) -> None:
+        root = look.seen.root
+        seen_slots = set(mark.slots) if mark else set()
+        old_runs = {run.name: run for run in mark.runs} if mark else {}
+        looking_back = mark is not None or not self._state.empty
+        self._state.start_touching()
+        self._suspects = []
+        self._newest = self._state.newest_version
+        runs: list[Run] = []
+        for shard, refs in ((True, root.shards), (False, root.level0)):
+            runs += await self._read_runs(refs, old_runs, shard, touching=looking_back)
+        if mark is None or mark.root_version != root.version:
+            self._take(root.inline, f"inline:{root.version}")
+        await self._read_slots([slot for slot in look.slots if slot not in seen_slots])
+        if looking_back:
+            await self._bury(look, mark, runs)
+        await self._find_kept()
+        with self._state.transaction():
+            self._state.raise_newest(self._newest)
+            self._state.set_mark(self._scope.name, Mark(root.version, root.nonce, look.slots, tuple(runs)))
+
+    async def _read_runs(
+        self, refs: Sequence[RunRef], old: dict[str, Run], shard: bool, *, touching: bool
+    ) -> list[Run]:
+        """Compare the new blocks of ``refs``; returns what the mark says of them."""
+        inside = [ref for ref in refs if self._overlaps(ref.first, ref.last)]
+        compared = {block for run in old.values() if run.shard == shard for block in run.blocks}
+        new = [ref for ref in inside if ref.name not in old]
+        indexes = dict(zip((ref.name for ref in new), await load_indexes(self._place, new), strict=True))
+        blocks = [
+            (ref, info)
+            for ref in new
+            for info in indexes[ref.name]
+            if self._overlaps(info.first, info.last) and _block(info) not in compared
+        ]
+        for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
+            part = blocks[start : start + _BLOCKS_AT_ONCE]
+            for (ref, _), records in zip(part, await load_blocks(self._place, part), strict=True):
+                self._take(records, "" if shard else ref.name)
+                if touching and shard:
+                    self._state.touch(record.key for record in records)
+        return [
+            old.get(ref.name)
+            or Run(ref.name, shard, tuple(_block(i) for i in indexes[ref.name] if self._overlaps(i.first, i.last)))
+            for ref in inside
+        ]
+
+    async def _read_slots(self, slots: Sequence[Slot]) -> None:
+        for slot, found in zip(slots, await fetch(self._place, slots), strict=True):
+            if not isinstance(found, Broken):
+                self._take(found.records, _source(slot), late=True)
+
+    def _overlaps(self, first: str, last: str) -> bool:
+        return any(first < prefix + _LAST and last >= prefix for prefix in self._scope.prefixes)
+
+    def _inside(self, key: str) -> bool:
+        return any(key.startswith(prefix) for prefix in self._scope.prefixes)
+
+    # --- taking records in --------------------------------------------------------------------------------------
+
+    def _take(self, records: Sequence[Record], source: str, *, late: bool = False) -> None:
+        """Compare records of one place with what is known. ``source`` is empty for shards; ``late`` for the log."""
+        if not records:
+            return
+        table: dict[str, Record] = {}
+        join_into(table, (record for record in records if self._inside(record.key)))
+        if not table:
+            return
+        self._newest = max(self._newest, *(record.version for record in table.values()))
+        plain = [record for record in table.values() if INTERNAL not in record.key]
+        with self._state.transaction():
+            known = self._state.known([record.key for record in plain])
+            winners = [record for record in plain if self._wins(record, known.get(record.key), late=late)]
+            new = [r for r in winners if (held := known.get(r.key)) is None or r.version > held[0]]
+            self._state.note(_columns(record) for record in new)
+            if source:
+                self._state.set_loose((record.key, source) for record in winners if not record.gone)
+                self._state.unset_loose(record.key for record in winners if record.gone)
+            else:
+                self._state.unset_loose(record.key for record in winners)
+            kept = [record for record in table.values() if conflict_of(record.key) is not None]
+            self._state.note_kept((r.key, r.version, r.gone) for r in kept if r.gone or r.flags & CONFLICT)
+        for record in (*new, *kept):
+            self._keep_fresh(record)
+
+    def _wins(self, record: Record, held: tuple[bytes, bool, bytes | None] | None, *, late: bool) -> bool:
+        """Whether ``record`` is the newest known; notes puts that may have met another one unseen."""
+        if held is None:
+            return True
+        version, gone, sha256 = held
+        if record.version == version:
+            return not gone
+        wins = record.version > version
+        if not record.gone and not gone:
+            unseen = late if not wins else record.flags & HAS_BASE and (base_of(record) or b"") < version
+            if unseen and (sha256 is None or meta_of(record).sha256 != sha256):
+                self._suspects.append(conflict_key(record.key, min(version, record.version)))
+        return wins
+
+    def _keep_fresh(self, record: Record) -> None:
+        """Hold new records for the pulls that follow, as far as memory is meant to go."""
+        self._fresh.pop(record.key, None)
+        if not record.gone and self._fresh_bytes < _FRESH_BYTES:
+            self._fresh[record.key] = record
+            self._fresh_bytes += len(record.value) + 4 * len(record.key) + 200
+
+    # --- what vanished ------------------------------------------------------------------------------------------
+
+    async def _bury(self, look: Look, mark: Mark | None, runs: Sequence[Run]) -> None:
+        """Find keys that are live as far as is known and have vanished without a trace."""
+        root = look.seen.root
+        here = {_source(slot) for slot in look.slots} | {run.name for run in root.level0} | {f"inline:{root.version}"}
+        missing: list[str] = []
+        for prefix in self._scope.prefixes:
+            missing += self._state.loose_from(prefix, here)
+            if mark is None:
+                missing += self._state.untouched(prefix, prefix + _LAST)
+        if mark is not None:
+            now = {block for run in runs if run.shard for block in run.blocks}
+            for run in mark.runs:
+                for block in run.blocks if run.shard else ():
+                    if block not in now:
+                        missing += self._state.untouched(block[0], block[1])
+        await self._ask(sorted({key for key in missing if self._inside(key) and INTERNAL not in key}))
+
+    async def _ask(self, keys: Sequence[str]) -> None:
+        """Ask for ``keys`` one by one: those that are gone are gone."""
+        known = self._state.known(keys)
+        for key in keys:
+            record = await (await self.snapshot()).record(key)
+            if record is not None and not record.gone:
+                self._take([record], "asked")
+                continue
+            version = max(known[key][0], record.version) if record else known[key][0]
+            with self._state.transaction():
+                self._state.note([(key, version, True, 0, None, 0, 0, None)])
+                self._state.unset_loose([key])
+
+    async def _find_kept(self) -> None:
+        """Look for the conflict entries of puts that may have met unseen."""
+        for key in self._suspects:
+            record = await (await self.snapshot()).record(key)
+            if record is not None:
+                self._take([record], "")
+
+    # --- looking up ---------------------------------------------------------------------------------------------
+
+    async def snapshot(self) -> Snapshot:
+        """The snapshot of the last look; opened when it is first needed. Raises ``SnapshotExpired``."""
+        if self._snapshot is None:
+            assert self._look is not None
+            try:
+                self._snapshot = await self._reader.open_at(self._look)
+            except SegmentGone:
+                self._snapshot = await self._reader.open()
+        return self._snapshot
+
+    async def records(self, keys: Sequence[str]) -> dict[str, Record | None]:
+        """The winning records of ``keys``; those just read cost nothing."""
+        found: dict[str, Record | None] = {key: self._fresh.get(key) for key in keys}
+        rest = [key for key, record in found.items() if record is None]
+        if rest:
+            snapshot = await self.snapshot()
+            await _warm(self._place, snapshot, rest)
+            for key in rest:
+                found[key] = await snapshot.record(key)
+        return found
+
+    def appended(self, lane: str, slot: int) -> None:
+        """A slot that holds nothing but what this sync wrote is compared already (within a transaction)."""
+        mark = self._state.mark(self._scope.name)
+        if mark is not None:
+            slots = tuple(sorted({*mark.slots, (lane, slot)}))
+            self._state.set_mark(self._scope.name, Mark(mark.root_version, mark.nonce, slots, mark.runs))
+
+
+def _foreign(mark: Mark, look: Look) -> bool:
+    """Whether the namespace cannot be the one that was marked."""
+    root = look.seen.root
+    ahead = root.version - mark.root_version
+    ancestors = (root.nonce, *root.nonces)
+    if root.version == 0:
+        return ahead < 0 or not set(mark.slots) <= set(look.slots)
+    return ahead < 0 or (mark.root_version > 0 and ahead < len(ancestors) and ancestors[ahead] != mark.nonce)
+
+
+def _up_to_date(mark: Mark, look: Look) -> bool:
+    root = look.seen.root
+    return mark.root_version == root.version and mark.nonce == root.nonce and set(mark.slots) == set(look.slots)
+
+
+def _source(slot: Slot) -> str:
+    return f"{slot[0]}/{slot[1]}"
+
+
+def _block(info: BlockInfo) -> tuple[str, str, bytes]:
+    """What tells a block from others: equal means equal contents."""
+    return info.first, info.last, _PRINT.pack(info.crc, info.size, info.count, info.sum)
+
+
+def _columns(record: Record) -> tuple[str, bytes, bool, int, bytes | None, int, int, bytes | None]:
+    if record.gone:
+        return record.key, record.version, True, 0, None, 0, 0, None
+    meta = meta_of(record)
+    return (
+        record.key,
+        record.version,
+        False,
+        meta.size,
+        meta.sha256,
+        meta.modified or meta.created,
+        record.expires,
+        labels_of(meta),
+    )
+
+
+async def _warm(place: Place, snapshot: Snapshot, keys: Sequence[str]) -> None:
+    """Bring the blocks that may hold ``keys`` into the cache, all in one round."""
+    root = snapshot.root
+    refs = [ref for ref in (*root.shards, *root.level0) if any(ref.first <= key <= ref.last for key in keys)]
+    indexes = await load_indexes(place, refs)
+    wanted: dict[tuple[str, int], tuple[RunRef, BlockInfo]] = {}
+    for ref, index in zip(refs, indexes, strict=True):
+        for info in _blocks_for(index, keys):
+            wanted[ref.name, info.offset] = (ref, info)
+    await load_blocks(place, list(wanted.values()))
+
+
+def _blocks_for(index: Sequence[BlockInfo], keys: Sequence[str]) -> Iterator[BlockInfo]:
+    for key in keys:
+        info = block_for(index, key)
+        if info is not None:
+            yield info

@@ -1,0 +1,151 @@
+"""Pulling: contents come side by side in bounded batches; each is checked, written aside, and then takes its name.
+
+Invariants: no batch holds more than a bounded number of bytes in memory; large contents are streamed to the temporary
+file; a row is written only after the file is in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from swampstore.errors import Damaged, NotFound, SwampError, TryAgain
+from swampstore.limits import MIB, PART_BYTES
+from swampstore.protocols.contents import stream_content
+from swampstore.protocols.place import Place
+from swampstore.values.entry import Entry, entry_of
+from swampstore.workers.sync.fetch import fetch_small
+from swampstore.workers.sync.labels import labels_of
+from swampstore.workers.sync.mirror import Mirror
+from swampstore.workers.sync.options import SyncOptions
+from swampstore.workers.sync.plan import Item
+from swampstore.workers.sync.report import Progress, SyncReport
+from swampstore.workers.sync.state import Row, State
+from swampstore.workers.sync.tree import Found, Left, Tree, reason_of
+
+_BATCH_FILES = 512
+_BATCH_BYTES = 32 * MIB
+
+
+class Puller:
+    """Writes entries into the tree."""
+
+    def __init__(
+        self, place: Place, mirror: Mirror, tree: Tree, state: State, options: SyncOptions, report: SyncReport
+    ) -> None:
+        self._place = place
+        self._mirror = mirror
+        self._tree = tree
+        self._state = state
+        self._options = options
+        self._report = report
+
+    async def pull(self, items: Sequence[Item], progress: Progress) -> None:
+        """Carry out the pulls; what cannot be pulled is reported and tried again next time. Raises ``StoreFull``."""
+        done = 0
+        for batch in _batches(items):
+            rows: list[tuple[Item, Row]] = []
+            async for item, entry, body in self._contents(batch):
+                try:
+                    row = await self.write(item.key, entry, item.found, body)
+                except Left as reason:
+                    self._report.skip(item.key, str(reason))
+                    continue
+                rows.append((item, row))
+                progress("pull", done + len(rows), len(items), self._report.bytes_down)
+            self.record(rows)
+            done += len(batch)
+
+    def record(self, rows: Sequence[tuple[Item, Row]]) -> None:
+        """Write down what is in place."""
+        if not rows:
+            return
+        if self._options.durable:
+            self._tree.settle([item.key for item, _ in rows])
+        with self._state.transaction():
+            for item, row in rows:
+                self._state.synced(item.key, row)
+        self._report.pulled += len(rows)
+
+    async def _contents(self, batch: Sequence[Item]) -> AsyncIterator[tuple[Item, Entry, bytes | None]]:
+        """The contents of a batch; ``None`` for large ones, which are streamed when they are written."""
+        records = await self._mirror.records([item.key for item in batch])
+        entries: list[tuple[Item, Entry]] = []
+        for item in batch:
+            record = records[item.key]
+            if record is None or record.gone:
+                self._report.skip(item.key, "it changed in the namespace meanwhile")
+            else:
+                entries.append((item, entry_of(record)))
+        small = [pair for pair in entries if pair[1].size <= PART_BYTES]
+        bodies = await fetch_small(self._place, [entry for _, entry in small])
+        for (item, entry), body in zip(small, bodies, strict=True):
+            if isinstance(body, TryAgain):
+                raise body
+            if isinstance(body, SwampError):
+                self._report.skip(item.key, str(body))
+            else:
+                yield item, entry, body
+        for item, entry in entries:
+            if entry.size > PART_BYTES:
+                yield item, entry, None
+
+    async def write(self, key: str, entry: Entry, replaces: Found | None, body: bytes | None = None) -> Row:
+        """Write one entry to the file ``key``, which must be as it was looked at. Raises ``Left``, ``StoreFull``.
+
+        A new file that turns out to be there with the same contents is taken as it is.
+        """
+        digest = hashlib.sha256()
+        meta = entry.meta
+        try:
+            with self._tree.temporary(key) as temp:
+                if body is not None:
+                    digest.update(body)
+                    temp.write(body)
+                else:
+                    async for chunk in stream_content(self._place, entry):
+                        digest.update(chunk)
+                        temp.write(chunk)
+                placed = temp.finish(meta.modified, meta.mode, flush=False)
+                try:
+                    temp.place(replaces)
+                except FileExistsError:
+                    placed = self._same_already(key, digest.digest())
+        except OSError as error:
+            raise Left(reason_of(error)) from error
+        except (Damaged, NotFound) as error:
+            raise Left(str(error)) from error
+        self._report.bytes_down += placed.size
+        return self.row(entry, placed, digest.digest())
+
+    def row(self, entry: Entry, placed: Found, sha256: bytes) -> Row:
+        """What the state says of an entry and the file that holds it."""
+        return Row(
+            version=entry.version,
+            size=placed.size,
+            mtime_ns=placed.mtime_ns,
+            inode=placed.inode,
+            sha256=sha256,
+            at_ms=self._place.env.wall_ms(),
+            expires=entry.expires,
+            labels=labels_of(entry.meta),
+        )
+
+    def _same_already(self, key: str, sha256: bytes) -> Found:
+        there = self._tree.look(key)
+        if there is None or self._tree.sha256(key, there) != sha256:
+            raise Left("another file is there (it has just come, or its name differs only in case)")
+        return there
+
+
+def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        if batch and (len(batch) >= _BATCH_FILES or size + item.down_bytes > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += item.down_bytes
+    if batch:
+        yield batch

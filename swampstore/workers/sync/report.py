@@ -1,0 +1,88 @@
+"""What a sync did, for people and for ``--json``."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+SHOWN_CHANGES = 1000
+
+
+class Progress(Protocol):
+    """Called often, from the thread that syncs. ``total`` is 0 while it is not known; ``done`` and ``total`` count
+    files, ``moved`` the bytes moved in this phase.
+    """
+
+    def __call__(self, phase: str, done: int, total: int, moved: int) -> None: ...
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """Both sides had changed ``path``: one version has the path, the other is kept at ``kept_as``.
+
+    ``winner`` is ``local`` or ``remote``; ``other-writer`` when two other machines had met in the store.
+    """
+
+    path: str
+    kept_as: str
+    winner: str
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A file that was left alone on both sides, and why."""
+
+    path: str
+    reason: str
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One change made, or that would be made: ``push``, ``pull``, ``delete-local``, ``delete-remote``, ``conflict``."""
+
+    path: str
+    action: str
+
+
+class SyncReport(msgspec.Struct):
+    """Counts of files; bytes of contents. ``changes`` lists the first 1,000 changes.
+
+    ``revived`` names paths that one side had deleted and the other changed: the change was kept.
+    """
+
+    pulled: int = 0
+    pushed: int = 0
+    deleted_local: int = 0
+    deleted_remote: int = 0
+    unchanged: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    appends: int = 0
+    conflicts: list[Conflict] = []
+    revived: list[str] = []
+    skipped: list[Skipped] = []
+    changes: list[Change] = []
+    seconds: float = 0.0
+    dry_run: bool = False
+    reset: bool = False
+    """The namespace was deleted or replaced since the last sync: everything was compared anew, nothing was deleted."""
+
+    def changed(self, path: str, action: str) -> None:
+        if len(self.changes) < SHOWN_CHANGES:
+            self.changes.append(Change(path, action))
+
+    def skip(self, path: str, reason: str) -> None:
+        self.skipped.append(Skipped(path, reason))
+
+    @property
+    def idle(self) -> bool:
+        """Whether there was nothing to do."""
+        moved = self.pulled + self.pushed + self.deleted_local + self.deleted_remote
+        return not moved and not self.conflicts
+
+    def to_dict(self) -> dict[str, Any]:
+        """The machine-readable form used by ``--json``."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
+
+
+def quiet(phase: str, done: int, total: int, moved: int) -> None:
+    """A :class:`Progress` that shows nothing."""

@@ -1,0 +1,222 @@
+"""One sync of a tree and a namespace: look, plan, then delete here, pull, settle conflicts, push.
+
+No lock is taken anywhere: pushes are appends, and a tree that two processes sync at once is guarded file by file.
+
+Invariants:
+- Killed at any point, the next sync ends where this one would have: rows follow facts, and equal contents on both sides
+  are in sync whoever brought them there.
+- What is not covered (prefix, directories, exclude), blocked or unreadable is never deleted on the other side.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from swampstore.errors import StoreForbidden, StoreMissing
+from swampstore.values.entry import entry_of
+from swampstore.values.version import just_above
+from swampstore.workers.sync.conflicts import Settler, hash_entry
+from swampstore.workers.sync.decide import NEEDS_BOTH, Action
+from swampstore.workers.sync.mirror import Mirror
+from swampstore.workers.sync.options import Scope, SyncOptions
+from swampstore.workers.sync.plan import Item, Planner
+from swampstore.workers.sync.pull import Puller
+from swampstore.workers.sync.push import Namespace, Pusher, Step, Upload, steps_of
+from swampstore.workers.sync.report import Progress, SyncReport, quiet
+from swampstore.workers.sync.scan import Scan
+from swampstore.workers.sync.state import Row, State, state_path
+from swampstore.workers.sync.tree import Left, Tree
+
+_PULLS = frozenset({Action.PULL, Action.PULL_REVIVED})
+_PUSHES = frozenset({Action.PUSH, Action.PUSH_REVIVED, Action.DELETE_REMOTE})
+_REVIVED = frozenset({Action.PULL_REVIVED, Action.PUSH_REVIVED})
+_SHOWN = {Action.PULL_REVIVED: "pull", Action.PUSH_REVIVED: "push"}
+
+
+async def sync(namespace: Namespace, tree: Path, options: SyncOptions, progress: Progress | None = None) -> SyncReport:
+    """Bring ``tree`` (a folder; made if only it is missing) and ``namespace`` together. Returns what was done.
+
+    Raises ``StoreMissing`` or ``StoreForbidden`` for a tree that is not there or cannot hold the state, ``StoreFull``,
+    ``BadKey``/``BadConfig``/``Misuse`` for options, and what reads and appends raise. Trouble with one file is no error
+    but a skip in the report.
+    """
+    env = namespace.place.env
+    began = env.boot()
+    scope = Scope(options)
+    _make_tree(tree, options)
+    path: Path | None = state_path(tree, namespace.place.store.url, namespace.name)
+    if options.dry_run and path is not None and not path.exists():
+        path = None
+    report = SyncReport(dry_run=options.dry_run)
+    with Tree(tree, env) as files:
+        state = State(path, namespace.place.store.url, namespace.name)
+        try:
+            await _Session(namespace, files, state, scope, options, report, progress or quiet).run()
+        finally:
+            state.close()
+    report.seconds = env.boot() - began
+    return report
+
+
+def _make_tree(tree: Path, options: SyncOptions) -> None:
+    if tree.is_dir() or options.dry_run:
+        return
+    try:
+        tree.mkdir()
+    except FileNotFoundError as error:
+        raise StoreMissing(f"{tree.parent} is not a folder", hint="name a repository that exists") from error
+    except OSError as error:
+        raise StoreForbidden(f"{tree}: {error.strerror}", hint="check the permissions of the folder") from error
+
+
+class _Session:
+    def __init__(
+        self,
+        namespace: Namespace,
+        tree: Tree,
+        state: State,
+        scope: Scope,
+        options: SyncOptions,
+        report: SyncReport,
+        progress: Progress,
+    ) -> None:
+        place = namespace.place
+        self._place = place
+        self._tree = tree
+        self._state = state
+        self._scope = scope
+        self._options = options
+        self._report = report
+        self._progress = progress
+        self._mirror = Mirror(place, namespace.reader, state, scope)
+        self._scan = Scan(tree, scope, place.env.wall_ms())
+        self._puller = Puller(place, self._mirror, tree, state, options, report)
+        self._pusher = Pusher(namespace, self._mirror, tree, state, options, report)
+        self._settler = Settler(place, self._mirror, tree, self._puller, report)
+
+    async def run(self) -> None:
+        self._progress("look", 0, 0, 0)
+        await self._mirror.refresh()
+        self._report.reset = self._mirror.reset
+        now_ms = self._place.clock.now_ms()
+        planner = Planner(self._state, self._tree, self._scan, self._scope, self._options, self._report, now_ms)
+        items = list(planner.items(self._progress))
+        for path, reason in sorted(self._scan.blocked.items()):
+            self._report.skip(_printable(path), reason)
+        items = await self._compare(planner, items)
+        self._show(items)
+        if not self._options.dry_run:
+            await self._carry_out(items)
+
+    async def _compare(self, planner: Planner, items: list[Item]) -> list[Item]:
+        """Settle what could not be decided without reading contents (entries that were imported without hashes)."""
+        unknown = [item for item in items if item.action is Action.COMPARE]
+        if not unknown:
+            return items
+        decided = {item.key: item for item in items if item.action is not Action.COMPARE}
+        for number, item in enumerate(unknown):
+            self._progress("compare", number, len(unknown), 0)
+            try:
+                record = (await self._mirror.records([item.key]))[item.key]
+                if record is None or record.gone:
+                    raise Left("it changed in the namespace meanwhile")
+                settled = planner.settle(item, await hash_entry(self._place, entry_of(record)))
+            except Left as reason:
+                self._report.skip(item.key, str(reason))
+                continue
+            if settled is not None:
+                decided[item.key] = settled
+        return [decided[key] for key in sorted(decided)]
+
+    def _show(self, items: list[Item]) -> None:
+        for item in items:
+            action = item.action
+            if action in NEEDS_BOTH:
+                self._report.changed(item.key, "conflict")
+            elif action not in (Action.RECORD, Action.FORGET):
+                self._report.changed(item.key, _SHOWN.get(action, action.value))
+            if action in _REVIVED:
+                self._report.revived.append(item.key)
+
+    async def _carry_out(self, items: list[Item]) -> None:
+        pulls = [item for item in items if item.action in _PULLS]
+        pushes = [item for item in items if item.action in _PUSHES]
+        both = [item for item in items if item.action in NEEDS_BOTH]
+        self._note([item for item in items if item.action in (Action.RECORD, Action.FORGET)])
+        self._delete([item for item in items if item.action is Action.DELETE_LOCAL])
+        await self._puller.pull(pulls, self._progress)
+        await self._settler.settle(both)
+        if self._options.pull:
+            await self._write_kept()
+        if self._options.push:
+            uploads = self._settler.uploads
+            steps: list[Step] = [step for step in steps_of(pushes) if step.key not in uploads]
+            steps += self._based(list(uploads.values()))
+            await self._pusher.push(sorted(steps, key=lambda step: step.key), self._progress)
+
+    def _note(self, items: list[Item]) -> None:
+        """Write down what both sides hold, or hold no more, already."""
+        if not items:
+            return
+        at_ms = self._place.env.wall_ms()
+        with self._state.transaction():
+            for item in items:
+                if item.action is Action.FORGET:
+                    assert item.row is not None
+                    version = item.remote.version if item.remote else just_above(item.row.version)
+                    self._state.gone(item.key, max(version, item.row.version), version)
+                    continue
+                assert item.found is not None
+                known = item.remote or item.row
+                assert known is not None
+                found, sha256 = item.found, item.sha256
+                assert sha256 is not None
+                row = Row(
+                    known.version, found.size, found.mtime_ns, found.inode, sha256, at_ms, known.expires, known.labels
+                )
+                self._state.synced(item.key, row)
+
+    def _delete(self, items: list[Item]) -> None:
+        """Remove files that are gone from the namespace and did not change here."""
+        removed: list[Item] = []
+        for item in items:
+            assert item.found is not None
+            try:
+                self._tree.remove(item.key, item.found)
+            except Left as reason:
+                self._report.skip(item.key, str(reason))
+                continue
+            removed.append(item)
+            self._progress("delete", len(removed), len(items), 0)
+        with self._state.transaction():
+            for item in removed:
+                assert item.row is not None
+                version = item.remote.version if item.remote else just_above(item.row.version)
+                self._state.gone(item.key, max(version, item.row.version), version)
+        self._report.deleted_local += len(removed)
+
+    async def _write_kept(self) -> None:
+        for prefix in self._scope.prefixes:
+            kept = [(key, version) for key, version in self._state.kept(prefix) if not self._scope.excludes(key)]
+            if kept:
+                await self._settler.keep(kept)
+
+    def _based(self, uploads: list[Upload]) -> list[Step]:
+        """Give copies that are in the namespace already the version they follow; drop those that need nothing."""
+        known = self._state.synced_rows([upload.key for upload in uploads])
+        steps: list[Step] = []
+        for upload in uploads:
+            row = known.get(upload.key)
+            if row is not None and upload.row is None and not upload.base:
+                if upload.settles is None and row.size == upload.found.size and row.inode == upload.found.inode:
+                    continue
+                upload = msgspec.structs.replace(upload, base=row.version, row=row)
+            steps.append(upload)
+        return steps
+
+
+def _printable(path: str) -> str:
+    """A path for a report: bytes that are not UTF-8 are escaped."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,0 +1,364 @@
+"""What a tree knows of its last syncs with one namespace: an SQLite file in the tree's ``.swampstore`` folder.
+
+    files    what both sides hold, as of the last sync of each path
+    remote   the newest record seen of a key where that is not what ``files`` says (tombstones are records too)
+    kept     conflict entries of the namespace that wait to be written beside their path
+    loose    keys last seen live outside the shards, and where (see :mod:`swampstore.workers.sync.mirror`)
+    marks    per scope: the root, slots and runs that are fully compared
+
+Invariants:
+- ``files`` holds only what was seen on both sides; a row is written after the append is acknowledged or the file is
+  placed, so a crash loses rows and never invents one.
+- The record known of a key only ever moves to a higher version: ``remote`` before ``files``; older news change nothing.
+- Every change is one transaction; a process that is killed leaves the state before it or after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from swampstore.errors import CorruptObject, StoreForbidden, StoreFull, StoreUnavailable, SwampError
+from swampstore.workers.sync.options import STATE_FOLDER
+
+SCHEMA = 1
+_BUSY_S = 60.0
+_IN = 500
+_LAST = "\U0010ffff" * 2
+_TABLES = """
+CREATE TABLE files (key TEXT PRIMARY KEY, version BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL, sha256 BLOB NOT NULL, at_ms INTEGER NOT NULL, expires INTEGER NOT NULL, labels BLOB)
+    WITHOUT ROWID;
+CREATE TABLE remote (key TEXT PRIMARY KEY, version BLOB NOT NULL, gone INTEGER NOT NULL, size INTEGER NOT NULL,
+    sha256 BLOB, modified INTEGER NOT NULL, expires INTEGER NOT NULL, labels BLOB) WITHOUT ROWID;
+CREATE TABLE kept (key TEXT PRIMARY KEY, version BLOB NOT NULL, gone INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE loose (key TEXT PRIMARY KEY, source TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE marks (scope TEXT PRIMARY KEY, mark BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+_PLAN = """
+SELECT f.key, f.version, f.size, f.mtime_ns, f.inode, f.sha256, f.at_ms, f.expires, f.labels,
+       r.version, r.gone, r.size, r.sha256, r.modified, r.expires, r.labels
+  FROM files f LEFT JOIN remote r ON r.key = f.key WHERE f.key >= ?1 AND f.key < ?2
+UNION ALL
+SELECT r.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       r.version, r.gone, r.size, r.sha256, r.modified, r.expires, r.labels
+  FROM remote r WHERE r.key >= ?1 AND r.key < ?2 AND r.gone = 0 AND NOT EXISTS (SELECT 1 FROM files WHERE key = r.key)
+ORDER BY 1
+"""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """What both sides hold. ``at_ms`` is when the row was written (wall clock); ``labels`` see :class:`Labels`."""
+
+    version: bytes
+    size: int
+    mtime_ns: int
+    inode: int
+    sha256: bytes
+    at_ms: int
+    expires: int
+    labels: bytes | None
+
+
+class RemoteRow(msgspec.Struct, frozen=True, gc=False):
+    """The newest record of a key, when it is not the one in ``files``."""
+
+    version: bytes
+    gone: bool
+    size: int
+    sha256: bytes | None
+    modified: int
+    expires: int
+    labels: bytes | None
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True):
+    """A compared run: its blocks as ``(first, last, fingerprint)``."""
+
+    name: str
+    shard: bool
+    blocks: tuple[tuple[str, str, bytes], ...]
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """Everything in this root, these slots and these runs (within the scope) has been compared."""
+
+    root_version: int
+    nonce: bytes
+    slots: tuple[tuple[str, int], ...]
+    runs: tuple[Run, ...]
+
+
+_decode_mark = msgspec.msgpack.Decoder(Mark).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def state_path(tree: Path, url: str, namespace: str) -> Path:
+    """Where the state of ``tree`` and this namespace lies."""
+    digest = hashlib.sha256(f"{url}\0{namespace}".encode()).hexdigest()[:24]
+    return tree / STATE_FOLDER / f"{digest}.db"
+
+
+@contextmanager
+def _typed(name: str) -> Iterator[None]:
+    """Turn SQLite's errors into this library's."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _translate(error, name) from error
+
+
+def _translate(error: sqlite3.DatabaseError, name: str) -> SwampError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"{name}: no space left for the sync state", hint="free some space and sync again")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return StoreForbidden(f"{name}: {error}", hint="sync keeps its state in the tree: make the tree writable")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreUnavailable(f"{name}: another sync holds the state: {error}", hint="try again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return CorruptObject(
+            f"{name}: the sync state is damaged: {error}",
+            name=name,
+            hint="delete that file: the next sync compares everything by hash and deletes nothing",
+        )
+    return StoreUnavailable(f"{name}: {error}", hint="try again")
+
+
+class State:
+    """The open state. ``path`` ``None`` keeps it in memory (a dry run of a tree that was never synced)."""
+
+    def __init__(self, path: Path | None, url: str, namespace: str) -> None:
+        self.name = str(path) if path else "sync state in memory"
+        if path is not None:
+            _make_private(path)
+        with _typed(self.name):
+            self._db = sqlite3.connect(
+                path or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._prepare(url, namespace)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _prepare(self, url: str, namespace: str) -> None:
+        db = self._db
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA temp_store = MEMORY")
+        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            with self.transaction():
+                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    for statement in _TABLES.split(";"):
+                        db.execute(statement)
+                    db.executemany("INSERT INTO meta VALUES (?, ?)", [("url", url), ("namespace", namespace)])
+                    db.execute(f"PRAGMA user_version = {SCHEMA}")
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found != SCHEMA:
+            raise StoreForbidden(f"{self.name} was written by a newer version ({found})", hint="upgrade swampstore")
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it or nothing. Never awaits inside."""
+        with _typed(self.name):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # --- marks --------------------------------------------------------------------------------------------------
+
+    def mark(self, scope: str) -> Mark | None:
+        with _typed(self.name):
+            found = self._db.execute("SELECT mark FROM marks WHERE scope = ?", (scope,)).fetchone()
+        return _decode_mark(found[0]) if found else None
+
+    def marks(self) -> list[Mark]:
+        """The marks of every scope."""
+        with _typed(self.name):
+            return [_decode_mark(mark) for (mark,) in self._db.execute("SELECT mark FROM marks")]
+
+    def set_mark(self, scope: str, mark: Mark) -> None:
+        """Within a transaction."""
+        self._db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (scope, _encode(mark)))
+
+    def forget_all(self) -> None:
+        """The namespace is another one: nothing is known of it."""
+        with self.transaction():
+            for table in ("files", "remote", "kept", "loose", "marks"):
+                self._db.execute(f"DELETE FROM {table}")
+            self._db.execute("DELETE FROM meta WHERE name = 'hlc'")
+
+    @property
+    def newest_version(self) -> bytes:
+        """The highest version ever seen here."""
+        found = self._db.execute("SELECT value FROM meta WHERE name = 'hlc'").fetchone()
+        return found[0] if found else b""
+
+    def raise_newest(self, version: bytes) -> None:
+        """Within a transaction."""
+        if version > self.newest_version:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('hlc', ?)", (version,))
+
+    # --- what is known of the namespace -------------------------------------------------------------------------
+
+    def known(self, keys: Sequence[str]) -> dict[str, tuple[bytes, bool, bytes | None]]:
+        """``(version, gone, sha256)`` of the newest record known of each of ``keys`` of which one is known."""
+        known: dict[str, tuple[bytes, bool, bytes | None]] = {}
+        with _typed(self.name):
+            for part in _parts(keys):
+                marks = ",".join("?" * len(part))
+                for key, version, sha256 in self._db.execute(
+                    f"SELECT key, version, sha256 FROM files WHERE key IN ({marks})", part
+                ):
+                    known[key] = (version, False, sha256)
+                for key, version, gone, sha256 in self._db.execute(
+                    f"SELECT key, version, gone, sha256 FROM remote WHERE key IN ({marks})", part
+                ):
+                    if key not in known or version > known[key][0] or gone:
+                        known[key] = (version, bool(gone), sha256)
+        return known
+
+    def note(self, rows: Iterable[tuple[str, bytes, bool, int, bytes | None, int, int, bytes | None]]) -> None:
+        """Write records down as the newest known (within a transaction): the columns of ``remote``."""
+        self._db.executemany(
+            "INSERT INTO remote VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (key) DO UPDATE SET version = excluded.version,"
+            " gone = excluded.gone, size = excluded.size, sha256 = excluded.sha256, modified = excluded.modified,"
+            " expires = excluded.expires, labels = excluded.labels WHERE excluded.version > version OR (excluded.version = version AND excluded.gone)",
+            rows,
+        )
+
+    def note_kept(self, rows: Iterable[tuple[str, bytes, bool]]) -> None:
+        """Write conflict entries down (within a transaction)."""
+        self._db.executemany(
+            "INSERT INTO kept VALUES (?,?,?) ON CONFLICT (key) DO UPDATE SET version = excluded.version,"
+            " gone = excluded.gone WHERE excluded.version >= version",
+            rows,
+        )
+
+    def kept(self, prefix: str) -> list[tuple[str, bytes]]:
+        """``(key, version)`` of the conflict entries that wait."""
+        with _typed(self.name):
+            return self._db.execute(
+                "SELECT key, version FROM kept WHERE gone = 0 AND key >= ? AND key < ? ORDER BY key",
+                (prefix, prefix + _LAST),
+            ).fetchall()
+
+    # --- loose keys ---------------------------------------------------------------------------------------------
+
+    def set_loose(self, rows: Iterable[tuple[str, str]]) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO loose VALUES (?, ?)", rows)
+
+    def unset_loose(self, keys: Iterable[str]) -> None:
+        self._db.executemany("DELETE FROM loose WHERE key = ?", ((key,) for key in keys))
+
+    def loose_from(self, prefix: str, sources: set[str]) -> list[str]:
+        """Keys under ``prefix`` last seen in a place that is not one of ``sources``."""
+        with _typed(self.name):
+            found = self._db.execute(
+                "SELECT key, source FROM loose WHERE key >= ? AND key < ?", (prefix, prefix + _LAST)
+            )
+            return [key for key, source in found if source not in sources]
+
+    def start_touching(self) -> None:
+        """Begin anew to collect the keys that a refresh meets."""
+        with _typed(self.name):
+            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS touched (key TEXT PRIMARY KEY) WITHOUT ROWID")
+            self._db.execute("DELETE FROM touched")
+
+    def touch(self, keys: Iterable[str]) -> None:
+        with _typed(self.name):
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", ((key,) for key in keys))
+            self._db.execute("COMMIT")
+
+    def untouched(self, first: str, last: str) -> list[str]:
+        """Keys in [first, last] whose newest known record is live, that are not loose and were not touched."""
+        with _typed(self.name):
+            found = self._db.execute(
+                "SELECT key FROM (SELECT key FROM files WHERE key >= ?1 AND key <= ?2"
+                " UNION SELECT key FROM remote WHERE gone = 0 AND key >= ?1 AND key <= ?2) AS k"
+                " WHERE NOT EXISTS (SELECT 1 FROM remote r WHERE r.key = k.key AND r.gone = 1)"
+                " AND NOT EXISTS (SELECT 1 FROM loose l WHERE l.key = k.key)"
+                " AND NOT EXISTS (SELECT 1 FROM touched t WHERE t.key = k.key)",
+                (first, last),
+            )
+            return [key for (key,) in found]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever synced or seen."""
+        with _typed(self.name):
+            return not any(
+                self._db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in ("files", "remote")
+            )
+
+    # --- what both sides hold -----------------------------------------------------------------------------------
+
+    def rows(self, prefix: str) -> Iterator[tuple[str, Row | None, RemoteRow | None]]:
+        """Every key with something to know, in key order. Gone keys without a file row are left out."""
+        with _typed(self.name):
+            for found in self._db.execute(_PLAN, (prefix, prefix + _LAST)):
+                row = Row(*found[1:9]) if found[1] is not None else None
+                remote = RemoteRow(found[9], bool(found[10]), *found[11:]) if found[9] is not None else None
+                yield found[0], row, remote
+
+    def synced_rows(self, keys: Sequence[str]) -> dict[str, Row]:
+        """The rows of those of ``keys`` that are synced."""
+        rows: dict[str, Row] = {}
+        with _typed(self.name):
+            for part in _parts(keys):
+                marks = ",".join("?" * len(part))
+                for found in self._db.execute(f"SELECT * FROM files WHERE key IN ({marks})", part):
+                    rows[found[0]] = Row(*found[1:])
+        return rows
+
+    def synced(self, key: str, row: Row) -> None:
+        """Both sides hold ``row`` (within a transaction). An older version than the one known changes nothing."""
+        self._db.execute(
+            "INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO UPDATE SET version = excluded.version,"
+            " size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, sha256 = excluded.sha256,"
+            " at_ms = excluded.at_ms, expires = excluded.expires, labels = excluded.labels"
+            " WHERE excluded.version >= version",
+            (key, row.version, row.size, row.mtime_ns, row.inode, row.sha256, row.at_ms, row.expires, row.labels),
+        )
+        self._db.execute("DELETE FROM remote WHERE key = ? AND version <= ?", (key, row.version))
+
+    def gone(self, key: str, version: bytes, tombstone: bytes) -> None:
+        """Neither side holds ``key`` any more (within a transaction); ``version`` is that of the row that goes."""
+        self._db.execute("DELETE FROM files WHERE key = ? AND version <= ?", (key, version))
+        self.note([(key, tombstone, True, 0, None, 0, 0, None)])
+
+
+def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _IN):
+        yield keys[start : start + _IN]
+
+
+def _make_private(path: Path) -> None:
+    """The folder and an empty file that only this user can read. Raises ``StoreForbidden`` or ``StoreFull``."""
+    try:
+        folder = path.parent
+        if folder.is_symlink() or path.is_symlink():
+            raise StoreForbidden(f"{path} is reached through a link", hint="remove the link: sync follows none")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreForbidden(
+            f"{path}: {error.strerror}", hint="sync keeps its state in the tree: make the tree writable"
+        ) from error

@@ -1,0 +1,323 @@
+"""The tree of files: every look and every change goes through folders opened one by one, never through a link.
+
+Invariants:
+- Nothing outside the tree is ever read or written: each folder of a path is opened relative to its parent and refused
+  if it is a link.
+- A file is replaced or removed only while it still is the one that was looked at; a new one never replaces anything.
+- A half-written file is never visible under its own name: contents go to a temporary file in the same folder first.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from swampstore.env.base import Env
+from swampstore.errors import StoreForbidden, StoreFull, StoreMissing, SwampError
+from swampstore.limits import MIB
+from swampstore.workers.sync.options import TEMP_PREFIX
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_INODE_BITS = (1 << 63) - 1
+_REASONS = {
+    errno.ENOTDIR: "a file or a link is where a folder should be",
+    errno.ELOOP: "a link is in the way",
+    errno.EISDIR: "a folder is in the way",
+    errno.ENOTEMPTY: "a folder is in the way",
+    errno.ENAMETOOLONG: "the name is too long for this file system",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.EEXIST: "another file is there (it has just come, or its name differs only in case)",
+}
+
+
+class Left(SwampError):
+    """A file is left alone this time; the message is the reason that the report gives."""
+
+    code = "left-alone"
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """A regular file as it was looked at. ``inode`` is cut to 63 bits, ``mode`` to the permission bits."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    mode: int
+
+    @property
+    def modified(self) -> int:
+        """ms since the epoch, at least 1 (0 would say that it is not known)."""
+        return max(self.mtime_ns // 1_000_000, 1)
+
+
+def found_of(seen: os.stat_result) -> Found:
+    return Found(seen.st_size, seen.st_mtime_ns, seen.st_ino & _INODE_BITS, seen.st_mode & 0o777)
+
+
+def same_file(a: Found, b: Found) -> bool:
+    """Whether nothing says that the contents differ."""
+    return a.size == b.size and a.mtime_ns == b.mtime_ns and a.inode == b.inode
+
+
+def reason_of(error: OSError) -> str:
+    """Why a file is left alone. Raises ``StoreFull`` for a full disk, which is no matter of one file."""
+    if error.errno in _FULL:
+        raise StoreFull(
+            f"no space left for the tree: {error.strerror}", hint="free some space and sync again; nothing is lost"
+        ) from error
+    return _REASONS.get(error.errno or 0, error.strerror or str(error))
+
+
+class Temporary:
+    """A file being written in the folder of its key. Use as a context manager: what is not placed is removed."""
+
+    def __init__(self, tree: Tree, key: str, dice: bytes) -> None:
+        self.folder, self.name = tree.open_parent(key, create=True)
+        self._held = os.dup(self.folder)
+        self.key = key
+        self.temp = TEMP_PREFIX + dice.hex()
+        self._fd = -1
+        self._placed = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._fd = os.open(self.temp, _NEW, 0o600, dir_fd=self._held)
+        except BaseException:
+            os.close(self._held)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            os.close(self._fd)
+        try:
+            if not self._placed:
+                os.unlink(self.temp, dir_fd=self._held)
+        except FileNotFoundError:
+            pass
+        finally:
+            os.close(self._held)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def finish(self, modified: int, mode: int, *, flush: bool) -> Found:
+        """Set the time (ms, 0 = now) and the permission bits; what the file will look like once placed."""
+        os.fchmod(self._fd, (mode & 0o777) or (0o644 & ~_umask()))
+        if modified:
+            os.utime(self._fd, ns=(modified * 1_000_000, modified * 1_000_000))
+        if flush:
+            os.fsync(self._fd)
+        return found_of(os.fstat(self._fd))
+
+    def place(self, replaces: Found | None) -> None:
+        """Give the file its name. Raises ``Left`` or ``FileExistsError`` if the name is not as it was looked at."""
+        if replaces is None:
+            try:
+                os.link(self.temp, self.name, src_dir_fd=self._held, dst_dir_fd=self._held, follow_symlinks=False)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+                    raise
+            if _stat_at(self._held, self.name) is not None:
+                raise FileExistsError(errno.EEXIST, "exists", self.name)
+        else:
+            _check_unchanged(self._held, self.name, replaces)
+        os.rename(self.temp, self.name, src_dir_fd=self._held, dst_dir_fd=self._held)
+        self._placed = True
+
+
+class Tree:
+    """The files below one folder. Raises ``StoreMissing`` or ``StoreForbidden`` if it cannot be opened."""
+
+    def __init__(self, path: Path, env: Env) -> None:
+        self.path = path
+        self._env = env
+        self._parent: tuple[str, int] | None = None
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StoreMissing(f"{path} is not a folder", hint="create it, or name another tree") from error
+        except OSError as error:
+            raise StoreForbidden(f"{path}: {error.strerror}", hint="check the permissions of the folder") from error
+
+    def close(self) -> None:
+        self._forget_parent()
+        os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def open_parent(self, key: str, *, create: bool = False) -> tuple[int, str]:
+        """``(folder, name)`` of a key; the folder stays open until the next call. Raises ``OSError``."""
+        folder, _, name = key.rpartition("/")
+        if self._parent is not None and self._parent[0] == folder and os.fstat(self._parent[1]).st_nlink:
+            return self._parent[1], name
+        self._forget_parent()
+        fd = os.dup(self.fd)
+        for part in folder.split("/") if folder else ():
+            fd = _step(fd, part, create=create)
+        self._parent = (folder, fd)
+        return fd, name
+
+    def _forget_parent(self) -> None:
+        if self._parent is not None:
+            os.close(self._parent[1])
+            self._parent = None
+
+    def look(self, key: str) -> Found | None:
+        """The regular file at ``key``, or ``None`` if there is nothing. Raises ``Left`` for anything else."""
+        try:
+            folder, name = self.open_parent(key)
+            seen = _stat_at(folder, name)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Left(reason_of(error)) from error
+        if seen is None:
+            return None
+        if not stat.S_ISREG(seen.st_mode):
+            raise Left("something that is not a regular file is in the way")
+        return found_of(seen)
+
+    def chunks(self, key: str, found: Found, chunk_bytes: int) -> Iterator[bytes]:
+        """The contents of the file that was looked at. Raises ``Left`` if it is not, or not any more, that file."""
+        fd = -1
+        try:
+            folder, name = self.open_parent(key)
+            fd = os.open(name, _READ, dir_fd=folder)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise Left("it is not a regular file any more")
+            left = found.size
+            while left and (chunk := os.read(fd, min(chunk_bytes, left))):
+                left -= len(chunk)
+                yield chunk
+            if left or not same_file(found, found_of(os.fstat(fd))):
+                raise Left("it changed while it was read")
+        except FileNotFoundError as error:
+            raise Left("it vanished while it was read") from error
+        except OSError as error:
+            raise Left(reason_of(error)) from error
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def read(self, key: str, found: Found) -> bytes:
+        """The whole contents; see :meth:`chunks`."""
+        return b"".join(self.chunks(key, found, max(found.size, 1)))
+
+    def sha256(self, key: str, found: Found) -> bytes:
+        """The hash of the contents; see :meth:`chunks`."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks(key, found, MIB):
+            digest.update(chunk)
+        return digest.digest()
+
+    # --- changing -----------------------------------------------------------------------------------------------
+
+    def temporary(self, key: str) -> Temporary:
+        """A new file for ``key``, its folders made on the way. Raises ``OSError``."""
+        return Temporary(self, key, self._env.random_bytes(8))
+
+    def remove(self, key: str, found: Found) -> None:
+        """Remove the file that was looked at, and the folders that it leaves empty. Raises ``Left``."""
+        try:
+            folder, name = self.open_parent(key)
+            _check_unchanged(folder, name, found)
+            os.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Left(reason_of(error)) from error
+        self._remove_empty(key.rpartition("/")[0])
+
+    def _remove_empty(self, folder: str) -> None:
+        self._forget_parent()
+        while folder:
+            parent, name = self.open_parent(folder)
+            try:
+                os.rmdir(name, dir_fd=parent)
+            except OSError:
+                return  # not empty (the usual case), or not ours to remove: an empty folder does no harm
+            folder = folder.rpartition("/")[0]
+
+    def link(self, key: str, beside: str) -> None:
+        """Give the file at ``key`` a second name in the same folder. Raises ``OSError``, ``FileExistsError``."""
+        folder, name = self.open_parent(key)
+        os.link(name, beside.rpartition("/")[2], src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+
+    def settle(self, keys: list[str], few: int = 32) -> None:
+        """Bring the files at ``keys`` and their names to the disk: one by one when they are few, else all at once."""
+        if len(keys) > few:
+            os.sync()
+            return
+        for key in keys:
+            with suppress(OSError):  # gone again: nothing to keep
+                folder, name = self.open_parent(key)
+                fd = os.open(name, _READ, dir_fd=folder)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+                os.fsync(folder)
+
+
+def _step(fd: int, part: str, *, create: bool) -> int:
+    """Open folder ``part`` of folder ``fd``, which is closed."""
+    try:
+        try:
+            return os.open(part, _FOLDER, dir_fd=fd)
+        except FileNotFoundError:
+            if not create:
+                raise
+        with suppress(FileExistsError):
+            os.mkdir(part, 0o777, dir_fd=fd)
+        return os.open(part, _FOLDER, dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _stat_at(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _check_unchanged(folder: int, name: str, found: Found) -> None:
+    seen = _stat_at(folder, name)
+    if seen is None:
+        raise Left("it vanished meanwhile")
+    if not stat.S_ISREG(seen.st_mode) or not same_file(found, found_of(seen)):
+        raise Left("it changed meanwhile")
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
