@@ -19,7 +19,9 @@ from swampstore.version import __version__
 
 if TYPE_CHECKING:
     from swampstore.client.aio import AsyncDatastore, AsyncNamespace, AsyncSnapshot, open_async
+    from swampstore.client.aio_shared import AsyncHeldLock, AsyncPlace, AsyncQueue, AsyncStream, AsyncStreamView
     from swampstore.client.blocking import Datastore, Namespace, Snapshot, open
+    from swampstore.client.blocking_shared import HeldLock, Place, Queue, Stream, StreamView
     from swampstore.client.sources import FileSource
     from swampstore.client.status import NamespaceStatus
     from swampstore.errors import (
@@ -34,12 +36,16 @@ if TYPE_CHECKING:
         CorruptObject,
         Damaged,
         DeadlinePassed,
+        FenceConflict,
+        FencedError,
+        FenceRetriesExhausted,
         FixTheCall,
         FixTheSetup,
         MissingObject,
         Misuse,
         NotFound,
         PreconditionsIgnored,
+        QueueFull,
         SnapshotExpired,
         StaleWrite,
         StoreForbidden,
@@ -53,20 +59,32 @@ if TYPE_CHECKING:
         Undecided,
         UnknownFormat,
         UnsupportedPlatform,
+        VersionConflict,
     )
+    from swampstore.protocols.queue import Waiting
     from swampstore.protocols.snapshot import Listed
+    from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord
+    from swampstore.protocols.update import DELETE, SKIP, Updated
     from swampstore.protocols.writer import Ack
     from swampstore.values.deltas import Delete, Delta, Index, Put
     from swampstore.values.entry import Entry, Meta
     from swampstore.workers.report import CompactReport
 
 __all__ = [
+    "DELETE",
+    "EMPTY",
+    "SKIP",
     "Ack",
     "AlreadyExists",
     "AmbiguousAppend",
     "AsyncDatastore",
+    "AsyncHeldLock",
     "AsyncNamespace",
+    "AsyncPlace",
+    "AsyncQueue",
     "AsyncSnapshot",
+    "AsyncStream",
+    "AsyncStreamView",
     "BadConfig",
     "BadKey",
     "BadName",
@@ -81,9 +99,13 @@ __all__ = [
     "Delete",
     "Delta",
     "Entry",
+    "FenceConflict",
+    "FenceRetriesExhausted",
+    "FencedError",
     "FileSource",
     "FixTheCall",
     "FixTheSetup",
+    "HeldLock",
     "Index",
     "Listed",
     "Meta",
@@ -92,8 +114,11 @@ __all__ = [
     "Namespace",
     "NamespaceStatus",
     "NotFound",
+    "Place",
     "PreconditionsIgnored",
     "Put",
+    "Queue",
+    "QueueFull",
     "Snapshot",
     "SnapshotExpired",
     "StaleWrite",
@@ -101,6 +126,10 @@ __all__ = [
     "StoreFull",
     "StoreMissing",
     "StoreUnavailable",
+    "Stream",
+    "StreamAck",
+    "StreamRecord",
+    "StreamView",
     "SwampError",
     "Throttled",
     "TooLarge",
@@ -108,6 +137,9 @@ __all__ = [
     "Undecided",
     "UnknownFormat",
     "UnsupportedPlatform",
+    "Updated",
+    "VersionConflict",
+    "Waiting",
     "__version__",
     "open",
     "open_async",
@@ -115,10 +147,15 @@ __all__ = [
 
 _HOMES = {
     "client.aio": "AsyncDatastore AsyncNamespace AsyncSnapshot open_async",
+    "client.aio_shared": "AsyncHeldLock AsyncPlace AsyncQueue AsyncStream AsyncStreamView",
+    "client.blocking_shared": "HeldLock Place Queue Stream StreamView",
     "client.blocking": "Datastore Namespace Snapshot open",
     "client.sources": "FileSource",
     "client.status": "NamespaceStatus",
     "protocols.snapshot": "Listed",
+    "protocols.stream": "EMPTY StreamAck StreamRecord",
+    "protocols.update": "DELETE SKIP Updated",
+    "protocols.queue": "Waiting",
     "protocols.writer": "Ack",
     "values.deltas": "Delete Delta Index Put",
     "values.entry": "Entry Meta",

@@ -6,16 +6,21 @@ task never cancels a write that is in flight.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from swampstore.client.aio_shared import AsyncHeldLock, AsyncQueue, AsyncStream, held_lock
 from swampstore.client.core import CoreNamespace, CoreStore, puts
+from swampstore.client.deciding import deciding
 from swampstore.client.namespaces import Removal, find_namespaces, remove_namespace
 from swampstore.client.status import NamespaceStatus
 from swampstore.env.aio import AioEnv
+from swampstore.protocols.queue import FairQueue
 from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
+from swampstore.protocols.update import Updated
 from swampstore.protocols.writer import Ack
 from swampstore.stores.open import open_store
 from swampstore.values.deltas import Delete, Delta, Put
@@ -79,12 +84,21 @@ class AsyncNamespace:
         return self._core.name
 
     async def put(
-        self, key: str, data: object, *, content_type: str = "", tags: dict[str, str] | None = None, expires: int = 0
+        self,
+        key: str,
+        data: object,
+        *,
+        content_type: str = "",
+        tags: dict[str, str] | None = None,
+        expires: int = 0,
+        if_version: bytes | str | None = None,
+        if_absent: bool = False,
     ) -> Ack:
         """See :meth:`swampstore.client.blocking.Namespace.put`."""
-        return await self._core.put(
-            Put(key=key, data=data, content_type=content_type, tags=tags or {}, expires=expires)
-        )
+        delta = Put(key=key, data=data, content_type=content_type, tags=tags or {}, expires=expires)
+        if if_version is None and not if_absent:
+            return await self._core.put(delta)
+        return await self._core.put_if(delta, if_version=if_version, if_absent=if_absent)
 
     async def put_many(self, items: Mapping[str, object]) -> Ack:
         """See :meth:`swampstore.client.blocking.Namespace.put_many`."""
@@ -97,6 +111,33 @@ class AsyncNamespace:
     async def append(self, deltas: Sequence[Delta]) -> Ack:
         """See :meth:`swampstore.client.blocking.Namespace.append`."""
         return await self._core.append(deltas)
+
+    async def update(
+        self,
+        keys: str | Sequence[str],
+        fn: Callable[[Any], Any],
+        *,
+        lock: str | None = None,
+        deadline: float | None = None,
+        entries: bool = False,
+    ) -> Updated:
+        """See :meth:`swampstore.client.blocking.Namespace.update`; ``fn`` may return an awaitable."""
+        names, decide = deciding(keys, fn, entries=entries)
+        return await self._core.update(names, decide, lock=lock, deadline=deadline)
+
+    def lock(
+        self, name: str, *, deadline: float | None = None, purpose: str = ""
+    ) -> AbstractAsyncContextManager[AsyncHeldLock]:
+        """See :meth:`swampstore.client.blocking.Namespace.lock`."""
+        return held_lock(self._core, name, deadline, purpose)
+
+    def stream(self, name: str) -> AsyncStream:
+        """See :meth:`swampstore.client.blocking.Namespace.stream`."""
+        return AsyncStream(self._core.open_stream(name))
+
+    def queue(self, name: str, capacity: int | None = None) -> AsyncQueue:
+        """See :meth:`swampstore.client.blocking.Namespace.queue`."""
+        return AsyncQueue(self._core, FairQueue(self._core.place, name, capacity=capacity))
 
     async def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
         """See :meth:`swampstore.client.blocking.Namespace.get`."""

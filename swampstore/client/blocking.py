@@ -6,16 +6,21 @@ store anew; using the parent's raises ``Misuse``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from swampstore.client.blocking_shared import HeldLock, Queue, Stream, held_lock
 from swampstore.client.core import CoreNamespace, CoreStore, puts
+from swampstore.client.deciding import deciding
 from swampstore.client.namespaces import Removal, find_namespaces, remove_namespace
 from swampstore.client.status import NamespaceStatus
-from swampstore.env.blocking import BlockingEnv, run
+from swampstore.env.blocking import BlockingEnv, each, run
+from swampstore.protocols.queue import FairQueue
 from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
+from swampstore.protocols.update import Updated
 from swampstore.protocols.writer import Ack
 from swampstore.stores.open import open_store
 from swampstore.values.deltas import Delete, Delta, Put
@@ -36,19 +41,6 @@ def open(url: str, *, create: bool = False, timeout: float = 60.0, one_shot: boo
     """
     env = BlockingEnv()
     return Datastore(CoreStore(open_store(url, env=env, create=create), env, timeout=timeout, one_shot=one_shot))
-
-
-def _each(source: AsyncIterator[T]) -> Iterator[T]:
-    """Drive an asynchronous iterator that never suspends."""
-
-    async def step() -> T:
-        return await anext(source)
-
-    while True:
-        try:
-            yield run(step())
-        except StopAsyncIteration:
-            return
 
 
 class Datastore:
@@ -98,14 +90,28 @@ class Namespace:
         return self._core.name
 
     def put(
-        self, key: str, data: object, *, content_type: str = "", tags: dict[str, str] | None = None, expires: int = 0
+        self,
+        key: str,
+        data: object,
+        *,
+        content_type: str = "",
+        tags: dict[str, str] | None = None,
+        expires: int = 0,
+        if_version: bytes | str | None = None,
+        if_absent: bool = False,
     ) -> Ack:
         """Write contents (bytes, text or a ``FileSource``) under ``key``: one append, no lock, no read.
 
-        ``expires`` is ms since the epoch, 0 = never. Returns when the write is durable. Raises ``BadKey``, ``TooLarge``,
-        ``AmbiguousAppend``, or what the store refuses with.
+        ``expires`` is ms since the epoch, 0 = never. With ``if_version`` (an entry's version) or ``if_absent`` the write
+        is an update: it commits only if the key is as said, else ``VersionConflict``.
+
+        Returns when the write is durable. Raises ``BadKey``, ``TooLarge``, ``AmbiguousAppend``, or what the store refuses
+        with.
         """
-        return run(self._core.put(Put(key=key, data=data, content_type=content_type, tags=tags or {}, expires=expires)))
+        delta = Put(key=key, data=data, content_type=content_type, tags=tags or {}, expires=expires)
+        if if_version is None and not if_absent:
+            return run(self._core.put(delta))
+        return run(self._core.put_if(delta, if_version=if_version, if_absent=if_absent))
 
     def put_many(self, items: Mapping[str, object]) -> Ack:
         """Write many keys as one atomic batch. Values are contents, or :class:`swampstore.Put` for more than that."""
@@ -118,6 +124,38 @@ class Namespace:
     def append(self, deltas: Sequence[Delta]) -> Ack:
         """Append any mix of :class:`swampstore.Put`, ``Index`` and ``Delete`` as one atomic batch."""
         return run(self._core.append(deltas))
+
+    def update(
+        self,
+        keys: str | Sequence[str],
+        fn: Callable[[Any], Any],
+        *,
+        lock: str | None = None,
+        deadline: float | None = None,
+        entries: bool = False,
+    ) -> Updated:
+        """Read, decide, write, with nobody's commit in between; ``fn`` is called again after a conflict.
+
+        For one key ``fn`` gets its contents or ``None`` and returns contents, ``DELETE`` or ``SKIP``; for several it gets
+        and returns a dict (all are written, or none). ``entries=True`` gives ``(entry, contents)``. Updates that share a
+        key, or a ``lock`` name, are serial; others never wait for each other. ``deadline`` (s) bounds the waiting.
+
+        Raises ``DeadlinePassed``, ``AmbiguousAppend``, ``Misuse``, and what ``fn`` raises (nothing is written then).
+        """
+        names, decide = deciding(keys, fn, entries=entries)
+        return run(self._core.update(names, decide, lock=lock, deadline=deadline))
+
+    def lock(self, name: str, *, deadline: float | None = None, purpose: str = "") -> AbstractContextManager[HeldLock]:
+        """Hold a lock over several steps: ``with ns.lock("deploy") as held: held.put(...)``. FIFO; fenced."""
+        return held_lock(self._core, name, deadline, purpose)
+
+    def stream(self, name: str) -> Stream:
+        """The stream ``name``: an ordered sequence of records, appended with or without a fence."""
+        return Stream(self._core.open_stream(name))
+
+    def queue(self, name: str, capacity: int | None = None) -> Queue:
+        """The FIFO queue ``name``; ``capacity`` is used when it does not exist yet (default 1)."""
+        return Queue(self._core, FairQueue(self._core.place, name, capacity=capacity))
 
     def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
         """The entry of ``key`` or ``None``. Sees every write acknowledged before the call (or ``max_age`` s before)."""
@@ -133,7 +171,7 @@ class Namespace:
 
     def read_chunks(self, key: str) -> Iterator[bytes]:
         """The contents of ``key`` in pieces of at most 16 MB; the hash is checked before the last piece is given."""
-        return _each(self._core.stream(key))
+        return each(self._core.stream(key))
 
     def list(self, prefix: str = "", *, start_after: str = "", limit: int | None = None, delimiter: str = "") -> Listed:
         """Entries under ``prefix`` in key order; iterate it. With ``delimiter``, deeper keys become ``.prefixes``."""
@@ -179,7 +217,7 @@ class Snapshot:
 
     def scan(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """Every entry under ``prefix`` in key order, in bounded memory."""
-        for chunk in _each(self._core.scan(prefix, start_after=start_after)):
+        for chunk in each(self._core.scan(prefix, start_after=start_after)):
             yield from chunk
 
 

@@ -7,7 +7,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,6 +26,19 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     finally:
         work.close()
     raise RuntimeError("a coroutine suspended in the blocking driver: an asyncio store or env was mixed in")
+
+
+def each(source: AsyncIterator[T]) -> Iterator[T]:
+    """Drive an asynchronous iterator that never suspends."""
+
+    async def step() -> T:
+        return await anext(source)
+
+    while True:
+        try:
+            yield run(step())
+        except StopAsyncIteration:
+            return
 
 
 class BlockingEvent:
