@@ -47,13 +47,14 @@ class Tally:
             if count > 0:
                 packs[part] = count
                 garbage.pop(f"pack/{part}", None)
-            elif step:
+            else:
                 packs.pop(part, None)
                 out.append(f"pack/{part}")
         for part, step in self._blobs.items():
-            if step < 0:
+            if step <= 0:
+                # Also what came and went in one CAS; if other records name it, the last look of the sweep finds them.
                 out.append(f"blob/{part}")
-            elif step > 0:
+            else:
                 garbage.pop(f"blob/{part}", None)
         for name in out:
             garbage[name] = Garbage(name, version, store_ms)
