@@ -23,8 +23,8 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.stores.base import Create, Get, Got, Info, Overwrite
-from swampstore.values.frame import Kind, pack, unpack
-from swampstore.values.root import decode_root
+from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
+from swampstore.values.root import Root, decode_root
 
 FORMAT = 1
 _PIN_MAX_BYTES = 4096
@@ -53,7 +53,7 @@ def decode_pin(data: bytes, name: str) -> Pin:
     _, raw = unpack(Kind.PIN, FORMAT, data, name, _PIN_MAX_BYTES)
     try:
         return msgspec.msgpack.decode(raw, type=Pin)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
 
 
@@ -83,7 +83,7 @@ class PinnedSnapshot:
             _, self._name = self._place.new_object("pin")
             self._snapshot = snapshot
             await self._write(Create())
-            if (await self._register.read()).root.sweep_floor <= snapshot.root.version:
+            if not passed((await self._register.read()).root, snapshot.root):
                 return self
             await self.release()
         raise SnapshotExpired(
@@ -104,8 +104,7 @@ class PinnedSnapshot:
         await self._write(Overwrite())
         if self._written_ms - before < PIN_TTL_MS - 2 * STORE_TIME_GRAIN_MS:
             return
-        floor = (await self._register.read()).root.sweep_floor
-        if floor > self.snapshot.root.version:
+        if passed((await self._register.read()).root, self.snapshot.root):
             raise SnapshotExpired("the pin of this snapshot ran out", hint="call keep() more often in a long scan")
 
     async def release(self) -> None:
@@ -124,6 +123,11 @@ class PinnedSnapshot:
 def pin_snapshot(place: Place, register: Register, reader: SnapshotReader) -> PinnedSnapshot:
     """A snapshot that the sweep leaves alone: ``async with pin_snapshot(...) as pinned: pinned.snapshot ...``."""
     return PinnedSnapshot(place, register, reader)
+
+
+def passed(now: Root, pinned: Root) -> bool:
+    """Whether the sweep may have deleted what ``pinned`` names."""
+    return now.sweep_floor > pinned.version
 
 
 def live(item: Info, store_ms: int) -> bool:

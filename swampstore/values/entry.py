@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from swampstore.errors import CorruptObject
+from swampstore.values.frame import UNREADABLE
 
 TOMBSTONE = 1
 """Flag: the key is deleted as of this version; the value is a :class:`Gone`."""
@@ -170,7 +171,7 @@ def meta_of(record: Record) -> Meta:
     """The decoded value of a put. Raises ``CorruptObject`` (a checksum has passed: a writer's fault, not a disk's)."""
     try:
         return _decode_meta(record.value)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"the entry of {record.key!r} cannot be read: {error}", name=record.key) from error
 
 
@@ -181,7 +182,7 @@ def base_of(record: Record) -> bytes | None:
     if record.gone:
         try:
             return _decode_gone(record.value).base
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except UNREADABLE as error:
             raise CorruptObject(f"the tombstone of {record.key!r} cannot be read: {error}", name=record.key) from error
     return meta_of(record).base
 
@@ -196,7 +197,7 @@ def content_of(record: Record) -> str | None:
         return None
     try:
         at = _decode_at(record.value).at
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"the entry of {record.key!r} cannot be read: {error}", name=record.key) from error
     match at:
         case Blob(part):
@@ -204,6 +205,20 @@ def content_of(record: Record) -> str | None:
         case Packed(part):
             return f"pack/{part}"
     return None
+
+
+def check_value(record: Record) -> None:
+    """Raise ``CorruptObject`` unless the value is what the flags say, so that no later look at it can fail."""
+    if record.flags & OPAQUE:
+        if record.flags & (HAS_BASE | CONFLICT):
+            raise CorruptObject(f"the record of {record.key!r} has flags that no writer sets", name=record.key)
+    elif record.gone:
+        try:
+            _decode_gone(record.value)
+        except UNREADABLE as error:
+            raise CorruptObject(f"the tombstone of {record.key!r} cannot be read: {error}", name=record.key) from error
+    else:
+        meta_of(record)
 
 
 def record_sum(record: Record) -> int:

@@ -12,8 +12,9 @@
     20      ...   body
 
 Invariants:
-- What is not a frame, a truncated frame, a frame with a wrong checksum: ``CorruptObject``. A frame of a newer format:
-  ``UnknownFormat``. Both name the object. Nothing else is raised for any bytes.
+- What is not a frame, a truncated frame, a frame with a wrong checksum: ``CorruptObject``. A whole frame of a newer
+  format: ``UnknownFormat``. Both name the object. Nothing else is raised for any bytes.
+- Magic, lengths and checksum are the same in every format, so damage is told from news.
 - No more than the caller's limit is ever allocated, whatever a header claims.
 """
 
@@ -24,9 +25,13 @@ import struct
 import threading
 import zlib
 
+import msgspec
 import zstandard
 
 from swampstore.errors import CorruptObject, UnknownFormat
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what was expected; text that is not UTF-8 is an error of its own."""
 
 MAGIC = b"SWMP"
 HEADER = struct.Struct(">4sBBBBIII")
@@ -98,17 +103,17 @@ def unpack(kind: Kind, newest: int, data: bytes, name: str, max_raw_bytes: int) 
         raise CorruptObject(f"{name}: not written by this program (no magic)", name=name)
     if found != kind:
         raise CorruptObject(f"{name}: holds kind {found}, {kind.name.lower()} ({int(kind)}) expected", name=name)
-    if form > newest:
-        raise UnknownFormat(
-            f"{name}: {kind.name.lower()} format {form} is newer than this program knows ({newest})",
-            name=name,
-            hint="upgrade swampstore on this machine; nothing was changed",
-        )
     body = memoryview(data)[HEADER_BYTES:]
     if len(body) != size:
         raise CorruptObject(f"{name}: body has {len(body)} bytes, header says {size}", name=name)
     if zlib.crc32(body, zlib.crc32(data[:16])) != crc:
         raise CorruptObject(f"{name}: checksum does not match", name=name)
+    if form > newest:  # after the checksum: one flipped bit must not look like a newer program, which stops everybody
+        raise UnknownFormat(
+            f"{name}: {kind.name.lower()} format {form} is newer than this program knows ({newest})",
+            name=name,
+            hint="upgrade swampstore on this machine; nothing was changed",
+        )
     if form < 1 or zero or flags & ~_ZSTD:
         raise CorruptObject(f"{name}: header bits that no writer sets", name=name)
     if raw_size > max_raw_bytes:

@@ -17,7 +17,7 @@ import msgspec
 from swampstore.errors import CorruptObject, TooLarge
 from swampstore.limits import LEVEL0_RUNS, ROOT_RAW_BYTES, SHARED_LANES
 from swampstore.values.entry import Record
-from swampstore.values.frame import Kind, pack, unpack
+from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
 from swampstore.values.names import lane_writer
 from swampstore.values.version import writer_birth
 
@@ -159,7 +159,7 @@ def decode_root(data: bytes, name: str) -> Root:
     _, raw = unpack(Kind.ROOT, FORMAT, data, name, ROOT_RAW_BYTES)
     try:
         root = _decode(raw)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
     broken = root_problem(root)
     if broken:

@@ -24,7 +24,7 @@ import msgspec
 from swampstore.errors import CorruptObject
 from swampstore.limits import BLOCK_MAX_RAW_BYTES, BLOCK_RAW_BYTES, INDEX_MAX_RAW_BYTES
 from swampstore.values.entry import Record, record_sum
-from swampstore.values.frame import Kind, compress, decompress, pack, unpack
+from swampstore.values.frame import UNREADABLE, Kind, compress, decompress, pack, unpack
 from swampstore.values.root import RunRef
 
 FORMAT = 1
@@ -161,7 +161,7 @@ def decode_index(data: bytes, name: str) -> list[BlockInfo]:
     _, raw = unpack(Kind.RUN_INDEX, FORMAT, data, name, INDEX_MAX_RAW_BYTES)
     try:
         return _decode_index(raw)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
 
 
@@ -173,7 +173,7 @@ def decode_block(info: BlockInfo, stored: bytes, name: str) -> list[Record]:
         raise CorruptObject(f"{name}: block at {info.offset} claims {info.raw_size} bytes", name=name)
     try:
         records = _decode_block(decompress(stored, info.raw_size, name))
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"{name}: block at {info.offset}: {error}", name=name) from error
     if len(records) != info.count:
         raise CorruptObject(f"{name}: block at {info.offset} holds {len(records)} of {info.count}", name=name)

@@ -7,7 +7,8 @@ Body of the frame (kind SEGMENT, format 1):
     records   msgpack array of records ``[key, version, flags, expires, value]``
 
 Invariants: the bytes of a slot are fixed before its first attempt, and hold a write id nobody else draws, so "are these
-my bytes?" is the answer to "did my write land?"; the header's lane and slot are those of the object's name.
+my bytes?" is the answer to "did my write land?"; the header's lane and slot are those of the object's name; every value
+of a decoded segment can be decoded (one record that cannot makes the segment broken, not the fold or a listing fail).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import msgspec
 
 from swampstore.errors import CorruptObject, TooLarge
 from swampstore.limits import SEGMENT_DELTAS, SEGMENT_RAW_BYTES
-from swampstore.values.entry import Record
-from swampstore.values.frame import Kind, pack, unpack
+from swampstore.values.entry import Record, check_value
+from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
 from swampstore.values.version import check_version
 
 FORMAT = 1
@@ -82,12 +83,16 @@ def decode_segment(data: bytes, name: str, lane: str, slot: int) -> Segment:
     try:
         header = _decode_header(raw[4:split])
         records = _decode_records(raw[split:])
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
     if (header.lane, header.slot) != (lane, slot):
         raise CorruptObject(f"{name}: holds slot {header.slot} of lane {header.lane}", name=name)
     if len(records) > SEGMENT_DELTAS:
         raise CorruptObject(f"{name}: {len(records)} deltas, limit {SEGMENT_DELTAS}", name=name)
-    for record in records:
-        check_version(record.version, name)
+    try:
+        for record in records:
+            check_version(record.version, name)
+            check_value(record)
+    except CorruptObject as error:
+        raise CorruptObject(f"{name}: {error}", name=name) from error
     return Segment(header, records, len(data))

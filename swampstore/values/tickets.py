@@ -19,7 +19,7 @@ import msgspec
 
 from swampstore.errors import BadName, CorruptObject, Misuse
 from swampstore.limits import QUEUE_CAPACITY, QUEUE_NAME_BYTES, QUEUE_RAW_BYTES
-from swampstore.values.frame import Kind, pack, unpack
+from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
 
 FORMAT = 1
 
@@ -121,7 +121,7 @@ def decode_ticket(data: bytes, name: str) -> Ticket:
     _, raw = unpack(Kind.TICKET, FORMAT, data, name, QUEUE_RAW_BYTES)
     try:
         return _decode_ticket(raw)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
 
 
@@ -134,7 +134,7 @@ def decode_register(data: bytes, name: str) -> QueueRegister:
     _, raw = unpack(Kind.REGISTER, FORMAT, data, name, QUEUE_RAW_BYTES)
     try:
         register = _decode_register(raw)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
     edge = register.floor
     for low, high in register.ranges:
