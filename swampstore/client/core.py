@@ -113,6 +113,8 @@ class CoreNamespace:
         ``last=False`` says that a one-shot process has more to append.
         """
         self.owner.check()
+        if not deltas:
+            raise Misuse("there is nothing to append", hint="pass at least one delta")
         bodies = check_deltas(deltas)
         await self.prove()
         drafted = await draft_records(self.place, self.writer, deltas, bodies)

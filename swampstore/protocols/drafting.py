@@ -9,17 +9,19 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from swampstore.errors import Misuse
-from swampstore.limits import CONTENT_UPLOAD_AGE_S
+from swampstore.errors import Misuse, TooLarge
+from swampstore.limits import BATCH_BYTES, CONTENT_UPLOAD_AGE_S, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
 from swampstore.protocols.contents import Uploaded, upload
 from swampstore.protocols.place import Place
 from swampstore.protocols.writer import Writer
 from swampstore.stores.base import Body, Source
-from swampstore.values.deltas import Delete, Delta, Index, Put, check_labels
+from swampstore.values.deltas import Delete, Delta, Index, Put, check_delta
 from swampstore.values.entry import Meta, Record, put_record, tombstone
 from swampstore.values.join import conflict_of
 from swampstore.values.keys import check_key
 from swampstore.values.version import just_above
+
+_SPLIT = "split it into several calls"
 
 
 class Drafted(msgspec.Struct, frozen=True):
@@ -36,13 +38,19 @@ class Drafted(msgspec.Struct, frozen=True):
 
 def check_deltas(deltas: Sequence[Delta]) -> dict[str, Body]:
     """The contents to upload, by the delta's number. Raises ``BadKey``, ``TooLarge``, ``BadConfig``, ``Misuse``."""
+    if len(deltas) > SEGMENT_DELTAS:
+        raise TooLarge(f"{len(deltas)} deltas in one atomic batch, limit {SEGMENT_DELTAS}", hint=_SPLIT)
     bodies: dict[str, Body] = {}
+    inline = 0
     for number, delta in enumerate(deltas):
+        check_delta(delta)
         if not _settles_conflict(delta):
             check_key(delta.key)
         if isinstance(delta, Put):
-            check_labels(delta.content_type, delta.tags)
-            bodies[str(number)] = _body(delta.data)
+            body = bodies[str(number)] = _body(delta.data)
+            inline += len(body) if isinstance(body, bytes) and len(body) <= INLINE_CONTENT_BYTES else 0
+    if inline > BATCH_BYTES:
+        raise TooLarge(f"{inline} bytes of small contents in one atomic batch, limit {BATCH_BYTES}", hint=_SPLIT)
     return bodies
 
 
@@ -86,7 +94,10 @@ def _body(data: object) -> Body:
     if isinstance(data, bytes):
         return data
     if isinstance(data, str):
-        return data.encode()
+        try:
+            return data.encode()
+        except UnicodeEncodeError as error:
+            raise Misuse(f"the text cannot be stored as UTF-8: {error}", hint="pass bytes") from error
     if isinstance(data, bytearray | memoryview):
         return bytes(data)
     if hasattr(data, "chunks") and hasattr(data, "size"):

@@ -1,6 +1,7 @@
 """What a caller asks of the index: the three kinds of change that one atomic append may hold.
 
-Tags, content types and keys are checked here, before anything is sent.
+Invariants: every field is checked before anything is sent. A field that readers could not decode would make the whole
+segment broken for them, the deltas of other callers that travel in it included, after it was acknowledged.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from typing import TypeAlias
 
 import msgspec
 
-from swampstore.errors import BadConfig, TooLarge
+from swampstore.errors import BadConfig, CorruptObject, Misuse, TooLarge
 from swampstore.limits import CONTENT_TYPE_BYTES, TAGS, TAGS_BYTES
-from swampstore.values.entry import Meta
+from swampstore.values.entry import Meta, check_value, put_record
+from swampstore.values.version import is_version
+
+_MOST_INT = (1 << 63) - 1
+_NO_VERSION = b""
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,14 +54,61 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True):
 Delta: TypeAlias = Put | Index | Delete
 
 
+def check_delta(delta: Delta) -> None:
+    """Raise ``Misuse``, ``BadConfig`` or ``TooLarge`` for fields that an index entry cannot hold. Keys are not looked at."""
+    match delta:
+        case Put():
+            check_labels(delta.content_type, delta.tags)
+            for field in ("expires", "modified", "mode"):
+                _check_int(field, getattr(delta, field))
+            _check_base(delta.base)
+        case Index():
+            _check_int("expires", delta.expires)
+            _check_meta(delta)
+        case Delete():
+            _check_base(delta.base)
+        case _:
+            raise Misuse(f"a delta of type {type(delta).__name__}", hint="pass swampstore.Put, Index or Delete")
+
+
+def _check_int(field: str, value: object) -> None:
+    if type(value) is not int or not 0 <= value <= _MOST_INT:
+        raise Misuse(f"{field} is {value!r}", hint=f"{field} is a whole number, 0 = none; times are ms since the epoch")
+
+
+def _check_base(base: object) -> None:
+    if base is not None and not is_version(base):
+        raise Misuse(f"base is {base!r}, not a version", hint="pass the version of an entry that was read")
+
+
+def _check_meta(delta: Index) -> None:
+    try:
+        check_value(put_record(delta.key, _NO_VERSION, delta.meta))
+    except (CorruptObject, TypeError, OverflowError, UnicodeEncodeError) as error:
+        raise Misuse(f"the index entry of {delta.key!r} cannot be stored: {error}") from error
+    if delta.meta.size < 0:
+        raise Misuse(f"the index entry of {delta.key!r} has {delta.meta.size} bytes")
+    _check_base(delta.meta.base)
+
+
 def check_labels(content_type: str, tags: dict[str, str]) -> None:
     """Raise ``TooLarge`` or ``BadConfig`` for labels that an index entry may not carry."""
-    if len(content_type.encode()) > CONTENT_TYPE_BYTES:
+    if _size(content_type) > CONTENT_TYPE_BYTES:
         raise TooLarge(f"a content type of more than {CONTENT_TYPE_BYTES} bytes")
     if not tags:
         return
-    if not all(isinstance(name, str) and isinstance(value, str) and name for name, value in tags.items()):
+    if not isinstance(tags, dict) or not all(tags):
         raise BadConfig("tags are pairs of strings with a name", hint='for example tags={"type": "report"}')
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in tags.items())
+    size = sum(_size(name) + _size(value) for name, value in tags.items())
     if len(tags) > TAGS or size > TAGS_BYTES:
         raise TooLarge(f"{len(tags)} tags of {size} bytes; at most {TAGS} tags and {TAGS_BYTES} bytes fit")
+
+
+def _size(label: object) -> int:
+    """The bytes of a label. Raises ``BadConfig`` for what is not text."""
+    try:
+        if isinstance(label, str):
+            return len(label.encode())
+    except UnicodeEncodeError:
+        pass  # lone surrogates, as in file names that are not UTF-8
+    raise BadConfig(f"{label!r} is not text", hint="content types and tags are strings of UTF-8 text")

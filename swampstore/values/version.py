@@ -42,11 +42,18 @@ def just_above(base: bytes) -> bytes:
     return base[:VERSION_BYTES] + _JUST_ABOVE
 
 
+def is_version(version: object) -> bool:
+    """Whether ``version`` has the form of one, of either length."""
+    if not isinstance(version, bytes):
+        return False
+    size = len(version)
+    return size == VERSION_BYTES or (size == VERSION_BYTES + 1 and version.endswith(_JUST_ABOVE))
+
+
 def check_version(version: bytes, name: str) -> None:
     """Raise ``CorruptObject`` unless ``version``, read from object ``name``, has the form of one."""
-    size = len(version)
-    if size != VERSION_BYTES and not (size == VERSION_BYTES + 1 and version.endswith(_JUST_ABOVE)):
-        raise CorruptObject(f"{name}: a version of {size} bytes", name=name)
+    if not is_version(version):
+        raise CorruptObject(f"{name}: a version of {len(version)} bytes", name=name)
 
 
 def make_writer_id(birth_ms: int, dice: bytes) -> bytes:
