@@ -1,0 +1,85 @@
+"""Run benchmarks: ``python -m bench [NAME ...] [--quick | --full] [--write-results] [--list]``.
+
+Without names all of them run. Every figure is printed with its target and PASS or MISS; a miss does not change the exit
+code, which is 1 only when the work itself failed. Runs at full scale keep their raw results in ``bench/results/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from importlib import import_module
+
+from bench.harness import Report, Row, machine, say, summary
+from bench.lab import SCALES, Lab
+from bench.page import write_page
+
+BENCHMARKS = {
+    "append": ("bench.append", "one append: latency and requests, by size of the namespace, beside the legacy design"),
+    "burst": ("bench.burst", "100 threads and 100 tasks, one append each"),
+    "sync": ("bench.sync", "4 and 16 syncs at once into the large namespace, beside the legacy design"),
+    "idle": ("bench.idle", "a sync with nothing new"),
+    "start": ("bench.start", "start-up of the command, one put"),
+    "import": ("bench.importing", "import of the large legacy index, look-ups in it"),
+    "change7": ("bench.change7", "seven changes in the large namespace: append, fold, merge"),
+    "suite": ("bench.suite", "the everyday tests (with --full)"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit code."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--list", action="store_true", help="say what there is")
+    parser.add_argument("--quick", action="store_true", help="small scale: does it work? (results are not kept)")
+    parser.add_argument("--full", action="store_true", help="also a million entries, 262,000 real objects, the tests")
+    parser.add_argument("--write-results", action="store_true", help="make bench/RESULTS.md of the kept results")
+    chosen = parser.parse_args(argv)
+    unknown = [name for name in chosen.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    if chosen.list:
+        for name, (_, text) in BENCHMARKS.items():
+            print(f"{name:10} {text}")
+        return 0
+    if chosen.write_results and not chosen.names:
+        print(f"wrote {write_page().name}")
+        return 0
+    scale = "quick" if chosen.quick else "full" if chosen.full else "normal"
+    code = run(chosen.names or list(BENCHMARKS), scale)
+    if chosen.write_results:
+        print(f"wrote {write_page().name}")
+    return code
+
+
+def run(names: list[str], scale: str) -> int:
+    """Run benchmarks one after the other in one session; 1 if one of them broke down."""
+    facts = machine()
+    print(", ".join(f"{name} {value}" for name, value in facts.items() if value), f"- scale {scale}")
+    rows: list[Row] = []
+    broken: list[str] = []
+    with Lab(SCALES[scale]) as lab:
+        for name in names:
+            print(f"\n{name}: {BENCHMARKS[name][1]}", flush=True)
+            report = Report(name, scale)
+            try:
+                import_module(BENCHMARKS[name][0]).run(lab, report)
+            except Exception:
+                traceback.print_exc()
+                broken.append(name)
+                continue
+            finally:
+                rows += report.rows
+            if scale != "quick" and report.rows:
+                say(f"kept {report.keep().name}")
+    print(f"\n{summary(rows)}")
+    if scale == "quick":
+        print("\nquick: small inputs, few runs; the verdicts are those of the full targets and mean little")
+    if broken:
+        print(f"\nbroke down: {', '.join(broken)}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

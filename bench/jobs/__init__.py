@@ -1,0 +1,1 @@
+"""The work that benchmarks measure, one generator function per job; see :mod:`bench.children` for their form."""
