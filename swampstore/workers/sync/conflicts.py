@@ -20,7 +20,7 @@ from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.plan import Item
 from swampstore.workers.sync.pull import Puller
-from swampstore.workers.sync.push import Removal, Upload
+from swampstore.workers.sync.push import FROM_NOTHING, Removal, Upload
 from swampstore.workers.sync.report import Conflict, SyncReport
 from swampstore.workers.sync.tree import Left, Tree, reason_of
 
@@ -87,7 +87,7 @@ class Settler:
                 await self._puller.write(name, entry, None)
                 there = self._tree.look(name)
             if there is not None and self._tree.sha256(name, there) == sha256:
-                self.uploads[name] = Upload(name, there, b"", None, settles)
+                self.uploads[name] = Upload(name, there, FROM_NOTHING, None, settles)
                 return name
         raise Left("all names for a copy beside it are taken")
 
@@ -105,7 +105,7 @@ class Settler:
                     raise Left(reason_of(error)) from error
                 there = self._tree.look(name)
             if there is not None and self._tree.sha256(name, there) == sha256:
-                self.uploads[name] = Upload(name, there, b"")
+                self.uploads[name] = Upload(name, there, FROM_NOTHING)
                 return name
         raise Left("all names for a copy beside it are taken")
 

@@ -1,7 +1,7 @@
 """Pushing: files and tombstones in batches, each one atomic append; contents go up side by side, small ones packed.
 
 Invariants:
-- Every put names its base (nothing, for a path that this tree never had), so the fold keeps a put it had not seen.
+- Every put names its base (:data:`FROM_NOTHING`, for a path that this tree never had), so the fold keeps a put it had not seen.
 - A file that changed while it was read is left for next time; what was appended is what was hashed.
 - Rows are written after the acknowledgement, all rows of an append in one transaction.
 """
@@ -20,7 +20,7 @@ from swampstore.protocols.register import Register
 from swampstore.protocols.snapshot import SnapshotReader
 from swampstore.protocols.writer import Ack
 from swampstore.values.deltas import Delete, Delta, Put
-from swampstore.values.version import just_above
+from swampstore.values.version import VERSION_BYTES, just_above
 from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.labels import decode_labels
 from swampstore.workers.sync.mirror import Mirror
@@ -29,6 +29,9 @@ from swampstore.workers.sync.plan import Item
 from swampstore.workers.sync.report import Progress, SyncReport
 from swampstore.workers.sync.state import Row, State
 from swampstore.workers.sync.tree import Found, Left, Tree
+
+FROM_NOTHING = bytes(VERSION_BYTES)
+"""The base of a put that descends from no version: below every version there is."""
 
 _BATCH_BYTES = 64 * MIB
 _BATCH_RECORD_BYTES = 6 * MIB
@@ -63,7 +66,7 @@ class Removal(msgspec.Struct, frozen=True):
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """A file to push and the version it was made from (empty: none). ``settles`` goes into the same append."""
+    """A file to push and the version it was made from (``FROM_NOTHING``: none). ``settles`` goes into the same append."""
 
     key: str
     found: Found
@@ -90,7 +93,7 @@ def steps_of(items: Sequence[Item]) -> Iterator[Step]:
             yield Deletion(item.key, item.row.version)
         else:
             assert item.found is not None
-            yield Upload(item.key, item.found, item.row.version if item.row else b"", item.row)
+            yield Upload(item.key, item.found, item.row.version if item.row else FROM_NOTHING, item.row)
 
 
 class TreeSource:

@@ -23,7 +23,7 @@ from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.plan import Item, Planner
 from swampstore.workers.sync.pull import Puller
-from swampstore.workers.sync.push import Namespace, Pusher, Step, Upload, steps_of
+from swampstore.workers.sync.push import FROM_NOTHING, Namespace, Pusher, Step, Upload, steps_of
 from swampstore.workers.sync.report import Progress, SyncReport, quiet
 from swampstore.workers.sync.scan import Scan
 from swampstore.workers.sync.state import Row, State, state_path
@@ -209,7 +209,7 @@ class _Session:
         steps: list[Step] = []
         for upload in uploads:
             row = known.get(upload.key)
-            if row is not None and upload.row is None and not upload.base:
+            if row is not None and upload.row is None and upload.base == FROM_NOTHING:
                 if upload.settles is None and row.size == upload.found.size and row.inode == upload.found.inode:
                     continue
                 upload = msgspec.structs.replace(upload, base=row.version, row=row)
