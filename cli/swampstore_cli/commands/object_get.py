@@ -1,0 +1,92 @@
+"""``swamp object get``: contents to standard output or into a file, checked by their hash."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from swampstore.errors import Misuse, NotFound
+from swampstore.values.entry import Entry
+from swampstore_cli import output
+from swampstore_cli.options import command, new_app
+from swampstore_cli.session import Session
+
+app = new_app()
+
+
+@command(
+    app,
+    "get",
+    examples="""
+    swamp object get reports/a.json
+    swamp object get backups/db.tar --output db.tar
+    swamp object get reports/a.json --meta --json
+    """,
+)
+def get(
+    session: Session,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Such as reports/a.json.", show_default=False)],
+    out: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Write here, in one step.", show_default=False)
+    ] = "-",
+    meta: Annotated[bool, typer.Option("--meta", help="Show what is known of it instead of the contents.")] = False,
+) -> None:
+    """Write the contents of KEY to standard output, or with --output into a file.
+
+    The hash is checked. A file appears only when its contents are complete and right.
+    """
+    if session.json and not meta and out == "-":
+        raise Misuse(
+            "contents are no JSON document", hint="add --output FILE for the contents, or --meta for the entry"
+        )
+    with session.namespace() as namespace:
+        if meta:
+            entry = namespace.get(key)
+            if entry is None:
+                raise NotFound(f"no entry {key!r} in namespace {namespace.name!r}", hint="see: swamp object list")
+            _show(entry, json=session.json)
+            return
+        chunks = namespace.read_chunks(key)
+        if out == "-":
+            for chunk in chunks:
+                output.write_bytes(chunk)
+            return
+        size = save(out, chunks)
+    if session.json:
+        output.document({"key": key, "namespace": namespace.name, "size": size, "output": os.path.abspath(out)})
+    else:
+        output.line(f"wrote {output.size(size)} to {output.printable(out)}")
+
+
+def save(path: str, chunks: Iterable[bytes]) -> int:
+    """Write ``chunks`` to ``path`` by temporary file and rename; the number of bytes. Nothing is left behind on error."""
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with open(path, "wb") as device:  # a pipe or device takes bytes, it cannot be replaced
+            return sum(device.write(chunk) for chunk in chunks)
+    temp = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:100]}.{os.getpid()}.part")
+    size = 0
+    try:
+        with open(temp, "xb") as file:
+            for chunk in chunks:
+                size += file.write(chunk)
+        os.replace(temp, target)
+    except BaseException:
+        if os.path.exists(temp):
+            os.unlink(temp)
+        raise
+    return size
+
+
+def _show(entry: Entry, *, json: bool) -> None:
+    found = entry.describe()
+    if json:
+        output.document(found)
+        return
+    moments = {"created", "modified", "expires"}
+    for name, value in found.items():
+        text = output.moment(value) if name in moments else output.printable(str(value))
+        output.line(f"{name + ':':<13}{text}")

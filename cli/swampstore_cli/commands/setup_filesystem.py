@@ -1,0 +1,35 @@
+"""``swamp datastore setup filesystem``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swampstore_cli.options import command, new_app
+from swampstore_cli.session import Session
+from swampstore_cli.setting_up import set_up
+
+app = new_app()
+
+
+@command(
+    app,
+    "filesystem",
+    examples="""
+    swamp datastore setup filesystem /data/team
+    swamp datastore setup filesystem ~/swamp --namespace ops
+    """,
+)
+def filesystem(
+    session: Session,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The directory; made if it is missing.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace another store named in .swamp.yaml.")] = False,
+) -> None:
+    """Keep the repo's store in a directory that its processes share.
+
+    Makes the directory, proves that it refuses broken preconditions, and writes .swamp.yaml in the repo.
+    """
+    absolute = str(Path(path).expanduser().absolute())
+    set_up(session, f"filesystem:{absolute}", {"type": "filesystem", "path": absolute}, force=force)

@@ -1,0 +1,247 @@
+"""Which store, namespace and tree a command works on. Pure but for reading one file.
+
+Each setting comes from the first of these that has it:
+
+1. the command's flags
+2. the environment: SWAMP_DATASTORE, SWAMP_NAMESPACE, SWAMP_TIMEOUT, SWAMP_REPO_DIR (empty means not set)
+3. ``.swamp.yaml`` of the repo, section ``datastore`` (other sections belong to other programs)
+4. the default: the store in the user's data folder, namespace ``default``, 60 seconds, the repo around the working
+   folder
+
+The repo is the folder named by ``--repo-dir`` or SWAMP_REPO_DIR; else the nearest folder with a ``.swamp.yaml``, from the
+working folder up to the root of its git work tree; else that root; else the working folder.
+
+Invariants: a value that cannot be used is refused with ``BadConfig`` that names where it stands, never passed over.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swampstore.errors import BadConfig, BadName, BadURL
+from swampstore.values.keys import check_namespace
+
+FILE_NAME = ".swamp.yaml"
+TREE_NAME = ".swamp"
+DEFAULT_NAMESPACE = "default"
+DEFAULT_TIMEOUT_S = 60.0
+KEYS = ("type", "path", "config", "namespace", "directories", "exclude")
+_TYPES = "filesystem (with path) and s3 (with config)"
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What was said on the command line; ``None`` where nothing was."""
+
+    store: str | None = None
+    namespace: str | None = None
+    repo_dir: str | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """The ``datastore`` section of one ``.swamp.yaml``, checked. ``store`` is in a form that opens a store."""
+
+    file: Path
+    store: str | None = None
+    namespace: str | None = None
+    directories: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command works with. ``origin`` says where the store was named; the default one may be created on use."""
+
+    repo: Path
+    store: str
+    namespace: str
+    timeout: float
+    directories: tuple[str, ...]
+    exclude: tuple[str, ...]
+    origin: str
+
+    @property
+    def tree(self) -> Path:
+        """The folder that sync keeps like the namespace."""
+        return self.repo / TREE_NAME
+
+    @property
+    def is_default_store(self) -> bool:
+        return self.origin == "default"
+
+
+def settle(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
+    """All settings of one command. Raises ``BadConfig`` or ``BadName``."""
+    named = flags.repo_dir or environ.get("SWAMP_REPO_DIR")
+    repo = _existing((cwd / Path(named).expanduser()).resolve()) if named else find_repo(cwd)
+    section = read_section(repo / FILE_NAME) or Section(repo / FILE_NAME)
+    store, origin = _store(flags, environ, section)
+    return Settings(
+        repo=repo,
+        store=store,
+        namespace=_namespace(flags, environ, section),
+        timeout=_timeout(flags, environ),
+        directories=section.directories,
+        exclude=section.exclude,
+        origin=origin,
+    )
+
+
+def find_repo(start: Path) -> Path:
+    """The repo around ``start``; see the module's text."""
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder
+        if (folder / ".git").exists():
+            return folder
+    return start
+
+
+def default_store(environ: Mapping[str, str]) -> str:
+    """The folder of the embedded default store."""
+    base = environ.get("XDG_DATA_HOME", "")
+    folder = Path(base) if os.path.isabs(base) else Path(environ.get("HOME") or Path.home()) / ".local" / "share"
+    return str(folder / "swampstore" / "default")
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise BadConfig(f"the repo {folder} is not a folder", hint="name a folder with --repo-dir or SWAMP_REPO_DIR")
+    return folder
+
+
+def _store(flags: Flags, environ: Mapping[str, str], section: Section) -> tuple[str, str]:
+    if flags.store is not None:
+        return flags.store, "--store"
+    if environ.get("SWAMP_DATASTORE"):
+        return environ["SWAMP_DATASTORE"], "SWAMP_DATASTORE"
+    if section.store is not None:
+        return section.store, str(section.file)
+    return default_store(environ), "default"
+
+
+def _namespace(flags: Flags, environ: Mapping[str, str], section: Section) -> str:
+    if flags.namespace is not None:
+        return check_namespace(flags.namespace)
+    return check_namespace(environ.get("SWAMP_NAMESPACE") or section.namespace or DEFAULT_NAMESPACE)
+
+
+def _timeout(flags: Flags, environ: Mapping[str, str]) -> float:
+    where, value = "--timeout", flags.timeout
+    if value is None:
+        where, text = "SWAMP_TIMEOUT", environ.get("SWAMP_TIMEOUT") or str(DEFAULT_TIMEOUT_S)
+        try:
+            value = float(text)
+        except ValueError:
+            raise BadConfig(f"{where}={text!r} is not a number", hint="seconds, such as 60") from None
+    if not (math.isfinite(value) and value > 0):
+        raise BadConfig(f"{where}: {value} seconds make no sense", hint="seconds above 0, such as 60")
+    return value
+
+
+# --- .swamp.yaml -----------------------------------------------------------------------------------------------------
+
+
+def read_section(file: Path) -> Section | None:
+    """The ``datastore`` section of ``file``; ``None`` when there is no such file or section. Raises ``BadConfig``."""
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{file} cannot be read: {error}") from None
+    return parse_section(text, file)
+
+
+def parse_section(text: str, file: Path) -> Section | None:
+    """The ``datastore`` section of the text of ``file``. Relative paths in it start at the file's folder."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise BadConfig(f"{file}{where}: {getattr(error, 'problem', None) or 'not YAML'}") from None
+    if document is not None and not isinstance(document, dict):
+        raise BadConfig(f"{file} does not hold named sections", hint="it begins with a line like datastore:")
+    found = (document or {}).get("datastore")
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise _bad(file, "", "it has no keys", "see: swamp datastore setup --help")
+    for key in found:
+        if key not in KEYS:
+            raise _bad(file, str(key), "there is no such key", f"possible are {', '.join(KEYS)}")
+    return Section(
+        file=file,
+        store=_store_of(found, file),
+        namespace=_namespace_of(found, file),
+        directories=_texts(found, "directories", file),
+        exclude=_texts(found, "exclude", file),
+    )
+
+
+def _store_of(found: Mapping[str, Any], file: Path) -> str | None:
+    kind, path, config = found.get("type"), found.get("path"), found.get("config")
+    if kind is None and path is None and config is None:
+        return None
+    if kind == "filesystem":
+        if config is not None:
+            raise _bad(file, "config", "it goes with type s3", "a filesystem store has a path")
+        if not isinstance(path, str) or not path.strip():
+            raise _bad(file, "path", "a filesystem store needs one", "such as path: /data/team")
+        return _checked("filesystem:" + str(file.parent / Path(path).expanduser()), file, "path")
+    if kind == "s3":
+        if path is not None:
+            raise _bad(file, "path", "it goes with type filesystem", "an s3 store has a config with bucket and prefix")
+        if not isinstance(config, dict) or not all(isinstance(name, str) for name in config):
+            raise _bad(file, "config", "an s3 store needs one", "it holds bucket, and prefix, region, endpoint ...")
+        import json
+
+        try:
+            return _checked("s3:" + json.dumps(config), file, "config")
+        except TypeError:
+            raise _bad(file, "config", "its values are texts") from None
+    raise _bad(file, "type", f"{kind!r} is not a type of store", f"possible are {_TYPES}")
+
+
+def _checked(url: str, file: Path, key: str) -> str:
+    from swampstore.stores.urls import parse_url
+
+    try:
+        parse_url(url)
+    except BadURL as error:
+        raise _bad(file, key, str(error), error.hint) from None
+    return url
+
+
+def _namespace_of(found: Mapping[str, Any], file: Path) -> str | None:
+    name = found.get("namespace")
+    if name is None:
+        return None
+    try:
+        return check_namespace(name)
+    except BadName as error:
+        raise _bad(file, "namespace", str(error), error.hint) from None
+
+
+def _texts(found: Mapping[str, Any], key: str, file: Path) -> tuple[str, ...]:
+    value = found.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise _bad(file, key, "it is not a list of texts", f"such as {key}: [reports, outputs]")
+    return tuple(value)
+
+
+def _bad(file: Path, key: str, problem: str, hint: str = "") -> BadConfig:
+    return BadConfig(f"{file}: datastore{'.' + key if key else ''}: {problem}", hint=hint)

@@ -1,0 +1,92 @@
+"""The ``swamp`` command: runs a command of :mod:`swampstore_cli.tree` and turns every ending into an exit code.
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 conflict, 75 deadline passed, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM),
+141 when the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+INTERRUPTED_EXIT = 130
+TERMINATED_EXIT = 143
+
+
+def run() -> None:
+    """The entry point of the installed command."""
+    try:
+        signal.signal(signal.SIGTERM, _terminated)
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = INTERRUPTED_EXIT
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    _leave(code)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code."""
+    import typer
+
+    from swampstore.errors import SwampError
+    from swampstore_cli import output
+    from swampstore_cli.lazy import plain
+    from swampstore_cli.tree import app
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    json = "--json" in arguments
+    debug = bool(os.environ.get("SWAMP_DEBUG"))
+    command = plain(typer.main.get_command(app))
+    try:
+        done = command.main(args=list(arguments), prog_name="swamp", standalone_mode=False)
+        output.flush()
+    except SwampError as error:
+        if debug:
+            raise
+        output.problem(str(error), error.code, error.hint, json=json)
+        return error.exit_code
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "swamp"
+        output.problem(error.format_message(), "usage", f"see: {path} --help", json=json)
+        return error.exit_code
+    except typer.Abort:
+        return INTERRUPTED_EXIT
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        output.problem(f"{where}{error.strerror or error}", "os-error", "", json=json)
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        output.problem(
+            f"unexpected {type(error).__name__}: {error}",
+            "unexpected",
+            "this is a defect; run again with SWAMP_DEBUG=1 for the traceback to report",
+            json=json,
+        )
+        return 1
+    return done if isinstance(done, int) else 0
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED_EXIT)
+
+
+def _leave(code: int) -> None:
+    """End the process with ``code``, even if the reader of the output has gone meanwhile."""
+    if code == INTERRUPTED_EXIT:
+        sys.stderr.write("interrupted\n")
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

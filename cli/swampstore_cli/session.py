@@ -1,0 +1,90 @@
+"""One call of a command: its common options, the settings they lead to, and the store it opens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swampstore.errors import BadConfig, StoreMissing
+from swampstore_cli.config import Flags, Settings, settle
+
+if TYPE_CHECKING:
+    from swampstore.client.blocking import Datastore, Namespace
+    from swampstore.client.core import CoreStore
+    from swampstore.env.blocking import BlockingEnv
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open store: ``core`` for what works on the core (sync, import, compactor), ``face`` for plain calls."""
+
+    core: CoreStore
+    face: Datastore
+    env: BlockingEnv
+
+    def names(self, wanted: str | None) -> list[str]:
+        """The one namespace that was asked for, or all there are."""
+        return [wanted] if wanted is not None else self.face.namespaces()
+
+
+class Session:
+    """What every command is given first. ``json`` and ``named`` (the namespace flag) are as said by the caller."""
+
+    def __init__(self, flags: Flags, *, json: bool) -> None:
+        self.flags = flags
+        self.json = json
+        self.named = flags.namespace
+
+    @cached_property
+    def settings(self) -> Settings:
+        return settle(self.flags, os.environ, Path.cwd())
+
+    @contextmanager
+    def opened(self, *, url: str | None = None, create: bool = False, one_shot: bool = False) -> Iterator[Opened]:
+        """The configured store, or the one at ``url``, closed behind the caller.
+
+        The default store comes into being on use; another one is never made silently, because a folder that is missing
+        is more often a mistyped path or a disk that is not mounted.
+        """
+        from swampstore.client.blocking import Datastore, finish
+        from swampstore.client.core import CoreStore
+        from swampstore.env.blocking import BlockingEnv
+        from swampstore.stores.open import open_store
+
+        settings, env = self.settings, BlockingEnv()
+        create = create or (url is None and settings.is_default_store)
+        try:
+            bare = open_store(url or settings.store, env=env, create=create)
+        except StoreMissing as error:
+            hint = "check the path, or make the store: swamp datastore setup filesystem PATH"
+            raise StoreMissing(str(error), hint=hint) from None
+        core = CoreStore(bare, env, timeout=settings.timeout, one_shot=one_shot)
+        try:
+            yield Opened(core, Datastore(core), env)
+        except Exception:
+            finish(core.close())
+            raise
+        # After Ctrl-C nothing more is sent: the process ends, and its connections with it.
+        finish(core.close())
+
+    @contextmanager
+    def namespace(self, *, one_shot: bool = False) -> Iterator[Namespace]:
+        """The configured namespace of the configured store."""
+        with self.opened(one_shot=one_shot) as opened:
+            yield opened.face.namespace(self.settings.namespace)
+
+    def check_apart(self, store_url: str) -> None:
+        """Raise ``BadConfig`` when a local store and the synced tree lie in one another."""
+        if not store_url.startswith("file://"):
+            return
+        store, tree = os.path.realpath(store_url.removeprefix("file://")), os.path.realpath(self.settings.tree)
+        if os.path.commonpath([store, tree]) in (store, tree):
+            raise BadConfig(
+                f"the store {store} and the synced folder {tree} lie in one another",
+                hint="name a store elsewhere with --store, SWAMP_DATASTORE or swamp datastore setup",
+            )

@@ -1,0 +1,96 @@
+"""The command tree: every command's name, one line of help, and the module it lives in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from swampstore_cli.lazy import Lazy, LazyGroup
+
+_HERE = "swampstore_cli.commands."
+
+TREE = {
+    "datastore": Lazy(
+        "Set up, sync, compact and look after a store.",
+        below={
+            "setup": Lazy(
+                "Name the store of a repo, after proving that it is fit for use.",
+                below={
+                    "filesystem": Lazy("A store in a local directory.", _HERE + "setup_filesystem"),
+                    "s3": Lazy("A store in an S3 bucket.", _HERE + "setup_s3"),
+                },
+            ),
+            "status": Lazy("Show sizes, log depth and the compactor of each namespace.", _HERE + "status"),
+            "sync": Lazy("Make a repo's .swamp/ folder and the namespace alike, both ways.", _HERE + "sync"),
+            "compact": Lazy("Fold the log into the manifest, once or for ever.", _HERE + "compact"),
+            "import": Lazy("Take over a datastore in the legacy layout.", _HERE + "import_legacy"),
+            "namespace": Lazy(
+                "List namespaces, delete one.",
+                below={
+                    "list": Lazy("Names of the namespaces in the store.", _HERE + "namespace_list"),
+                    "delete": Lazy("Delete a namespace, after a preview.", _HERE + "namespace_delete"),
+                },
+            ),
+        },
+    ),
+    "object": Lazy(
+        "Put, get, list and delete plain keys.",
+        below={
+            "put": Lazy("Store a file, or what comes in, under a key.", _HERE + "object_put"),
+            "get": Lazy("Write out what is stored under a key.", _HERE + "object_get"),
+            "list": Lazy("List keys in order.", _HERE + "object_list"),
+            "delete": Lazy("Delete keys.", _HERE + "object_delete"),
+        },
+    ),
+}
+
+
+class _Root(LazyGroup):
+    table = TREE
+
+
+app = typer.Typer(
+    cls=_Root,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="""\b
+A minute with swamp:
+  swamp object put notes/a.txt README.md
+  swamp object get notes/a.txt
+  swamp datastore setup s3 my-bucket --prefix team
+  swamp datastore sync
+  swamp datastore compact --watch
+
+\b
+Environment (flags win over it, it wins over .swamp.yaml):
+  SWAMP_DATASTORE   the store, as --store
+  SWAMP_NAMESPACE   the namespace, as --namespace
+  SWAMP_REPO_DIR    the repo, as --repo-dir
+  SWAMP_TIMEOUT     seconds, as --timeout
+  SWAMP_DEBUG=1     show the traceback of an error
+
+\b
+Exit codes:
+  0 ok, 1 error, 2 wrong usage, 3 conflict, 75 deadline passed (try again), 130 interrupted""",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from swampstore.version import __version__
+
+        typer.echo(f"swamp {__version__}")
+        raise typer.Exit(0)
+
+
+@app.callback()
+def swamp(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A datastore for processes that share one S3 bucket or one directory.
+
+    Writers append to a log without any lock, a compactor folds it behind them, readers see every acknowledged write.
+    """
