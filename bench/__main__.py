@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
+from dataclasses import replace
 from importlib import import_module
 
 from bench.harness import Report, Row, machine, say, summary
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="say what there is")
     parser.add_argument("--quick", action="store_true", help="small scale: does it work? (results are not kept)")
     parser.add_argument("--full", action="store_true", help="also a million entries, 262,000 real objects, the tests")
+    parser.add_argument("--rounds", type=int, default=0, help="repeat so often instead of the scale's own number")
     parser.add_argument("--write-results", action="store_true", help="make bench/RESULTS.md of the kept results")
     chosen = parser.parse_args(argv)
     unknown = [name for name in chosen.names if name not in BENCHMARKS]
@@ -47,25 +49,26 @@ def main(argv: list[str] | None = None) -> int:
         print(f"wrote {write_page().name}")
         return 0
     scale = "quick" if chosen.quick else "full" if chosen.full else "normal"
-    code = run(chosen.names or list(BENCHMARKS), scale)
+    code = run(chosen.names or list(BENCHMARKS), scale, chosen.rounds)
     if chosen.write_results:
         print(f"wrote {write_page().name}")
     return code
 
 
-def run(names: list[str], scale: str) -> int:
-    """Run benchmarks one after the other in one session; 1 if one of them broke down."""
+def run(names: list[str], scale: str, rounds: int = 0) -> int:
+    """Run benchmarks one after the other in one session; 1 if one of them broke down. ``rounds`` 0: the scale's own."""
+    size = SCALES[scale]
     facts = machine()
     print(", ".join(f"{name} {value}" for name, value in facts.items() if value), f"- scale {scale}")
     rows: list[Row] = []
     broken: list[str] = []
-    with Lab(SCALES[scale]) as lab:
+    with Lab(replace(size, rounds=rounds or size.rounds)) as lab:
         for name in names:
             print(f"\n{name}: {BENCHMARKS[name][1]}", flush=True)
             report = Report(name, scale)
             try:
                 import_module(BENCHMARKS[name][0]).run(lab, report)
-            except Exception:
+            except Exception:  # noqa: BLE001 (the others still run; the exit code tells)
                 traceback.print_exc()
                 broken.append(name)
                 continue
