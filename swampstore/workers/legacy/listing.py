@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Iterable
 
 from swampstore.errors import NotFound, SwampError
 from swampstore.limits import LIST_PAGE
-from swampstore.stores.base import Head, Store
+from swampstore.stores.base import Get, Got, Head, Outcome, Store
+from swampstore.values.frame import MAGIC
+from swampstore.values.names import Names
 from swampstore.workers.legacy.entries import LegacyEntry
 from swampstore.workers.legacy.limits import NAMESPACE_LIST_PAGE
 from swampstore.workers.legacy.rules import LAYOUT_FOLDERS, NAMESPACE_MARK, Place
@@ -19,20 +21,26 @@ _LAST = "\U0010ffff"
 
 
 async def namespaces(store: Store, place: Place) -> frozenset[str]:
-    """The namespaces at the prefix of ``place`` (its own too): folders directly below it that hold the mark.
+    """The namespaces at the prefix of ``place`` (its own too): folders directly below it that hold the mark of a legacy
+    one, or the root of one of this library.
 
-    One listing step and one head per folder. Raises what the store raises.
+    One listing step and two small reads per folder. Raises what the store raises.
     """
     folders = [folder async for folder in _folders(store, place.prefix)]
-    answers = await store.many([Head(f"{place.prefix}{folder}/{NAMESPACE_MARK}") for folder in folders])
-    found = set()
-    for folder, answer in zip(folders, answers, strict=True):
-        if isinstance(answer, SwampError):
-            if not isinstance(answer, NotFound):
-                raise answer
-        else:
-            found.add(folder)
-    return frozenset(found)
+    marks = await store.many([Head(f"{place.prefix}{folder}/{NAMESPACE_MARK}") for folder in folders])
+    roots = await store.many([Get(Names(f"{place.prefix}{folder}").root, span=(0, len(MAGIC))) for folder in folders])
+    pairs = zip(folders, marks, roots, strict=True)
+    return frozenset(folder for folder, mark, root in pairs if _is_there(mark) or _is_root(root))
+
+
+def _is_there(answer: Outcome) -> bool:
+    if isinstance(answer, SwampError) and not isinstance(answer, NotFound):
+        raise answer
+    return not isinstance(answer, NotFound)
+
+
+def _is_root(answer: Outcome) -> bool:
+    return _is_there(answer) and isinstance(answer, Got) and answer.body == MAGIC
 
 
 async def _folders(store: Store, prefix: str) -> AsyncIterator[str]:

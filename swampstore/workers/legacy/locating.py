@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import msgspec
 
 from swampstore.errors import NotFound, SwampError
-from swampstore.limits import MIB
-from swampstore.stores.base import Get, Got, Head, Headed, Outcome, Store
+from swampstore.stores.base import Head, Headed
 from swampstore.workers.legacy.entries import LegacyEntry
 from swampstore.workers.legacy.index import Flavour, detect, load
-from swampstore.workers.legacy.listing import listed
-from swampstore.workers.legacy.rules import Place, Rules, locations
-from swampstore.workers.target import Progress
-
-if TYPE_CHECKING:
-    from swampstore.workers.legacy.importer import ImportReport
+from swampstore.workers.legacy.origin import Origin
+from swampstore.workers.legacy.report import ImportReport
+from swampstore.workers.legacy.rules import locations
 
 _AT_ONCE = 256
-_HASH_AT_ONCE_BYTES = 32 * MIB
-_EXAMPLES = 100
 
 
 class Located(msgspec.Struct, frozen=True, gc=False):
@@ -36,136 +28,62 @@ class Located(msgspec.Struct, frozen=True, gc=False):
     unverified: bool = False
 
 
-async def locate(
-    source: Store,
-    place: Place,
-    others: Iterable[str],
-    found: dict[str, LegacyEntry],
-    keys: Sequence[str],
-    copy: bool,
-    report: ImportReport,
-    progress: Progress,
-) -> list[Located]:
-    """The object of every entry, in key order; what has none, or one of another size, is reported and left out.
+class Finder:
+    """Finds the objects of ``found``. Whatever was judged is either located or reported (size, absence)."""
 
-    Hashes that the index does not know are computed here, unless the contents will be read anyway (``copy``).
-    """
-    finder = _Finder(found, report)
-    rules = Rules(place, others)
-    seen = 0
-    async for page in listed(source, place, set(others) - {place.namespace}):
-        seen += len(page)
-        progress("checking objects", min(seen, len(keys)), len(keys))
-        for item in page:
-            if item.rel in found:
-                finder.judge(item.rel, place.base + item.rel, item.size)
-            else:
-                report.unindexed += rules.dropped(item.rel) is None
-    await _fall_back(source, place, [key for key in keys if key not in finder.judged], finder)
-    if not copy:
-        await _hash_unknown(source, finder.located, report, progress)
-    return [finder.located[key] for key in keys if key in finder.located]
-
-
-class _Finder:
-    """Collects the located; whatever was judged is either located or reported."""
-
-    def __init__(self, found: dict[str, LegacyEntry], report: ImportReport) -> None:
+    def __init__(self, origin: Origin, found: dict[str, LegacyEntry], report: ImportReport) -> None:
+        self._origin = origin
         self._found = found
-        self.report = report
+        self._report = report
+        self._judged: set[str] = set()
         self.located: dict[str, Located] = {}
-        self.judged: set[str] = set()
 
-    def judge(self, rel: str, name: str, size: int) -> None:
-        """Take the object ``name`` of ``size`` bytes for ``rel`` if the sizes agree."""
-        entry = self._found[rel]
-        self.judged.add(rel)
-        if size == entry.size:
-            self.located[rel] = Located(rel, name, entry.size, entry.last_modified_ms, entry.sha256)
-        else:
-            _damaged(self.report, f"{rel}: {size} bytes, the index says {entry.size}")
+    def trust(self) -> None:
+        """Believe that everything is where the index says."""
+        base = self._origin.place.base
+        for rel, entry in self._found.items():
+            self.located[rel] = Located(
+                rel, base + rel, entry.size, entry.last_modified_ms, entry.sha256, unverified=True
+            )
 
-    def dangling(self, rel: str) -> None:
-        self.judged.add(rel)
-        self.report.dangling += 1
-        if len(self.report.dangling_examples) < _EXAMPLES:
-            self.report.dangling_examples.append(rel)
+    def listed(self, rel: str, size: int) -> bool:
+        """An object of the place; whether the index knows it."""
+        if rel not in self._found:
+            return False
+        self._judge(rel, self._origin.place.base + rel, size)
+        return True
 
+    async def fall_back(self) -> None:
+        """Look for what was not listed where older clients wrote it: at the prefix, if an index there lists it."""
+        missing = [rel for rel in self._found if rel not in self._judged]
+        at_root = await self._listed_at_root() if missing else {}
+        for start in range(0, len(missing), _AT_ONCE):
+            await self._look(missing[start : start + _AT_ONCE], at_root)
 
-def _damaged(report: ImportReport, text: str) -> None:
-    report.damaged += 1
-    if len(report.damaged_examples) < _EXAMPLES:
-        report.damaged_examples.append(text)
+    async def _listed_at_root(self) -> dict[str, LegacyEntry]:
+        if not self._origin.place.namespace:
+            return {}
+        index = await detect(self._origin.store, self._origin.place.root)
+        return {} if index.flavour is Flavour.NONE else await load(self._origin.store, index, partial=True)
 
-
-async def _fall_back(source: Store, place: Place, missing: Sequence[str], finder: _Finder) -> None:
-    """Older clients wrote a namespace's objects at the prefix; they count if an index at the root lists them."""
-    at_root: dict[str, LegacyEntry] = {}
-    if missing and place.namespace:
-        root_index = await detect(source, place.root)
-        if root_index.flavour is not Flavour.NONE:
-            at_root = await load(source, root_index, partial=True)
-    for start in range(0, len(missing), _AT_ONCE):
-        group = missing[start : start + _AT_ONCE]
-        asked = [(key, name) for key in group for name in locations(place, key, root_lists=key in at_root)[1:]]
-        answers = await source.many([Head(name) for _, name in asked])
-        for (key, name), answer in zip(asked, answers, strict=True):
+    async def _look(self, rels: Sequence[str], at_root: dict[str, LegacyEntry]) -> None:
+        place = self._origin.place
+        asked = [(rel, name) for rel in rels for name in locations(place, rel, root_lists=rel in at_root)[1:]]
+        answers = await self._origin.store.many([Head(name) for _, name in asked])
+        for (rel, name), answer in zip(asked, answers, strict=True):
             if isinstance(answer, Headed):
-                finder.judge(key, name, answer.info.size)
+                self._judge(rel, name, answer.info.size)
             elif not isinstance(answer, NotFound):
                 assert isinstance(answer, SwampError)
                 raise answer
-        for key in group:
-            if key not in finder.judged:
-                finder.dangling(key)
+        for rel in rels:
+            if rel not in self._judged:
+                self._report.dangle(rel)
 
-
-async def _hash_unknown(source: Store, located: dict[str, Located], report: ImportReport, progress: Progress) -> None:
-    """Compute the hashes that the index does not know, reading small objects side by side and large ones in pieces."""
-    unknown = [item for item in located.values() if item.sha256 is None]
-    done = 0
-    for group in by_size(unknown, _HASH_AT_ONCE_BYTES, _AT_ONCE):
-        answers = await source.many([Get(item.name) for item in group]) if len(group) > 1 else [None]
-        for item, answer in zip(group, answers, strict=True):
-            digest = _digest(answer) if answer is not None else await _digest_in_pieces(source, item)
-            if isinstance(digest, bytes):
-                located[item.key] = msgspec.structs.replace(item, sha256=digest)
-                report.hashed += 1
-            else:
-                del located[item.key]
-                _damaged(report, f"{item.key}: {digest}")
-        done += len(group)
-        progress("hashing objects", done, len(unknown))
-
-
-def by_size(items: Sequence[Located], most_bytes: int, most: int) -> Iterable[list[Located]]:
-    """Groups whose contents fit into memory together; an item above the limit comes alone."""
-    group: list[Located] = []
-    size = 0
-    for item in items:
-        if group and (size + item.size > most_bytes or len(group) == most):
-            yield group
-            group, size = [], 0
-        group.append(item)
-        size += item.size
-    if group:
-        yield group
-
-
-def _digest(answer: Outcome) -> bytes | SwampError:
-    if isinstance(answer, SwampError):
-        return answer
-    assert isinstance(answer, Got)
-    return hashlib.sha256(answer.body).digest()
-
-
-async def _digest_in_pieces(source: Store, item: Located) -> bytes | SwampError:
-    digest = hashlib.sha256()
-    try:
-        for offset in range(0, item.size, 8 * MIB):
-            got = await source.get(item.name, span=(offset, min(8 * MIB, item.size - offset)))
-            assert isinstance(got, Got)
-            digest.update(got.body)
-    except SwampError as error:
-        return error
-    return digest.digest()
+    def _judge(self, rel: str, name: str, size: int) -> None:
+        entry = self._found[rel]
+        self._judged.add(rel)
+        if size == entry.size:
+            self.located[rel] = Located(rel, name, entry.size, entry.last_modified_ms, entry.sha256)
+        else:
+            self._report.damage(rel, f"{size} bytes, the index says {entry.size}")
