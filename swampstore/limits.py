@@ -54,6 +54,9 @@ TICKET_KEEP_MS = 3_600_000
 HEARTBEAT_PLACES = 3
 """Waiters with at most so many unfinished tickets before their grant heartbeat, as the holders do."""
 POLL_MIN_S = 0.05
+LOCAL_POLL_MIN_S = 0.005
+LOCAL_POLL_MAX_S = 0.05
+LOCAL_TICKETS_KEPT = 32
 FENCE_RETRY_BASE_S = 0.02
 FENCE_RETRY_CAP_S = 1.0
 FOLLOW_MIN_S = 0.05

@@ -17,7 +17,7 @@ from swampstore.client.deciding import deciding
 from swampstore.client.namespaces import Removal, find_namespaces, remove_namespace
 from swampstore.client.status import NamespaceStatus
 from swampstore.env.aio import AioEnv
-from swampstore.protocols.queue import FairQueue
+from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
 from swampstore.protocols.update import Updated
@@ -137,7 +137,7 @@ class AsyncNamespace:
 
     def queue(self, name: str, capacity: int | None = None) -> AsyncQueue:
         """See :meth:`swampstore.client.blocking.Namespace.queue`."""
-        return AsyncQueue(self._core, FairQueue(self._core.place, name, capacity=capacity))
+        return AsyncQueue(self._core, fair_queue(self._core.place, name, capacity=capacity))
 
     async def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
         """See :meth:`swampstore.client.blocking.Namespace.get`."""

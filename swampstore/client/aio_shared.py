@@ -149,11 +149,14 @@ class AsyncQueue:
         deadline: float | None = None,
         bound: int | None = None,
         purpose: str = "",
+        run_limit: float = 0.0,
         on_wait: Callable[[Waiting], Any] | None = None,
     ) -> AsyncIterator[AsyncPlace]:
         """Wait for a place and hold it for the block. Raises ``DeadlinePassed``, ``QueueFull``."""
         await self._core.prove()
-        grant = await self._queue.acquire(deadline_s=deadline, bound=bound, purpose=purpose, on_wait=on_wait)
+        grant = await self._queue.acquire(
+            deadline_s=deadline, bound=bound, purpose=purpose, run_limit_s=run_limit, on_wait=on_wait
+        )
         try:
             yield AsyncPlace(grant)
         finally:

@@ -17,7 +17,7 @@ from swampstore.client.deciding import deciding
 from swampstore.client.namespaces import Removal, find_namespaces, remove_namespace
 from swampstore.client.status import NamespaceStatus
 from swampstore.env.blocking import BlockingEnv, each, run
-from swampstore.protocols.queue import FairQueue
+from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
 from swampstore.protocols.update import Updated
@@ -155,7 +155,7 @@ class Namespace:
 
     def queue(self, name: str, capacity: int | None = None) -> Queue:
         """The FIFO queue ``name``; ``capacity`` is used when it does not exist yet (default 1)."""
-        return Queue(self._core, FairQueue(self._core.place, name, capacity=capacity))
+        return Queue(self._core, fair_queue(self._core.place, name, capacity=capacity))
 
     def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
         """The entry of ``key`` or ``None``. Sees every write acknowledged before the call (or ``max_age`` s before)."""

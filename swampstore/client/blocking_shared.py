@@ -148,11 +148,16 @@ class Queue:
         deadline: float | None = None,
         bound: int | None = None,
         purpose: str = "",
+        run_limit: float = 0.0,
         on_wait: Callable[[Waiting], Any] | None = None,
     ) -> Iterator[Place]:
         """Wait for a place and hold it for the block. Raises ``DeadlinePassed``, ``QueueFull``."""
         run(self._core.prove())
-        grant = run(self._queue.acquire(deadline_s=deadline, bound=bound, purpose=purpose, on_wait=on_wait))
+        grant = run(
+            self._queue.acquire(
+                deadline_s=deadline, bound=bound, purpose=purpose, run_limit_s=run_limit, on_wait=on_wait
+            )
+        )
         try:
             yield Place(grant)
         finally:

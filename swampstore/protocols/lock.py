@@ -19,7 +19,7 @@ from swampstore.errors import Misuse, TryAgain
 from swampstore.limits import UPDATE_ATTEMPTS
 from swampstore.protocols.commit import CommitConflict, Committed, Draft
 from swampstore.protocols.drafting import check_deltas, draft_records
-from swampstore.protocols.queue import FairQueue, Grant
+from swampstore.protocols.queue import Grant, fair_queue
 from swampstore.protocols.update import LOCK_MARK, Updates, check_fence, lock_mark, mark_lock
 from swampstore.protocols.writer import Ack
 from swampstore.values.deltas import Delta
@@ -97,7 +97,7 @@ class Held:
 
 async def hold(owner: Updates, name: str, *, deadline_s: float | None = None, purpose: str = "") -> Held:
     """Queue for lock ``name`` and hold it. Raises ``DeadlinePassed``, ``BadName``."""
-    grant = await FairQueue(owner.place, name).acquire(deadline_s=deadline_s, purpose=purpose)
+    grant = await fair_queue(owner.place, name).acquire(deadline_s=deadline_s, purpose=purpose)
     try:
         if grant.passed_over:
             await mark_lock(owner, name, (), grant.number)

@@ -32,7 +32,7 @@ from swampstore.protocols.contents import read_many
 from swampstore.protocols.drafting import check_deltas, draft_records
 from swampstore.protocols.fifo import Fifo
 from swampstore.protocols.place import Place
-from swampstore.protocols.queue import FairQueue, Grant
+from swampstore.protocols.queue import Grant, fair_queue
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.writer import Writer
 from swampstore.values.deltas import Delete, Delta, Put
@@ -147,7 +147,7 @@ class _Attempt:
         self.grant: Grant | None = None
 
     async def run(self, deadline_s: float | None) -> Updated:
-        queue = FairQueue(self.place, self.name)
+        queue = fair_queue(self.place, self.name)
         snapshot, span, answers = await self.owner.reader.open_with(queue.requests())
         if not queue.contended(answers):
             try:

@@ -51,6 +51,7 @@ class Kind(enum.IntEnum):
     SAVED = 5
     TICKET = 6
     REGISTER = 7
+    SIGN = 8
 
 
 class _Codecs(threading.local):

@@ -29,6 +29,7 @@ UniqueKind = Literal["l0", "shard", "blob", "pack", "pin"]
 COMMIT_LANE = "s00"
 _UNIQUE = r"[0-9a-f]{32}"
 _LANE = rf"s[0-9]{{2}}|w[0-9a-f]{{{2 * WRITER_BYTES}}}"
+_LANE_NAME = re.compile(_LANE)
 _SEGMENT = re.compile(rf"({_LANE})/([0-9a-f]{{16}})")
 _UNIQUE_NAME = re.compile(rf"(l0|shard|blob|pack|pin)/({_UNIQUE})")
 
@@ -50,6 +51,11 @@ def writer_lane(writer: bytes) -> str:
 def lane_writer(lane: str) -> bytes | None:
     """The writer id of a writer's own lane; ``None`` for a shared lane."""
     return bytes.fromhex(lane[1:]) if lane[0] == "w" else None
+
+
+def is_lane(lane: str) -> bool:
+    """Whether ``lane`` has the form of a shared lane's or a writer's lane's name."""
+    return _LANE_NAME.fullmatch(lane) is not None
 
 
 def shared_lane(number: int) -> str:

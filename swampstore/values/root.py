@@ -18,7 +18,7 @@ from swampstore.errors import CorruptObject, TooLarge
 from swampstore.limits import LEVEL0_RUNS, ROOT_RAW_BYTES, SHARED_LANES
 from swampstore.values.entry import Record
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
-from swampstore.values.names import lane_writer
+from swampstore.values.names import is_lane, lane_writer
 from swampstore.values.version import writer_birth
 
 FORMAT = 1
@@ -186,6 +186,9 @@ def root_problem(root: Root) -> str:
         return "a pack with a negative member count"
     if any(slot < 1 for slot in root.watermarks.values()):
         return "a watermark below 1"
+    for lane in root.watermarks:
+        if not is_lane(lane):
+            return f"a watermark of {lane!r}, which is not a lane"
     return ""
 
 

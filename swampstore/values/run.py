@@ -18,6 +18,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -98,6 +99,9 @@ class RunBuilder:
         records = self._pending
         if not records:
             return
+        for before, after in pairwise(records):
+            if before.key >= after.key:
+                raise AssertionError(f"keys of a run must rise: {before.key!r} before {after.key!r}")
         raw = _encode(records)
         stored = compress(raw)
         info = BlockInfo(

@@ -34,6 +34,15 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
     pid: int
     since: int
     purpose: str = ""
+    run_limit_s: float = 0.0
+
+
+class Sign(msgspec.Struct, frozen=True):
+    """A sign of life. ``token`` differs in each; times are the store's, ms, 0 = not yet."""
+
+    token: bytes
+    granted: int = 0
+    progressed: int = 0
 
 
 class QueueRegister(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,6 +95,7 @@ class QueueRegister(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_ticket = msgspec.msgpack.Decoder(Ticket).decode
+_decode_sign = msgspec.msgpack.Decoder(Sign).decode
 _decode_register = msgspec.msgpack.Decoder(QueueRegister).decode
 
 
@@ -122,6 +132,19 @@ def decode_ticket(data: bytes, name: str) -> Ticket:
     try:
         return _decode_ticket(raw)
     except UNREADABLE as error:
+        raise CorruptObject(f"{name}: {error}", name=name) from error
+
+
+def encode_sign(sign: Sign) -> bytes:
+    return pack(Kind.SIGN, FORMAT, _encode(sign))
+
+
+def decode_sign(data: bytes, name: str) -> Sign:
+    """Raises ``CorruptObject`` or ``UnknownFormat``, naming the object."""
+    _, raw = unpack(Kind.SIGN, FORMAT, data, name, QUEUE_RAW_BYTES)
+    try:
+        return _decode_sign(raw)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
 
 

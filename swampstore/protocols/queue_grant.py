@@ -1,0 +1,68 @@
+"""A granted place in a queue: it runs until it is released.
+
+Invariants: the grant clock starts at the grant, not in the queue; a sign of life is no progress; release is idempotent
+and may come late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swampstore.env.base import Background
+from swampstore.limits import TICKET_TTL_S
+from swampstore.protocols.queue_register import QueueBase
+
+
+class Grant:
+    """``number`` is the fencing token; ``passed_over`` says that the grant stepped over somebody who seemed dead.
+
+    ``beats`` says that signs of life are needed (no kernel watches the holder); ``on_release`` runs last.
+    """
+
+    def __init__(
+        self,
+        queue: QueueBase,
+        number: int,
+        passed_over: bool,
+        waited_s: float,
+        *,
+        beats: bool = True,
+        on_release: Callable[[], None] | None = None,
+    ) -> None:
+        self.queue = queue
+        self.number = number
+        self.passed_over = passed_over
+        self.waited_s = waited_s
+        self._granted = queue.place.clock.now_ms()
+        self._progressed = 0
+        self._on_release = on_release
+        self._released = False
+        self._beat: Background | None = queue.place.env.every(TICKET_TTL_S / 3, self.keep) if beats else None
+
+    async def begin(self, run_limit_s: float) -> None:
+        """Start the run clock where others can see it, if a limit was named."""
+        if run_limit_s > 0:
+            await self.keep()
+
+    async def keep(self) -> None:
+        """Give a sign of life."""
+        await self.queue.write_sign(self.number, self._granted, self._progressed)
+
+    async def progress(self) -> None:
+        """Say that the work moves on: the run clock starts again."""
+        self._progressed = self.queue.place.clock.now_ms()
+        await self.keep()
+
+    async def release(self) -> None:
+        """End it. Idempotent; a failure to reach the store is raised (the ticket is then passed over after its TTL)."""
+        beat, self._beat = self._beat, None
+        try:
+            if beat is not None:
+                await beat.stop()
+        finally:
+            if not self._released:
+                if self._on_release is None:
+                    await self.queue.finish(self.number)
+                else:
+                    self._on_release()
+                self._released = True

@@ -1,0 +1,148 @@
+"""The FIFO queue of a local store: locked ticket files, judged by the kernel.
+
+A holder that dies frees its place at once. A stopped one keeps its turn (its lock is held): it is named, and can be
+passed over by force, through the same register that the remote queue has; then its commits are fenced.
+
+Invariants: those of :mod:`swampstore.stores.tickets`; a ticket counts as unfinished while its file is locked and the
+register does not call it finished; lower tickets that were once seen finished stay so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from swampstore.env.clock import Span
+from swampstore.limits import LOCAL_POLL_MAX_S, LOCAL_POLL_MIN_S, LOCAL_TICKETS_KEPT
+from swampstore.protocols.place import Place
+from swampstore.protocols.queue_grant import Grant
+from swampstore.protocols.queue_register import Pace, QueueBase, Waiting
+from swampstore.stores.base import Outcome, Request
+from swampstore.stores.tickets import HeldTicket, TicketFolder
+from swampstore.values.tickets import QueueRegister, Ticket, decode_ticket, encode_ticket
+
+
+class LocalQueue(QueueBase):
+    """See the module. ``root`` is the local store's directory."""
+
+    def __init__(self, place: Place, name: str, root: str, *, capacity: int | None = None) -> None:
+        super().__init__(place, name, capacity=capacity)
+        self.files = TicketFolder(f"{root}/{self.folder}t", place.store.url)
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def requests(self) -> list[Request]:
+        """Nothing: looking at local tickets is no request."""
+        return []
+
+    def contended(self, answers: Sequence[Outcome]) -> bool:  # noqa: ARG002 (the remote queue's needs them)
+        """Whether anybody holds or waits."""
+        return any(self.files.locked(number) for number in reversed(self.files.numbers()))
+
+    async def unfinished(self) -> list[int]:
+        """The numbers of all tickets that hold or wait, in order."""
+        register, _ = await self.read_register()
+        numbers = self.files.numbers()
+        return [number for number in numbers if not register.is_finished(number) and self.files.locked(number)]
+
+    async def ticket(self, number: int) -> Ticket | None:
+        """Who holds or held ``number``; ``None`` when its ticket is gone."""
+        body = self.files.read(number)
+        return None if body is None else decode_ticket(body, f"{self.folder}t/{number:016x}")
+
+    # --- queueing -----------------------------------------------------------------------------------------------
+
+    async def acquire(
+        self,
+        *,
+        deadline_s: float | None = None,
+        bound: int | None = None,
+        purpose: str = "",
+        run_limit_s: float = 0.0,
+        on_wait: Callable[[Waiting], None] | None = None,
+    ) -> Grant:
+        """See :meth:`swampstore.protocols.queue_remote.RemoteQueue.acquire`."""
+        began = Span(self.place.env)
+        register = await self.prepare()
+        if bound is not None:
+            self.check_bound(len(await self.unfinished()), register.capacity, bound)
+        while True:
+            held = self._take(purpose, run_limit_s)
+            try:
+                grant = await _Waiter(self, held, began).wait(deadline_s, on_wait)
+                if grant is not None:
+                    await grant.begin(run_limit_s)
+                    return grant
+            except BaseException:
+                held.close()
+                raise
+            held.close()  # passed over by force while it waited: queue again
+
+    def _take(self, purpose: str, run_limit_s: float) -> HeldTicket:
+        env = self.place.env
+        host, pid = env.identity()
+
+        def body(number: int) -> bytes:
+            since = self.place.clock.now_ms()
+            return encode_ticket(Ticket(self.name, number, token, host, pid, since, purpose, run_limit_s))
+
+        token = env.random_bytes(12)
+        held = self.files.take(token, body)
+        if held.number % LOCAL_TICKETS_KEPT == 0:
+            self.files.clean(env.random_bytes(8), LOCAL_TICKETS_KEPT)
+        return held
+
+
+class _Waiter:
+    """The wait for a grant: asks the kernel about the lower tickets, from the lowest."""
+
+    def __init__(self, queue: LocalQueue, held: HeldTicket, began: Span) -> None:
+        self._queue = queue
+        self._held = held
+        self._began = began
+        self._lower = [number for number in queue.files.numbers() if number < held.number]
+        self._passed_over = False
+        self._pace = Pace()
+
+    async def wait(self, deadline_s: float | None, on_wait: Callable[[Waiting], None] | None) -> Grant | None:
+        """The grant, or ``None`` if this ticket was passed over by force meanwhile."""
+        queue, env, number = self._queue, self._queue.place.env, self._held.number
+        while True:
+            register, _ = await queue.read_register()
+            if register.is_finished(number):
+                return None
+            before = self._before(register)
+            if before < register.capacity:
+                waited = self._began.seconds()
+                return Grant(queue, number, self._passed_over, waited, beats=False, on_release=self._held.close)
+            position = before - register.capacity + 1
+            if on_wait is not None:
+                on_wait(await self._waiting(position))
+            pause = min(LOCAL_POLL_MIN_S * position, LOCAL_POLL_MAX_S)
+            if deadline_s is not None:
+                left = deadline_s - self._began.seconds()
+                if left <= 0:
+                    raise queue.too_late(position, deadline_s, await self._first())
+                pause = min(pause, left)
+            await env.sleep(pause)
+
+    def _before(self, register: QueueRegister) -> int:
+        """How many lower tickets are unfinished. Those locked at the front hide none of the rest: enough are asked."""
+        at = 0
+        while at < len(self._lower) and at < register.capacity:
+            number = self._lower[at]
+            locked = self._queue.files.locked(number)
+            forced = register.is_finished(number)
+            if locked and not forced:
+                at += 1
+                continue
+            self._passed_over |= locked and forced
+            del self._lower[at]
+        return len(self._lower) if at >= register.capacity else at
+
+    async def _waiting(self, position: int) -> Waiting:
+        waited = self._began.seconds()
+        estimate = self._pace.estimate(position, waited)
+        return Waiting(self._queue.name, self._held.number, position, waited, estimate, await self._first())
+
+    async def _first(self) -> Ticket | None:
+        return await self._queue.ticket(self._lower[0]) if self._lower else None

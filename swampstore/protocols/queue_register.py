@@ -1,0 +1,169 @@
+"""The register of one queue, and what every queue has in common whatever judges who is alive.
+
+Invariants:
+- The register changes by compare-and-swap only, and only by changes that may be applied twice.
+- Changing the capacity revokes nobody: it only says how many lower tickets may be unfinished at the next grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from swampstore.errors import AlreadyExists, DeadlinePassed, NotFound, QueueFull, StaleWrite, SwampError, Undecided
+from swampstore.limits import POLL_MIN_S
+from swampstore.protocols.place import Place
+from swampstore.stores.base import Create, Got, Outcome, Overwrite, Replace
+from swampstore.values.tickets import (
+    QueueRegister,
+    Sign,
+    Ticket,
+    check_capacity,
+    check_queue,
+    decode_register,
+    decode_sign,
+    encode_register,
+    encode_sign,
+    queue_folder,
+)
+
+_LAST = (1 << 64) - 1
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Told to a caller while it queues. ``position`` counts the grants it waits for; ``holder`` is the first in line.
+
+    ``estimate_s`` is the wait that is left at the pace seen so far, ``None`` before anything moved.
+    """
+
+    queue: str
+    ticket: int
+    position: int
+    waited_s: float
+    estimate_s: float | None = None
+    holder: Ticket | None = None
+
+
+class QueueBase:
+    """One queue of a namespace, by name; ``capacity`` counts when the queue does not exist yet."""
+
+    def __init__(self, place: Place, name: str, *, capacity: int | None = None) -> None:
+        self.name = check_queue(name)
+        self.place = place
+        self.folder = place.names.queue(queue_folder(name))
+        self._capacity = check_capacity(capacity) if capacity is not None else None
+
+    @property
+    def register_name(self) -> str:
+        return self.folder + "register"
+
+    def sign_name(self, number: int) -> str:
+        """Where a ticket's signs of life lie. Names count down, so that a listing begins with the highest."""
+        return f"{self.folder}h/{_LAST - number:016x}"
+
+    # --- the register -------------------------------------------------------------------------------------------
+
+    def register_of(self, answer: Outcome) -> tuple[QueueRegister, str]:
+        """``(register, etag)`` of the answer to a read of it; a new one without ETag when there is none."""
+        if isinstance(answer, NotFound):
+            return QueueRegister(self.name, b"", self._capacity or 1), ""
+        if isinstance(answer, SwampError):
+            raise answer
+        assert isinstance(answer, Got)
+        return decode_register(answer.body, self.register_name), answer.etag
+
+    async def read_register(self) -> tuple[QueueRegister, str]:
+        """The register now: one request."""
+        try:
+            return self.register_of(await self.place.store.get(self.register_name))
+        except NotFound as error:
+            return self.register_of(error)
+
+    async def change(self, change: Callable[[QueueRegister], QueueRegister]) -> QueueRegister:
+        """Apply ``change`` (idempotent) by compare-and-swap until it holds."""
+        while True:
+            register, etag = await self.read_register()
+            wanted = change(register)
+            if wanted is register and etag:
+                return register
+            wanted = msgspec.structs.replace(wanted, nonce=self.place.env.random_bytes(12))
+            try:
+                when = Replace(etag) if etag else Create()
+                await self.place.store.put(self.register_name, encode_register(wanted), when)
+            except (StaleWrite, AlreadyExists, NotFound, Undecided):
+                await self.place.env.sleep(self.place.env.random() * POLL_MIN_S)
+                continue
+            return wanted
+
+    async def finish(self, number: int) -> None:
+        """Add ``number`` to the finished: release, give up, or pass over. Idempotent."""
+        await self.change(lambda register: register.finish(number))
+
+    async def set_capacity(self, capacity: int) -> None:
+        """Change the capacity, live. Raises ``Misuse`` for an absurd one."""
+        check_capacity(capacity)
+        await self.change(
+            lambda register: (
+                register if register.capacity == capacity else msgspec.structs.replace(register, capacity=capacity)
+            )
+        )
+
+    async def prepare(self) -> QueueRegister:
+        """The register, made with the wanted capacity if the caller named one and there is none."""
+        register, etag = await self.read_register()
+        if self._capacity is not None and not etag:
+            return await self.change(lambda held: held)
+        return register
+
+    # --- signs of life ------------------------------------------------------------------------------------------
+
+    async def write_sign(self, number: int, granted: int, progressed: int) -> None:
+        """Say that ``number`` lives; times are the store's, ms, 0 = not yet."""
+        sign = Sign(self.place.env.random_bytes(8), granted, progressed)
+        await self.place.store.put(self.sign_name(number), encode_sign(sign), Overwrite())
+
+    async def read_sign(self, number: int) -> Sign | None:
+        """The last sign of ``number``; ``None`` when it never gave one."""
+        name = self.sign_name(number)
+        try:
+            got = await self.place.store.get(name)
+        except NotFound:
+            return None
+        assert isinstance(got, Got)
+        return decode_sign(got.body, name)
+
+    # --- words --------------------------------------------------------------------------------------------------
+
+    def check_bound(self, unfinished: int, capacity: int, bound: int | None) -> None:
+        """Raise ``QueueFull`` when ``bound`` callers wait already."""
+        if bound is not None and unfinished - capacity >= bound:
+            raise QueueFull(
+                f"queue {self.name!r} is full: {unfinished} tickets at capacity {capacity}, bound {bound}",
+                hint="try again later, or raise the bound",
+            )
+
+    def too_late(self, position: int, deadline_s: float, holder: Ticket | None) -> DeadlinePassed:
+        """The error of a deadline that passed in the queue, naming who holds."""
+        who, age = "nobody known", ""
+        if holder is not None:
+            who = f"{holder.host}:{holder.pid} ({holder.purpose or 'no purpose given'})"
+            age = f", ticket {holder.number} taken {(self.place.clock.now_ms() - holder.since) / 1000:.0f} s ago"
+        return DeadlinePassed(
+            f"{deadline_s:g} s passed in the queue for {self.name!r}: position {position}, held by {who}{age}",
+            hint="wait longer, or see: swamp datastore lock status",
+        )
+
+
+class Pace:
+    """How fast the queue moves, for the estimate that a waiter is shown."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+
+    def estimate(self, position: int, waited_s: float) -> float | None:
+        """Seconds left at the pace seen so far."""
+        if self._first is None:
+            self._first = position
+        moved = self._first - position
+        return position * waited_s / moved if moved > 0 else None
