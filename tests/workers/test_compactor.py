@@ -19,6 +19,7 @@ from swampstore.stores.memory import MemoryStore
 from swampstore.testing.env import FakeEvent
 from swampstore.values.entry import Inline, Meta, put_record
 from swampstore.values.names import Names
+from swampstore.workers import fold
 from swampstore.workers.compactor import Compactor
 from swampstore.workers.group import CompactorGroup
 from swampstore.workers.report import CompactReport
@@ -72,8 +73,6 @@ def test_a_round_folds_everything_merges_and_tells(world: World) -> None:
 
 
 def test_a_fold_that_is_bounded_goes_on_in_the_same_round(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from swampstore.workers import fold
-
     monkeypatch.setattr(fold, "SEGMENTS_PER_FOLD", 4)
     process = world.process()
     for number in range(18):
@@ -194,8 +193,6 @@ def test_an_error_is_told_and_the_loop_goes_on(world: World) -> None:
 
 
 def test_a_broken_invariant_is_told_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from swampstore.workers import fold
-
     monkeypatch.setattr(fold, "_sum", lambda records: len(list(records)) ** 2)
     process = world.process()
     process.put_all({"a": b"1", "b": b"1"})
