@@ -30,6 +30,7 @@ FILE_NAME = ".swamp.yaml"
 TREE_NAME = ".swamp"
 DEFAULT_NAMESPACE = "default"
 DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_ORIGIN = "the default"
 KEYS = ("type", "path", "config", "namespace", "directories", "exclude")
 _TYPES = "filesystem (with path) and s3 (with config)"
 
@@ -74,7 +75,7 @@ class Settings:
 
     @property
     def is_default_store(self) -> bool:
-        return self.origin == "default"
+        return self.origin == DEFAULT_ORIGIN
 
 
 def settle(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
@@ -125,7 +126,7 @@ def _store(flags: Flags, environ: Mapping[str, str], section: Section) -> tuple[
         return environ["SWAMP_DATASTORE"], "SWAMP_DATASTORE"
     if section.store is not None:
         return section.store, str(section.file)
-    return default_store(environ), "default"
+    return default_store(environ), DEFAULT_ORIGIN
 
 
 def _namespace(flags: Flags, environ: Mapping[str, str], section: Section) -> str:
@@ -199,7 +200,7 @@ def _store_of(found: Mapping[str, Any], file: Path) -> str | None:
             raise _bad(file, "config", "it goes with type s3", "a filesystem store has a path")
         if not isinstance(path, str) or not path.strip():
             raise _bad(file, "path", "a filesystem store needs one", "such as path: /data/team")
-        return _checked("filesystem:" + str(file.parent / Path(path).expanduser()), file, "path")
+        return _checked("filesystem:" + os.path.abspath(file.parent / Path(path).expanduser()), file, "path")
     if kind == "s3":
         if path is not None:
             raise _bad(file, "path", "it goes with type filesystem", "an s3 store has a config with bucket and prefix")

@@ -62,7 +62,6 @@ def _prove(session: Session, url: str) -> str:
     from swampstore.stores.probe import cache_proof, prove_preconditions
 
     with session.opened(url=url, create=True) as opened:
-        session.check_apart(opened.core.url)
         proof = finish(prove_preconditions(opened.core.bare, opened.env))
         cache_proof(opened.core.url, proof, opened.env)
         return opened.core.url

@@ -41,6 +41,7 @@ def import_from(
     index_only: Annotated[
         bool, typer.Option("--index-only", help="Trust the index; do not look whether the contents are there.")
     ] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Import although parts of the index are missing.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Import although a lock says that the source is in use.")
     ] = False,
@@ -57,7 +58,7 @@ def import_from(
     from swampstore.workers.legacy.importer import ImportOptions, import_legacy
     from swampstore.workers.legacy.rules import Place
 
-    options = ImportOptions(copy=copy, dry_run=dry_run, index_only=index_only, force=force)
+    options = ImportOptions(copy=copy, dry_run=dry_run, index_only=index_only, force=force, partial=partial)
     place = Place("", session.named or "")
     with session.opened(url=to) as opened:
         try:
@@ -114,11 +115,17 @@ def _show(report: ImportReport, where: str) -> None:
         output.line(f"  hashes checked {report.hashes_checked:,}")
     for reason, number in sorted(report.dropped.items()):
         output.line(f"  not data       {number:,} ({reason})")
-    for name, number in (("unindexed", report.unindexed), ("vanished", report.vanished)):
+    for name, number in (
+        ("newer here", report.newer_here),
+        ("unindexed", report.unindexed),
+        ("vanished", report.vanished),
+    ):
         if number:
             output.line(f"  {name:<14} {number:,}")
     _examples("dangling", report.dangling, report.dangling_examples)
     _examples("damaged", report.damaged, report.damaged_examples)
+    _examples("astray", report.astray, report.astray_examples)
+    _examples("missing parts", len(report.missing_partitions), report.missing_partitions)
     if report.source_moved:
         output.note(f"the source changed meanwhile ({', '.join(report.source_moved[:_SHOWN])}): import again")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
@@ -31,5 +31,6 @@ def filesystem(
 
     Makes the directory, proves that it refuses broken preconditions, and writes .swamp.yaml in the repo.
     """
-    absolute = str(Path(path).expanduser().absolute())
+    absolute = os.path.abspath(os.path.expanduser(path))
+    session.check_apart(f"file://{absolute}")
     set_up(session, f"filesystem:{absolute}", {"type": "filesystem", "path": absolute}, force=force)

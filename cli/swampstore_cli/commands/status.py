@@ -41,7 +41,7 @@ def status(session: Session) -> None:
     if session.json:
         output.document({"store": opened.face.url, "namespaces": found})
         return
-    output.line(f"store {opened.face.url} (from {session.settings.origin})")
+    output.line(f"store {opened.face.url} (by {session.settings.origin})")
     if not found:
         output.line("it holds no namespace yet; the first write makes one")
         return

@@ -74,13 +74,15 @@ def sync_tree(
 
 
 def _show(report: SyncReport) -> None:
-    would = "would have " if report.dry_run else ""
-    if report.idle:
-        output.line(f"nothing to do: {output.count(report.unchanged, 'file')} unchanged, {report.seconds:.1f} s")
-    elif report.dry_run:
+    from swampstore.workers.sync.report import SHOWN_CHANGES
+
+    if report.dry_run and report.changes:
         for change in report.changes:
             output.line(f"{change.action:<14} {output.printable(change.path)}")
-        output.line(f"{output.count(len(report.changes), 'change')}; nothing was done (dry run)")
+        more = " and more" if len(report.changes) >= SHOWN_CHANGES else ""
+        output.line(f"{output.count(len(report.changes), 'change')}{more}; nothing was done (dry run)")
+    elif report.idle:
+        output.line(f"nothing to do: {output.count(report.unchanged, 'file')} unchanged, {report.seconds:.1f} s")
     else:
         parts = [
             f"pushed {report.pushed:,} ({output.size(report.bytes_up)})",
@@ -93,7 +95,7 @@ def _show(report: SyncReport) -> None:
         output.line("the namespace was replaced since the last sync: everything was compared anew, nothing deleted")
     for conflict in report.conflicts:
         kept = output.printable(conflict.kept_as)
-        output.line(f"conflict: {output.printable(conflict.path)}: {would}kept the {_other(conflict.winner)} as {kept}")
+        output.line(f"conflict: {output.printable(conflict.path)}: kept the {_other(conflict.winner)} as {kept}")
     for path in report.revived[:_SHOWN]:
         output.line(f"revived: {output.printable(path)}: one side had deleted it, the other changed it")
     for skipped in report.skipped[:_SHOWN]:
