@@ -23,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.targets import TARGETS
+from bench.targets import TARGETS, Target
 
 T = TypeVar("T")
 RESULTS = Path(__file__).parent / "results"
@@ -94,7 +94,7 @@ class Report:
                 value,
                 target.unit,
                 figure,
-                target.bound,
+                bound(target),
                 verdict,
                 note=note,
                 count=len(samples) or 1,
@@ -219,10 +219,14 @@ def show(value: float, unit: str) -> str:
     return f"{value:,.3g} {unit}".rstrip() if abs(value) < 1000 else f"{value:,.0f} {unit}".rstrip()
 
 
+def bound(target: Target) -> str:
+    """A target's limit as text."""
+    return f"{'<' if target.below else '<='} {show(target.limit, target.unit)}"
+
+
 def line(row: Row) -> str:
     """A row for the terminal."""
-    verdict = {"PASS": "PASS", "MISS": "MISS"}.get(row.verdict, "    ")
-    parts = [f"  {verdict}  {row.text}: {show(row.value, row.unit)}"]
+    parts = [f"  {row.verdict or '    '}  {row.text}: {show(row.value, row.unit)}"]
     if row.figure != "value" or row.count > 1:
         parts.append(f"({row.figure} of {row.count})")
     if row.bound:

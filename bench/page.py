@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.harness import RESULTS, Row, show
+from bench.harness import RESULTS, Row, bound, show
 from bench.targets import TARGETS
 
 PAGE = RESULTS.parent / "RESULTS.md"
@@ -53,7 +53,7 @@ def render() -> str:
         full = " --full" if head.get("scale") == "full" or target.name in ("import-objects", "make-test") else ""
         command = f"`python -m bench {target.bench}{full}`"
         if row is None:
-            lines.append(f"| {target.text} | {target.bound} | not measured | | {command} | |")
+            lines.append(f"| {target.text} | {bound(target)} | not measured | | {command} | |")
             continue
         note = f"; {row.note}" if row.note else ""
         measured = f"{show(row.value, row.unit)} ({row.figure}){note}"

@@ -21,10 +21,6 @@ class Target(NamedTuple):
         """Whether ``value`` meets the target."""
         return value < self.limit if self.below else value <= self.limit
 
-    @property
-    def bound(self) -> str:
-        return f"{'<' if self.below else '<='} {self.limit:g} {self.unit}".rstrip()
-
 
 TARGETS = {
     target.name: target
