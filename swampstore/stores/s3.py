@@ -63,7 +63,7 @@ class S3Options(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def url(self) -> str:
         """The URL of this place, with the endpoint (two servers may have buckets of one name), without secrets."""
-        place = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        place = f"s3://{self.bucket}/{quote(self.prefix)}".rstrip("/")
         return f"{place}?endpoint={quote(self.endpoint, safe=':/')}" if self.endpoint else place
 
 

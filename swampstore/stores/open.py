@@ -1,0 +1,53 @@
+"""From a URL to a store. The driver of a store is imported only when a URL names it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from swampstore.env.base import Env
+from swampstore.errors import BadURL
+from swampstore.stores.base import Store
+from swampstore.stores.urls import LocalPlace, MemoryPlace, parse_url, s3_options
+
+
+def open_store(
+    url: str | os.PathLike[str],
+    *,
+    env: Env,
+    asynchronous: bool = False,
+    create: bool = False,
+    durable: bool = True,
+    **options: str | bool | None,
+) -> Store:
+    """The bare store (no retries) that ``url`` names; the forms are in :mod:`swampstore.stores.urls`.
+
+    ``asynchronous`` chooses the S3 driver for asyncio; the verbs of the other stores never suspend and serve both.
+    ``create`` makes a missing directory, ``durable=False`` does without syncs; both concern local stores alone.
+    ``options`` are the parameters of an S3 URL and win over those in it; ``None`` leaves the URL's.
+    Raises ``BadURL``; for a directory ``StoreMissing``, ``StoreForbidden`` and ``UnsupportedPlatform``. A bucket is
+    first reached by the first request.
+    """
+    place = parse_url(url)
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(place, MemoryPlace | LocalPlace):
+        if given:
+            raise BadURL(f"{', '.join(sorted(given))}: only an S3 store has such parameters")
+        if isinstance(place, MemoryPlace):
+            from swampstore.stores.memory import memory_store
+
+            return memory_store(place.name, env)
+        from swampstore.stores.local import LocalStore
+
+        return LocalStore(place.path, create=create, durable=durable)
+    if given:
+        old = {name: getattr(place, name) for name in place.__struct_fields__ if not name.endswith("_seconds")}
+        merged: dict[str, Any] = {name: value for name, value in old.items() if value is not None} | given
+        place = s3_options(merged)
+    if asynchronous:
+        from swampstore.stores.s3_aioboto import AioBotoStore
+
+        return AioBotoStore(place)
+    from swampstore.stores.s3_boto import BotoStore
+
+    return BotoStore(place)

@@ -1,0 +1,160 @@
+"""The one retry layer: a store that answers decided outcomes, or says that it cannot within the deadline.
+
+Invariants:
+- Nothing below repeats a request; everything above sees ``TryAgain`` only after the whole deadline.
+- Pauses have full jitter (uniform in 0 .. base * 2^n, capped), so that clients thrown back together do not return
+  together.
+- Of parallel requests only the undecided are sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from swampstore.env.base import Env
+from swampstore.errors import StoreUnavailable, SwampError
+from swampstore.stores.base import (
+    Answer,
+    Body,
+    Get,
+    Got,
+    Head,
+    Headed,
+    List,
+    NotModified,
+    Outcome,
+    Page,
+    Put,
+    Request,
+    Store,
+    Stored,
+    When,
+    outcome,
+)
+from swampstore.stores.settle import Plain, settling
+
+DEADLINE_SECONDS = 60.0
+PAUSE_BASE_SECONDS = 0.05
+PAUSE_CAP_SECONDS = 5.0
+
+A = TypeVar("A")
+
+
+class Retrying:
+    """See :class:`swampstore.stores.base.Store`; ``inner`` is the bare store.
+
+    Unconditional calls are repeated on ``StoreUnavailable`` (so also ``Throttled`` and ``Busy``) and raise it in the
+    end. Creates and replaces are settled by reading back (:mod:`swampstore.stores.settle`) and raise ``AlreadyExists``
+    or ``StaleWrite`` with ``found``, or ``Undecided``. ``deadline_s`` is per call; one request in flight may end later.
+    """
+
+    def __init__(
+        self,
+        inner: Store,
+        env: Env,
+        *,
+        deadline_s: float = DEADLINE_SECONDS,
+        base_s: float = PAUSE_BASE_SECONDS,
+        cap_s: float = PAUSE_CAP_SECONDS,
+    ) -> None:
+        self.inner = inner
+        self._env = env
+        self._deadline = deadline_s
+        self._base = base_s
+        self._cap = cap_s
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    async def get(
+        self, name: str, *, span: tuple[int, int] | None = None, if_none_match: str | None = None
+    ) -> Got | NotModified:
+        answer = await self._one(Get(name, span, if_none_match))
+        assert isinstance(answer, Got | NotModified)
+        return answer
+
+    async def put(self, name: str, body: Body, when: When) -> Stored:
+        answer = await self._one(Put(name, body, when))
+        assert isinstance(answer, Stored)
+        return answer
+
+    async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Page:
+        answer = await self._one(List(prefix, start_after, limit))
+        assert isinstance(answer, Page)
+        return answer
+
+    async def head(self, name: str) -> Headed:
+        answer = await self._one(Head(name))
+        assert isinstance(answer, Headed)
+        return answer
+
+    async def delete(self, names: Sequence[str]) -> None:
+        await self._again(lambda: self.inner.delete(names))
+
+    async def now(self) -> int:
+        return await self._again(self.inner.now)
+
+    async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        parts = [settling(request) for request in requests]
+        await self._settle(parts)
+        return [_result(part) for part in parts]
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def _one(self, request: Request) -> Answer:
+        part = settling(request)
+        await self._settle([part])
+        result = _result(part)
+        if isinstance(result, SwampError):
+            raise result
+        return result
+
+    async def _settle(self, parts: Sequence[Plain]) -> None:
+        """Rounds of the undecided, side by side; those that need no pause first."""
+        started, round_number = self._env.boot(), 0
+        undecided = list(parts)
+        while undecided:
+            due = [part for part in undecided if not part.waits]
+            if not due:
+                pause = self._pause(round_number)
+                if self._env.boot() - started + pause > self._deadline:
+                    break
+                await self._env.sleep(pause)
+                due = undecided
+                round_number += 1
+            await self._send(due)
+            undecided = [part for part in undecided if part.result is None]
+        for part in undecided:
+            part.give_up(self._env.boot() - started, round_number + 1)
+
+    async def _send(self, parts: Sequence[Plain]) -> None:
+        if len(parts) == 1:
+            outcomes: Sequence[Outcome] = [await outcome(self.inner, parts[0].next())]
+        else:
+            outcomes = await self.inner.many([part.next() for part in parts])
+        for part, answer in zip(parts, outcomes, strict=True):
+            part.take(answer)
+
+    async def _again(self, call: Callable[[], Awaitable[A]]) -> A:
+        started, attempt = self._env.boot(), 0
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable as error:
+                pause, spent = self._pause(attempt), self._env.boot() - started
+                if spent + pause > self._deadline:
+                    error.add_note(f"given up after {attempt + 1} attempts in {spent:.1f} s")
+                    raise
+                await self._env.sleep(pause)
+                attempt += 1
+
+    def _pause(self, attempt: int) -> float:
+        return self._env.random() * min(self._cap, self._base * 2.0 ** min(attempt, 30))
+
+
+def _result(part: Plain) -> Outcome:
+    assert part.result is not None
+    return part.result
