@@ -62,7 +62,7 @@ from swampstore.stores.disk import (
     write_all,
 )
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_chunks
-from swampstore.stores.walk import etag_of, modified_ms, walk
+from swampstore.stores.walk import Walker, etag_of, modified_ms
 
 TEMP = ".tmp"
 LOCK_STRIPES = 64
@@ -93,6 +93,7 @@ class LocalStore:
         self._durable = durable
         self._folders = Folders(self.root, durable)
         self._temp = os.path.join(self.root, TEMP)
+        self._walker = Walker(self.root, TEMP)
         with translated("the folder", self.root):
             if create and not os.path.isdir(self.root):
                 os.makedirs(self.root, FOLDER_MODE, exist_ok=True)
@@ -137,7 +138,7 @@ class LocalStore:
         check_limit(limit)
         items: list[Info] = []
         with translated(prefix, self._url):
-            for info in walk(self.root, prefix, start_after, hidden=TEMP):
+            for info in self._walker.walk(prefix, start_after):
                 if len(items) == limit:
                     return Page(tuple(items), True, _now_ms())
                 items.append(info)
