@@ -174,6 +174,13 @@ class CommitLane:
             return
         except Undecided as error:
             raise self._ambiguous(slot, header.write_id, str(error)) from error
+        except SwampError:
+            raise
+        except BaseException as error:
+            # Abandoned (Ctrl-C in the middle of a request): it may still land, so nobody may try it again.
+            for one in ready:
+                one.error = self._ambiguous(slot, header.write_id, f"it was interrupted: {error!r}")
+            raise
         fresh.saw(stored.time)
         if fresh.seconds() > LANE_TAIL_AGE_S and not await self._landed(slot, header.write_id):
             return

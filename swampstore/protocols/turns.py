@@ -9,6 +9,7 @@ Invariants:
 - A caller that is cancelled while its item is queued withdraws it (it is surely not written) and never loses the turn;
   one whose item is in flight stops waiting, and the write goes on.
 - Every caller is woken exactly when its item is settled, or when the turn is its own.
+- What was in a ``write`` that died is never tried again, for it may have landed: it is settled as ``Undecided``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from swampstore.env.base import Env, Event
+from swampstore.errors import Undecided
 
 I = TypeVar("I")  # noqa: E741 (item)
 R = TypeVar("R")
@@ -97,6 +99,9 @@ class Turns(Generic[I, R]):
                 batch = self._take()
                 try:
                     await self._write(batch)
+                except BaseException as error:
+                    _abandon(batch, error)
+                    raise
                 finally:
                     self._put_back([one for one in batch if not one.settled])
                     for one in batch:
@@ -130,3 +135,10 @@ class Turns(Generic[I, R]):
                 heir.lead = True
         if heir is not None:
             heir.woken.set()
+
+
+def _abandon(batch: list[Waiting[I, R]], error: BaseException) -> None:
+    """Settle whom a write that died has left: tried again by the next in turn, it might be written twice."""
+    for one in batch:
+        if not one.settled:
+            one.error = Undecided(f"the write was interrupted: {error!r}", hint="it may or may not have landed")
