@@ -76,6 +76,7 @@ async def list_root_and(
     assert isinstance(page, Page)
     seen = register.take(root)
     began = page.time
+    span.saw(began)
     items = list(page.items)
     for _ in range(LIST_PAGES):
         if not page.more:
@@ -85,7 +86,6 @@ async def list_root_and(
     else:
         raise Damaged(f"{place.names.log}: more than {LIST_PAGE * LIST_PAGES} names", name=place.names.log)
     place.clock.calibrate(page.time)
-    span.saw(began)
     span.saw(page.time)
     if span.seconds() * 1000 >= DELETE_GRACE_MS / 2:
         seen = await register.read()
