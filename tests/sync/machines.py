@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from swampstore.client.core import CoreNamespace, CoreStore
+from swampstore.env.base import Env
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.stores.base import (
     Get,
@@ -94,12 +95,12 @@ class Watched:
 class Machine:
     """One tree and its way to the namespace."""
 
-    def __init__(self, store: MemoryStore, tree: Path, *, one_shot: bool = False) -> None:
+    def __init__(self, store: MemoryStore, tree: Path, *, one_shot: bool = False, env: Env | None = None) -> None:
         tree.mkdir(exist_ok=True)
         self.store = store
         self.tree = tree
         self.one_shot = one_shot
-        self.env = BlockingEnv()
+        self.env = env or BlockingEnv()
         self.last: Watched | None = None
 
     def namespace(self, before: Callable[[str, str], None] | None = None) -> CoreNamespace:
@@ -109,8 +110,8 @@ class Machine:
     def sync(self, *, before: Callable[[str, str], None] | None = None, **options: object) -> SyncReport:
         return run(sync(self.namespace(before), self.tree, SyncOptions(**options)))  # type: ignore[arg-type]
 
-    def compact(self) -> None:
-        run(self.namespace().compact())
+    def compact(self, *, full: bool = True) -> None:
+        run(self.namespace().compact(full=full))
 
     @property
     def requests(self) -> int:

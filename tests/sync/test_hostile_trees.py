@@ -159,9 +159,9 @@ def test_a_file_that_changes_while_it_is_pulled_is_kept(machine: Make, monkeypat
     a.sync()
     real = Tree.temporary
 
-    def meanwhile(self: Tree, key: str) -> object:
+    def meanwhile(self: Tree, key: str, mode: int) -> object:
         b.write(key, f"edited on b: {key}", mtime=OLD + 9)
-        return real(self, key)
+        return real(self, key, mode)
 
     with monkeypatch.context() as patch:
         patch.setattr(Tree, "temporary", meanwhile)

@@ -37,6 +37,7 @@ from swampstore.workers.sync.state import Mark, Run, State
 
 _LAST = "\U0010ffff" * 2
 _BLOCKS_AT_ONCE = 16
+_ASK_AT_ONCE = 512
 _FRESH_BYTES = 64 * MIB
 _PRINT = struct.Struct(">IIIQ")
 
@@ -212,10 +213,12 @@ class Mirror:
         await self._ask(sorted({key for key in missing if self._inside(key) and INTERNAL not in key}))
 
     async def _ask(self, keys: Sequence[str]) -> None:
-        """Ask for ``keys`` one by one: those that are gone are gone."""
+        """Ask for ``keys`` themselves: those that are gone are gone."""
         known = self._state.known(keys)
-        for key in keys:
-            record = await (await self.snapshot()).record(key)
+        asked: dict[str, Record | None] = {}
+        for start in range(0, len(keys), _ASK_AT_ONCE):
+            asked |= await self.records(keys[start : start + _ASK_AT_ONCE])
+        for key, record in asked.items():
             if record is not None and not record.gone:
                 self._take([record], "asked")
                 continue

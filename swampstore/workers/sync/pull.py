@@ -98,7 +98,7 @@ class Puller:
         digest = hashlib.sha256()
         meta = entry.meta
         try:
-            with self._tree.temporary(key) as temp:
+            with self._tree.temporary(key, meta.mode) as temp:
                 if body is not None:
                     digest.update(body)
                     temp.write(body)
@@ -106,7 +106,7 @@ class Puller:
                     async for chunk in stream_content(self._place, entry):
                         digest.update(chunk)
                         temp.write(chunk)
-                placed = temp.finish(meta.modified, meta.mode, flush=False)
+                placed = temp.finish(meta.modified)
                 try:
                     temp.place(replaces)
                 except FileExistsError:

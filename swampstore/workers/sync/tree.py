@@ -30,6 +30,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DEFAULT_MODE = 0o644  # the system takes the umask off
 _INODE_BITS = (1 << 63) - 1
 _REASONS = {
     errno.ENOTDIR: "a file or a link is where a folder should be",
@@ -85,17 +86,18 @@ def reason_of(error: OSError) -> str:
 class Temporary:
     """A file being written in the folder of its key. Use as a context manager: what is not placed is removed."""
 
-    def __init__(self, tree: Tree, key: str, dice: bytes) -> None:
+    def __init__(self, tree: Tree, key: str, mode: int, dice: bytes) -> None:
         self.folder, self.name = tree.open_parent(key, create=True)
         self._held = os.dup(self.folder)
         self.key = key
         self.temp = TEMP_PREFIX + dice.hex()
+        self._mode = mode & 0o777
         self._fd = -1
         self._placed = False
 
     def __enter__(self) -> Self:
         try:
-            self._fd = os.open(self.temp, _NEW, 0o600, dir_fd=self._held)
+            self._fd = os.open(self.temp, _NEW, 0o600 if self._mode else _DEFAULT_MODE, dir_fd=self._held)
         except BaseException:
             os.close(self._held)
             raise
@@ -119,13 +121,12 @@ class Temporary:
         while view:
             view = view[os.write(self._fd, view) :]
 
-    def finish(self, modified: int, mode: int, *, flush: bool) -> Found:
+    def finish(self, modified: int) -> Found:
         """Set the time (ms, 0 = now) and the permission bits; what the file will look like once placed."""
-        os.fchmod(self._fd, (mode & 0o777) or (0o644 & ~_umask()))
+        if self._mode:
+            os.fchmod(self._fd, self._mode)
         if modified:
             os.utime(self._fd, ns=(modified * 1_000_000, modified * 1_000_000))
-        if flush:
-            os.fsync(self._fd)
         return found_of(os.fstat(self._fd))
 
     def place(self, replaces: Found | None) -> None:
@@ -240,9 +241,9 @@ class Tree:
 
     # --- changing -----------------------------------------------------------------------------------------------
 
-    def temporary(self, key: str) -> Temporary:
-        """A new file for ``key``, its folders made on the way. Raises ``OSError``."""
-        return Temporary(self, key, self._env.random_bytes(8))
+    def temporary(self, key: str, mode: int) -> Temporary:
+        """A new file for ``key``, its folders made on the way; ``mode`` 0 is what new files have. Raises ``OSError``."""
+        return Temporary(self, key, mode, self._env.random_bytes(8))
 
     def remove(self, key: str, found: Found) -> None:
         """Remove the file that was looked at, and the folders that it leaves empty. Raises ``Left``."""
@@ -315,9 +316,3 @@ def _check_unchanged(folder: int, name: str, found: Found) -> None:
         raise Left("it vanished meanwhile")
     if not stat.S_ISREG(seen.st_mode) or not same_file(found, found_of(seen)):
         raise Left("it changed meanwhile")
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
