@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from swampstore.values.entry import Entry
 from swampstore.workers.legacy.importer import ImportOptions, import_legacy
 from swampstore.workers.legacy.report import ImportReport
 from swampstore.workers.legacy.rules import Place, Rules
-from tests.legacy.helpers import drain, tree_objects
+from tests.legacy.helpers import an_entry, drain, index_bytes, tree_objects
 
 
 class Crash(BaseException):
@@ -188,3 +189,35 @@ def adds_up(report: ImportReport) -> bool:
     """Whether every rel ended in exactly one way."""
     dropped = sum(report.dropped.values())
     return report.imported + report.unchanged + dropped + report.dangling + report.damaged == report.entries
+
+
+# --- small stores by hand ------------------------------------------------------------------------------------------
+
+INDEX = ".datastore-index.json"
+
+
+def entry_of(body: bytes, modified: str = "2026-06-01T00:00:00.001Z", **more: Any) -> dict[str, Any]:
+    return an_entry(len(body), modified, sha256=hashlib.sha256(body).hexdigest(), **more)
+
+
+def legacy(bodies: dict[str, bytes], **entries: dict[str, Any]) -> dict[str, bytes]:
+    """Objects and their index; ``entries`` of the same rel win."""
+    listed = {rel: entry_of(body) for rel, body in bodies.items()} | entries
+    return bodies | {INDEX: index_bytes(listed)}
+
+
+def space(store: Store, name: str = "ops") -> CoreNamespace:
+    return CoreStore(store, BlockingEnv()).namespace(name)
+
+
+def take(
+    store: Store, target: Store | None = None, *, place: Place | None = None, progress: Any = None, **options: Any
+) -> ImportReport:
+    told = progress or (lambda phase, done, total: None)
+    return run(import_legacy(space(target or store), store, place or Place(), ImportOptions(**options), told))
+
+
+def held(store: Store) -> dict[str, bytes]:
+    ns = space(store)
+    chunks = drain(run(ns.snapshot()).scan())
+    return {entry.key: run(ns.read(entry.key)) for chunk in chunks for entry in chunk}
