@@ -1,0 +1,408 @@
+"""A seeded simulator: the real code of many processes on one scheduler, with virtual time and a store that misbehaves.
+
+    sim = Sim(seed=7)
+    store = SimStore(sim, MemoryStore(sim.process("store").env), faults=Faults(lost=0.05))
+    one = sim.process("one")
+    one.spawn(work(Retrying(store, one.env)))
+    sim.run()
+
+Every wait and every store call is a point where another actor may run. Which one does is drawn from the seed, so a run
+is repeated exactly by its seed.
+
+Invariants:
+- Nothing in a run depends on real time, on threads or on hash order: equal seeds give equal traces (:attr:`Sim.trace`).
+- A process that is killed runs no further instruction; what it had sent may still take effect, later.
+- A paused process stops, its boot clock with it when the machine is paused; the store's clock goes on.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from swampstore.errors import StoreUnavailable, SwampError, Throttled
+from swampstore.stores.base import (
+    Body,
+    Busy,
+    Get,
+    Got,
+    Head,
+    Headed,
+    List,
+    NotModified,
+    Outcome,
+    Overwrite,
+    Page,
+    Put,
+    Request,
+    Store,
+    Stored,
+    When,
+    outcome,
+)
+
+T = TypeVar("T")
+START_MS = 1_800_000_000_000
+
+
+class _Wait:
+    """What an actor is waiting for: time, an event, or both."""
+
+    __slots__ = ("event", "seconds")
+
+    def __init__(self, seconds: float | None, event: SimEvent | None = None) -> None:
+        self.seconds = seconds
+        self.event = event
+
+    def __await__(self) -> Generator[_Wait, None, None]:
+        yield self
+
+
+class SimEvent:
+    """See :class:`swampstore.env.base.Event`."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self._set = False
+        self.waiters: list[Actor] = []
+
+    def set(self) -> None:
+        self._set = True
+        for actor in self.waiters:
+            self._sim.wake(actor, 0.0)
+        self.waiters.clear()
+
+    def is_set(self) -> bool:
+        return self._set
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        if not self._set:
+            await _Wait(seconds, self)
+        return self._set
+
+
+class Actor:
+    """One coroutine of a process. ``result`` or ``error`` once ``done``."""
+
+    def __init__(self, process: Process, work: Coroutine[Any, Any, Any], name: str) -> None:
+        self.process = process
+        self.name = name
+        self.work = work
+        self.done = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.turn = 0
+        """Counts wake-ups: one that was overtaken by another is void."""
+        self.finished = SimEvent(process.sim)
+
+
+class _Beat:
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+
+    async def stop(self) -> None:
+        actor = self._actor
+        if not actor.done:
+            actor.process.sim.end(actor)
+        elif actor.error is not None:
+            raise actor.error
+
+
+class SimEnv:
+    """See :class:`swampstore.env.base.Env`: the clocks and dice of one simulated process."""
+
+    def __init__(self, process: Process, skew_ms: int) -> None:
+        self._process = process
+        self._sim = process.sim
+        self.skew_ms = skew_ms
+        self.stopped_s = 0.0
+        """How long this machine's boot clock has stood still."""
+
+    def wall_ms(self) -> int:
+        return START_MS + int(self._sim.now * 1000) + self.skew_ms
+
+    def boot(self) -> float:
+        return self._sim.now - self.stopped_s
+
+    def random_bytes(self, count: int) -> bytes:
+        return self._sim.dice.randbytes(count)
+
+    def random(self) -> float:
+        return self._sim.dice.random()
+
+    def identity(self) -> tuple[str, int]:
+        return self._process.name, 1
+
+    def process_token(self) -> int:
+        return 1
+
+    async def sleep(self, seconds: float) -> None:
+        await _Wait(seconds)
+
+    def event(self) -> SimEvent:
+        return SimEvent(self._sim)
+
+    async def detached(self, work: Coroutine[Any, Any, T]) -> T:
+        actor = self._process.spawn(work)
+        await actor.finished.wait()
+        if actor.error is not None:
+            raise actor.error
+        result: T = actor.result
+        return result
+
+    def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> _Beat:
+        async def beat() -> None:
+            while True:
+                await _Wait(seconds)
+                await work()
+
+        return _Beat(self._process.spawn(beat()))
+
+
+class Process:
+    """A simulated process: its environment and its actors."""
+
+    def __init__(self, sim: Sim, name: str, skew_ms: int) -> None:
+        self.sim = sim
+        self.name = name
+        self.env = SimEnv(self, skew_ms)
+        self.actors: list[Actor] = []
+        self.dead = False
+        self.paused_until = 0.0
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str = "") -> Actor:
+        """Start ``work`` beside the others; it begins at the next turn."""
+        actor = Actor(self, work, f"{self.name}/{name or len(self.actors)}")
+        self.actors.append(actor)
+        self.sim.wake(actor, 0.0)
+        return actor
+
+    def kill(self) -> None:
+        """Stop for good, as ``kill -9`` does: no cleaning up, no further instruction."""
+        self.dead = True
+        self.sim.note(f"kill {self.name}")
+
+    def pause(self, seconds: float, *, machine: bool = False) -> None:
+        """Stand still for ``seconds``; with ``machine`` the boot clock does too."""
+        self.paused_until = max(self.paused_until, self.sim.now + seconds)
+        if machine:
+            self.env.stopped_s += seconds
+        self.sim.note(f"pause {self.name} {seconds:.3f}")
+
+
+class Sim:
+    """The scheduler. ``now`` is virtual seconds since the start."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.dice = random.Random(seed)
+        self.now = 0.0
+        self.steps = 0
+        self.trace: list[str] = []
+        self.tracing = False
+        self._heap: list[tuple[float, float, int, Actor, int]] = []
+        self._count = 0
+        self._processes: list[Process] = []
+
+    def process(self, name: str, *, skew_ms: int = 0) -> Process:
+        """A new process; ``skew_ms`` is how far its wall clock is off."""
+        made = Process(self, name, skew_ms)
+        self._processes.append(made)
+        return made
+
+    def note(self, text: str) -> None:
+        """Put a line into the trace (when tracing)."""
+        if self.tracing:
+            self.trace.append(f"{self.now:9.3f} {text}")
+
+    def wake(self, actor: Actor, seconds: float) -> None:
+        """Let ``actor`` run in ``seconds``; a later wake-up replaces an earlier one."""
+        self._count += 1
+        actor.turn += 1
+        heapq.heappush(self._heap, (self.now + seconds, self.dice.random(), self._count, actor, actor.turn))
+
+    def end(self, actor: Actor) -> None:
+        """End one actor from outside."""
+        actor.done = True
+        actor.work.close()
+
+    def run(self, *, seconds: float = 1e9, steps: int = 1_000_000) -> None:
+        """Run until nothing is left to do, or the limits. Raises ``RuntimeError`` when ``steps`` do not suffice."""
+        deadline = self.now + seconds
+        while self._heap and self._heap[0][0] <= deadline:
+            at, _, _, actor, turn = heapq.heappop(self._heap)
+            self.now = max(self.now, at)
+            process = actor.process
+            if actor.done or process.dead or turn != actor.turn:
+                continue
+            if process.paused_until > self.now:
+                self.wake(actor, process.paused_until - self.now)
+                continue
+            self.steps += 1
+            if self.steps > steps:
+                raise RuntimeError(f"seed {self.seed}: {steps} steps did not suffice")
+            self._step(actor)
+        for process in self._processes:
+            for actor in process.actors:
+                if not actor.done and process.dead:
+                    self._bury(actor)
+
+    def _bury(self, actor: Actor) -> None:
+        """Forget the coroutine of a killed process without running its clean-up."""
+        actor.done = True
+        _graveyard.append(actor.work)
+
+    def _step(self, actor: Actor) -> None:
+        self.note(actor.name)
+        try:
+            wait = actor.work.send(None)
+        except StopIteration as stop:
+            actor.done, actor.result = True, stop.value
+            actor.finished.set()
+            return
+        except BaseException as error:
+            actor.done, actor.error = True, error
+            actor.finished.set()
+            if not isinstance(error, SwampError):
+                raise
+            return
+        if wait.event is not None:
+            if wait.event.is_set():
+                self.wake(actor, 0.0)
+                return
+            wait.event.waiters.append(actor)
+        if wait.seconds is not None:
+            self.wake(actor, max(wait.seconds, 0.0))
+
+
+_graveyard: list[Coroutine[Any, Any, Any]] = []
+"""Coroutines of killed processes: kept, because collecting one would run its ``finally`` blocks."""
+
+
+class Faults(msgspec.Struct, frozen=True):
+    """Odds per store call. ``lost``: it took effect, the answer did not come. ``late``: the answer did not come and the
+    effect comes later. ``refused``: an error before any effect. ``busy``: a 409. ``short``: a short page of a list."""
+
+    lost: float = 0.0
+    late: float = 0.0
+    refused: float = 0.0
+    busy: float = 0.0
+    short: float = 0.0
+    latency_s: float = 0.02
+    late_s: float = 60.0
+    kill: float = 0.0
+    pause: float = 0.0
+    pause_s: float = 40.0
+
+
+class SimStore:
+    """A store whose calls take virtual time and fail by ``faults``; one per process, over one shared inner store."""
+
+    def __init__(self, process: Process, inner: Store, faults: Faults | None = None) -> None:
+        self.process = process
+        self.inner = inner
+        self.faults = faults or Faults()
+        self.calls = 0
+        self.on_call: Callable[[Request], None] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    async def _travel(self) -> None:
+        sim, faults = self.process.sim, self.faults
+        if faults.kill and sim.dice.random() < faults.kill:
+            self.process.kill()
+        if faults.pause and sim.dice.random() < faults.pause:
+            self.process.pause(sim.dice.random() * faults.pause_s, machine=sim.dice.random() < 0.3)
+        await _Wait(sim.dice.expovariate(1.0) * faults.latency_s)
+
+    async def _call(self, request: Request) -> Any:
+        sim, faults, dice = self.process.sim, self.faults, self.process.sim.dice
+        self.calls += 1
+        if self.on_call is not None:
+            self.on_call(request)
+        await self._travel()
+        if dice.random() < faults.refused:
+            raise Throttled("simulated: slow down") if dice.random() < 0.5 else StoreUnavailable("simulated: refused")
+        conditional = isinstance(request, Put) and not isinstance(request.when, Overwrite)
+        if conditional and dice.random() < faults.busy:
+            raise Busy("simulated: 409")
+        if isinstance(request, Put) and dice.random() < faults.late:
+            courier = sim.process(f"courier of {self.process.name}")
+            courier.spawn(self._deliver(request, dice.random() * faults.late_s))
+            raise StoreUnavailable("simulated: the answer was lost, the write is under way")
+        if isinstance(request, List) and dice.random() < faults.short:
+            request = msgspec.structs.replace(request, limit=min(request.limit, dice.randint(1, 3)))
+        sim.note(f"  {self.process.name} {type(request).__name__} {_name(request)}")
+        answer = await outcome(self.inner, request)
+        lost = dice.random() < faults.lost
+        await self._travel()
+        if lost:
+            raise StoreUnavailable("simulated: the answer was lost")
+        if isinstance(answer, SwampError):
+            raise answer
+        return answer
+
+    async def _deliver(self, request: Request, seconds: float) -> None:
+        await _Wait(seconds)
+        await outcome(self.inner, request)
+
+    async def get(
+        self, name: str, *, span: tuple[int, int] | None = None, if_none_match: str | None = None
+    ) -> Got | NotModified:
+        answer: Got | NotModified = await self._call(Get(name, span, if_none_match))
+        return answer
+
+    async def put(self, name: str, body: Body, when: When) -> Stored:
+        answer: Stored = await self._call(Put(name, body, when))
+        return answer
+
+    async def head(self, name: str) -> Headed:
+        answer: Headed = await self._call(Head(name))
+        return answer
+
+    async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Page:
+        answer: Page = await self._call(List(prefix, start_after, limit))
+        return answer
+
+    async def delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            await self._travel()
+            self.process.sim.note(f"  {self.process.name} Delete {name}")
+            await self.inner.delete([name])
+
+    async def now(self) -> int:
+        await self._travel()
+        return await self.inner.now()
+
+    async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        """Every part is an actor of its own, so that they interleave with each other and with everybody."""
+        actors = [self.process.spawn(self._part(request)) for request in requests]
+        for actor in actors:
+            if not actor.done:
+                await actor.finished.wait()
+        return [actor.result for actor in actors]
+
+    async def _part(self, request: Request) -> Outcome:
+        try:
+            answer: Outcome = await self._call(request)
+        except SwampError as error:
+            return error
+        return answer
+
+    async def close(self) -> None: ...
+
+
+def _name(request: Request) -> str:
+    if isinstance(request, List):
+        return request.prefix
+    when = f" {type(request.when).__name__}" if isinstance(request, Put) else ""
+    return request.name + when
+
+
+__all__ = ["Actor", "Faults", "Process", "Sim", "SimEnv", "SimEvent", "SimStore"]
