@@ -92,14 +92,20 @@ class Folders:
         self._known: dict[str, int] = {}  # path -> identity of the folder when its parents were synced
 
     def make(self, path: str) -> None:
-        """Make ``path`` and what is missing above it."""
+        """Make ``path`` and what is missing above it.
+
+        On return it may be gone again already, or not made because a folder above was removed meanwhile: who needs it
+        tries again.
+        """
         if path == self.root or os.path.isdir(path):
             return
         self.make(os.path.dirname(path))
         try:
             os.mkdir(path, FOLDER_MODE)
+        except FileNotFoundError:
+            return
         except FileExistsError:
-            if not os.path.isdir(path):
+            if os.path.lexists(path) and not os.path.isdir(path):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
 
     def sync(self, path: str) -> None:
