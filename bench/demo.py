@@ -135,7 +135,7 @@ def play(demo: Demo) -> None:
     say(f"  generated {size / 1e6:.0f} MB of index in {time.perf_counter() - began:.1f} s")
 
     title(2, "Import it into the embedded store (the index is trusted, contents are not looked for)")
-    say(f"  $ swamp datastore import .demo/legacy --index-only --namespace {NAMESPACE}")
+    say(f"  $ swamp datastore import {demo.folder.name}/legacy --index-only --namespace {NAMESPACE}")
     began = time.perf_counter()
     report = demo.swamp("datastore", "import", legacy, "--index-only", "--namespace", NAMESPACE)
     seconds, manifest = time.perf_counter() - began, report["manifest_bytes"]
@@ -209,10 +209,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--syncs", type=int, default=4, help="how many sync at once")
     parser.add_argument("--files", type=int, default=25, help="new files of each")
     parser.add_argument("--keep", action="store_true", help="leave .demo/ behind")
+    parser.add_argument("--folder", type=Path, default=DEMO, help="a new folder to work in instead of .demo/")
     chosen = parser.parse_args(argv)
-    shutil.rmtree(DEMO, ignore_errors=True)
-    DEMO.mkdir()
-    demo = Demo(DEMO, chosen.entries, chosen.syncs, chosen.files)
+    folder: Path = chosen.folder.resolve()
+    if folder == DEMO:
+        shutil.rmtree(DEMO, ignore_errors=True)  # what an earlier run with --keep has left
+    folder.mkdir()
+    demo = Demo(folder, chosen.entries, chosen.syncs, chosen.files)
     began = time.perf_counter()
     try:
         play(demo)
@@ -221,9 +224,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     finally:
         if chosen.keep:
-            say(f"\nleft in {DEMO}")
+            say(f"\nleft in {folder}")
         else:
-            shutil.rmtree(DEMO, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
     for failure in demo.failures:
         say(f"FAILED: {failure}")
     say(f"\n{'failed' if demo.failures else 'done'} in {time.perf_counter() - began:.0f} s")
