@@ -18,14 +18,14 @@ from typing import NamedTuple
 
 from swampstore.env.clock import Span
 from swampstore.errors import SnapshotExpired
-from swampstore.limits import READ_RESTARTS
+from swampstore.limits import KEY_BYTES, READ_RESTARTS
 from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_and_root, list_root_and, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.runs import RunGone, find_in_runs, load_blocks, load_indexes
 from swampstore.stores.base import Outcome, Request
 from swampstore.values.entry import CONFLICT, Entry, Record, entry_of
-from swampstore.values.join import join_into, newer
+from swampstore.values.join import join_into, last_conflict_key, newer
 from swampstore.values.keys import INTERNAL
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo
@@ -33,7 +33,8 @@ from swampstore.values.version import split_version
 
 _FIRST_CHUNK_BLOCKS = 1
 _CHUNK_BLOCKS = 16
-_LAST_KEY = "\U0010ffff" * 2
+_LAST_KEY = "\U0010ffff" * (KEY_BYTES // 4 + 1)
+"""Behind every key, and behind every key with a prefix when put behind that."""
 
 
 class Snapshot:
@@ -164,7 +165,8 @@ class Snapshot:
             for info in index
             if info.first <= high and info.last >= low
         ]
-        ends = sorted({info.last for _, info in blocks})
+        # Conflict entries that this very join makes belong to the chunk of their path, where what settled them lies.
+        ends = sorted({last_conflict_key(info.last) for _, info in blocks})
         size, at, start = _FIRST_CHUNK_BLOCKS, 0, low
         while at < len(ends):
             end = min(ends[min(at + size, len(ends)) - 1], high)
@@ -288,7 +290,7 @@ class SnapshotReader:
 
     async def _build(self, seen: Seen, slots: tuple[Slot, ...]) -> Snapshot:
         last = self._last[1] if self._last else None
-        if last is not None and last.root.version == seen.root.version and set(last.slots) <= set(slots):
+        if last is not None and last.root.nonce == seen.root.nonce and set(last.slots) <= set(slots):
             if len(last.slots) == len(slots):
                 return last
             known = set(last.slots)

@@ -36,6 +36,12 @@ def conflict_of(key: str) -> str | None:
     return path if mark else None
 
 
+def last_conflict_key(key: str) -> str:
+    """A key behind every conflict entry of the path that ``key`` is or belongs to, and before every other path."""
+    path = conflict_of(key)
+    return f"{key if path is None else path}{_CONFLICT_MARK}~"
+
+
 def kept_loser(winner: Record, loser: Record) -> Record | None:
     """The conflict entry for a loser that the winner's maker had not seen; ``None`` in the usual case."""
     if not winner.flags & HAS_BASE or winner.gone or loser.gone or winner.version == loser.version:
