@@ -18,6 +18,7 @@ Invariants:
 from __future__ import annotations
 
 import heapq
+import inspect
 import random
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, TypeVar
@@ -251,10 +252,20 @@ class Sim:
                 if not actor.done and process.dead:
                     self._bury(actor)
 
+    def close(self) -> None:
+        """Forget whatever has not ended. No clean-up of the actors runs."""
+        for process in self._processes:
+            for actor in process.actors:
+                if not actor.done:
+                    self._bury(actor)
+
     def _bury(self, actor: Actor) -> None:
         """Forget the coroutine of a killed process without running its clean-up."""
         actor.done = True
-        _graveyard.append(actor.work)
+        if inspect.getcoroutinestate(actor.work) == inspect.CORO_CREATED:
+            actor.work.close()
+        else:
+            _graveyard.append(actor.work)
 
     def _step(self, actor: Actor) -> None:
         self.note(actor.name)
