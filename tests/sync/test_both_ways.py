@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from swampstore.client.core import CoreStore
+from swampstore.env.aio import AioEnv
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.errors import BadConfig, Misuse, StoreMissing
 from swampstore.limits import PART_BYTES
 from swampstore.values.deltas import Put
-from swampstore.workers.sync import tree as tree_module
-from tests.sync.machines import OLD, Machine
+from swampstore.workers.sync import SyncOptions, sync
+from tests.sync.machines import OLD, Machine, contents
 
 Make = Callable[..., Machine]
 
@@ -30,30 +35,6 @@ def test_push_then_pull(machine: Make) -> None:
     pulled = os.stat(b.tree / "d/7.txt")
     assert pulled.st_mtime == OLD
     assert pulled.st_mode & 0o777 == 0o755
-
-
-@pytest.mark.parametrize("compacted", [False, True])
-def test_nothing_new_is_two_requests_and_no_hashing(
-    machine: Make, monkeypatch: pytest.MonkeyPatch, compacted: bool
-) -> None:
-    a, b = machine("a"), machine("b")
-    for number in range(30):
-        a.write(f"{number}", b"x" * 6000)
-    a.sync()
-    if compacted:
-        a.compact()
-        a.sync()
-    b.sync()
-
-    def no_reading(*_: object) -> None:
-        raise AssertionError("a file was read")
-
-    monkeypatch.setattr(tree_module.Tree, "chunks", no_reading)
-    for one in (a, b):
-        report = one.sync()
-        assert (report.unchanged, report.idle, report.skipped) == (30, True, [])
-        assert one.last is not None
-        assert dict(one.last.counts) == {"list": 1, "get": 1}
 
 
 def test_edits_and_deletions_travel_both_ways(machine: Make) -> None:
@@ -279,36 +260,6 @@ def test_expired_entries_go(machine: Make, monkeypatch: pytest.MonkeyPatch) -> N
     assert a.files() == {}
 
 
-def test_a_pull_after_ten_changes_reads_ten_segments(machine: Make) -> None:
-    a, b = machine("a"), machine("b")
-    for number in range(3000):
-        a.write(f"d/{number:05}", b"x" * 100)
-    a.sync()
-    a.compact()
-    b.sync()
-    for number in range(10):
-        a.write(f"d/{number * 250:05}", f"new {number}")
-        a.write(f"e/{number}", "e")
-        a.sync(pull=False)
-    assert b.sync().pulled == 20
-    assert b.requests == 2 + 10
-    assert a.files() == b.files()
-
-
-def test_a_merge_is_followed_by_blocks_not_by_the_index(machine: Make) -> None:
-    a, b = machine("a"), machine("b")
-    entries = [Put(key=f"k/{number:06}", data=b"%d" % number) for number in range(20_000)]
-    run(a.namespace().append(entries[:10_000]))
-    run(a.namespace().append(entries[10_000:]))
-    a.compact()
-    b.sync()
-    run(a.namespace().append([Put(key="k/005000", data=b"changed")]))
-    a.compact()
-    report = b.sync()
-    assert report.pulled == 1
-    assert b.requests <= 2 + 1 + 2, b.last and b.last.names
-
-
 def test_deletions_that_left_no_trace(machine: Make) -> None:
     """A tombstone and its victim are gone from the manifest before the other machine looks again."""
     a, b = machine("a"), machine("b")
@@ -337,20 +288,45 @@ def test_another_namespace_under_the_same_name_deletes_nothing(machine: Make) ->
     assert a.files() == {"x": b"1"}
 
 
-def test_one_shot_marks_only_the_last_append(machine: Make) -> None:
-    a, b = machine("a", one_shot=True), machine("b")
-    for number in range(4000):
-        a.write(f"{number}", b"x" * 3000)
-    report = a.sync()
-    assert report.appends > 1
-    lanes = {name.split("/")[-2] for name in a.store._objects if "/log/" in name}
-    assert len(lanes) == 1
-    b.sync()
-    assert len(b.files()) == 4000
-
-
 def test_a_missing_repository(machine: Make) -> None:
     a = machine("a")
     a.tree = a.tree / "no" / "where"
     with pytest.raises(StoreMissing):
         a.sync()
+
+
+def test_by_the_asyncio_driver(machine: Make, tmp_path: Path) -> None:
+    a = machine("a")
+    a.write("d/x", "1" * 10_000)
+    (tmp_path / "b").mkdir()
+
+    async def both() -> None:
+        core = CoreStore(a.store, AioEnv())
+        await asyncio.gather(*(sync(core.namespace("ops"), tmp_path / name, SyncOptions()) for name in "ab"))
+        await sync(core.namespace("ops"), tmp_path / "b", SyncOptions())
+        await core.close()
+
+    asyncio.run(both())
+    assert contents(tmp_path / "b") == a.files()
+
+
+def test_progress_is_told(machine: Make) -> None:
+    a, b = machine("a"), machine("b")
+    for number in range(30):
+        a.write(f"{number}", "x" * 100)
+    told: list[tuple[str, int, int, int]] = []
+
+    def progress(*what: object) -> None:
+        told.append(what)  # type: ignore[arg-type]
+
+    run(sync(a.namespace(), a.tree, SyncOptions(), progress))
+    run(sync(b.namespace(), b.tree, SyncOptions(), progress))
+    assert ("push", 30, 30, 3000) in told
+    assert ("pull", 30, 30, 3000) in told
+
+
+def test_a_report_as_json(machine: Make) -> None:
+    a = machine("a")
+    a.write("x", "1")
+    shown = json.loads(json.dumps(a.sync().to_dict()))
+    assert (shown["pushed"], shown["bytes_up"], shown["changes"]) == (1, 1, [{"path": "x", "action": "push"}])

@@ -93,9 +93,7 @@ class World:
                 machine.sync()
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps)
-def test_trees_converge_and_nothing_is_lost(script: list[tuple[str, int, str]]) -> None:
+def converge(script: list[tuple[str, int, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", folder)
         world = World(Path(folder))
@@ -107,26 +105,33 @@ def test_trees_converge_and_nothing_is_lost(script: list[tuple[str, int, str]]) 
         assert all(machine.sync().idle for machine in world.machines)
         lost = world.written - set(first.values()) - world.given_up
         assert not lost, f"lost: {[data[:12] for data in lost]}"
+        stay_deleted(world)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def stay_deleted(world: World) -> None:
+    """When all are in sync, a deletion by one machine goes to all, and nothing brings a file back."""
+    deleter = world.machines[1]
+    for key in deleter.files():
+        deleter.remove(key)
+    deleter.sync()
+    deleter.compact()
+    for machine in world.machines:
+        machine.sync()
+    world.machines[2].compact()
+    for machine in (*world.machines, *world.machines):
+        machine.sync()
+        assert machine.files() == {}
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
-def test_what_was_deleted_stays_deleted(script: list[tuple[str, int, str]]) -> None:
-    """After everybody has synced, a deletion by one machine goes to all, and nothing brings the file back."""
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", folder)
-        world = World(Path(folder))
-        for step in script:
-            world.step(*step)
-        world.settle()
-        deleter = world.machines[1]
-        for key in deleter.files():
-            deleter.remove(key)
-        deleter.sync()
-        deleter.compact()
-        for machine in world.machines:
-            machine.sync()
-        world.machines[2].compact()
-        for machine in (*world.machines, *world.machines):
-            machine.sync()
-            assert machine.files() == {}
+def test_trees_converge_and_nothing_is_lost(script: list[tuple[str, int, str]]) -> None:
+    converge(script)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1800)
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps)
+def test_trees_converge_and_nothing_is_lost_for_long(script: list[tuple[str, int, str]]) -> None:
+    converge(script)

@@ -16,6 +16,7 @@ Invariants:
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 
@@ -35,10 +36,11 @@ from swampstore.workers.sync.labels import labels_of
 from swampstore.workers.sync.options import Scope
 from swampstore.workers.sync.state import Mark, Run, State
 
+_KEYS_MARK = "keys:"
 _LAST = "\U0010ffff" * 2
 _BLOCKS_AT_ONCE = 16
 _ASK_AT_ONCE = 512
-_FRESH_BYTES = 64 * MIB
+_FRESH_BYTES = 32 * MIB
 _PRINT = struct.Struct(">IIIQ")
 
 
@@ -54,22 +56,29 @@ class Mirror:
         self._fresh_bytes = 0
         self._newest = b""
         self._suspects: list[str] = []
+        self._mark_name = scope.name
         self._look: Look | None = None
         self._snapshot: Snapshot | None = None
         self.reset = False
 
     # --- refreshing ---------------------------------------------------------------------------------------------
 
-    async def refresh(self) -> None:
-        """Bring the state up to date: two requests when there is nothing new. Raises ``SnapshotExpired``, ``Damaged``."""
+    async def refresh(self, keys: Sequence[str] | None = None) -> None:
+        """Bring the state up to date: two requests when there is nothing new.
+
+        With ``keys``, only what concerns them, unless the whole scope was compared before: for a push of a few files
+        into a large namespace that this tree does not follow. Raises ``SnapshotExpired``, ``Damaged``.
+        """
+        narrow = keys is not None and self._state.mark(self._scope.name) is None
+        self._mark_name = _KEYS_MARK + _digest(keys or ()) if narrow else self._scope.name
         for _ in range(READ_RESTARTS):
             look = self._look = await self._reader.look()
             self._snapshot = None
             self._forget_another_namespace(look)
-            mark = self._state.mark(self._scope.name)
+            mark = self._state.mark(self._mark_name)
             try:
                 if mark is None or not _up_to_date(mark, look):
-                    await self._read(look, mark)
+                    await (self._read_keys(look, keys or ()) if narrow else self._read(look, mark))
                 break
             except (SegmentGone, RunGone, SnapshotExpired):
                 continue
@@ -86,6 +95,14 @@ class Mirror:
         if any(_foreign(mark, look) for mark in self._state.marks()):
             self._state.forget_all()
             self.reset = True
+
+    async def _read_keys(self, look: Look, keys: Sequence[str]) -> None:
+        self._newest = self._state.newest_version
+        await self._ask(keys)
+        with self._state.transaction():
+            self._state.raise_newest(self._newest)
+            self._state.drop_marks(_KEYS_MARK)
+            self._state.set_mark(self._mark_name, Mark(look.seen.root.version, look.seen.root.nonce, look.slots, ()))
 
     async def _read(self, look: Look, mark: Mark | None) -> None:
         root = look.seen.root
@@ -217,15 +234,16 @@ class Mirror:
         known = self._state.known(keys)
         asked: dict[str, Record | None] = {}
         for start in range(0, len(keys), _ASK_AT_ONCE):
-            asked |= await self.records(keys[start : start + _ASK_AT_ONCE])
-        for key, record in asked.items():
-            if record is not None and not record.gone:
-                self._take([record], "asked")
-                continue
-            version = max(known[key][0], record.version) if record else known[key][0]
-            with self._state.transaction():
-                self._state.note([(key, version, True, 0, None, 0, 0, None)])
-                self._state.unset_loose([key])
+            asked |= await self._look_up(keys[start : start + _ASK_AT_ONCE])
+        self._take([record for record in asked.values() if record is not None and not record.gone], "asked")
+        with self._state.transaction():
+            for key, record in asked.items():
+                if key in known and (record is None or record.gone):
+                    version = max(known[key][0], record.version) if record else known[key][0]
+                    self._state.note([(key, version, True, 0, None, 0, 0, None)])
+                    self._state.unset_loose([key])
+                if record is not None:
+                    self._newest = max(self._newest, record.version)
 
     async def _find_kept(self) -> None:
         """Look for the conflict entries of puts that may have met unseen."""
@@ -250,19 +268,23 @@ class Mirror:
         """The winning records of ``keys``; those just read cost nothing."""
         found: dict[str, Record | None] = {key: self._fresh.get(key) for key in keys}
         rest = [key for key, record in found.items() if record is None]
-        if rest:
-            snapshot = await self.snapshot()
-            await _warm(self._place, snapshot, rest)
-            for key in rest:
-                found[key] = await snapshot.record(key)
-        return found
+        return found | await self._look_up(rest) if rest else found
+
+    async def _look_up(self, keys: Sequence[str]) -> dict[str, Record | None]:
+        snapshot = await self.snapshot()
+        await _warm(self._place, snapshot, keys)
+        return {key: await snapshot.record(key) for key in keys}
 
     def appended(self, lane: str, slot: int) -> None:
         """A slot that holds nothing but what this sync wrote is compared already (within a transaction)."""
-        mark = self._state.mark(self._scope.name)
+        mark = self._state.mark(self._mark_name)
         if mark is not None:
             slots = tuple(sorted({*mark.slots, (lane, slot)}))
-            self._state.set_mark(self._scope.name, Mark(mark.root_version, mark.nonce, slots, mark.runs))
+            self._state.set_mark(self._mark_name, Mark(mark.root_version, mark.nonce, slots, mark.runs))
+
+
+def _digest(keys: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(keys).encode()).hexdigest()
 
 
 def _foreign(mark: Mark, look: Look) -> bool:

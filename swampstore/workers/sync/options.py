@@ -51,7 +51,7 @@ class Scope:
     @property
     def name(self) -> str:
         """Identifies what is covered of the namespace (excluded keys are covered there, just not acted upon)."""
-        return "\n".join(self.prefixes)
+        return "scope:" + "\n".join(self.prefixes)
 
     def excludes(self, key: str) -> bool:
         """Whether a file key is excluded by a pattern, or is one of sync's own files."""

@@ -22,7 +22,7 @@ _TELL_EVERY = 1_000
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One path and what to do with it. ``sha256`` is that of the file where it had to be computed."""
+    """One path and what to do with it; plain pulls leave out ``remote``. ``sha256`` is that of the file where it had to be computed."""
 
     key: str
     action: Action
@@ -30,11 +30,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     row: Row | None = None
     remote: RemoteRow | None = None
     sha256: bytes | None = None
-
-    @property
-    def down_bytes(self) -> int:
-        """Bytes of contents that come down."""
-        return self.remote.size if self.remote else 0
+    down_bytes: int = 0
+    """Contents that come down."""
 
 
 class Planner:
@@ -65,12 +62,13 @@ class Planner:
 
     def _side_by_side(self, prefix: str) -> Iterator[tuple[str, Found | None, Row | None, RemoteRow | None]]:
         """Join the walk and the state, both in key order."""
-        files, rows = self._scan.files(prefix), self._state.rows(prefix)
+        pulling = self._options.pull
+        files, rows = self._scan.files(prefix), self._state.rows(prefix, unsynced=pulling)
         file, row = next(files, None), next(rows, None)
         while file is not None or row is not None:
             if row is None or (file is not None and file[0] < row[0]):
                 assert file is not None
-                yield file[0], file[1], None, None
+                yield file[0], file[1], None, None if pulling else self._state.unsynced(file[0])
                 file = next(files, None)
             elif file is None or row[0] < file[0]:
                 if not self._scan.is_blocked(row[0]) and not self._scope.excludes(row[0]):
@@ -96,7 +94,11 @@ class Planner:
             self._report.skip(key, str(reason))
             return None
         action = decide(local, there, equal=equal, local_newer=_newer(found, sha256, remote))
-        item = Item(key, action, found, row, remote, sha256)
+        if action is Action.PULL and row is None:
+            assert remote is not None
+            item = Item(key, action, down_bytes=remote.size)  # there may be very many
+        else:
+            item = Item(key, action, found, row, remote, sha256, remote.size if remote else 0)
         return item if self.allowed(item) else None
 
     def settle(self, item: Item, remote_sha256: bytes) -> Item | None:

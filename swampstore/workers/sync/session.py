@@ -29,6 +29,7 @@ from swampstore.workers.sync.scan import Scan
 from swampstore.workers.sync.state import Row, State, state_path
 from swampstore.workers.sync.tree import Left, Tree
 
+_FEW_KEYS = 2_000
 _PULLS = frozenset({Action.PULL, Action.PULL_REVIVED})
 _PUSHES = frozenset({Action.PUSH, Action.PUSH_REVIVED, Action.DELETE_REMOTE})
 _REVIVED = frozenset({Action.PULL_REVIVED, Action.PUSH_REVIVED})
@@ -98,7 +99,7 @@ class _Session:
 
     async def run(self) -> None:
         self._progress("look", 0, 0, 0)
-        await self._mirror.refresh()
+        await self._mirror.refresh(None if self._options.pull else self._few_keys())
         self._report.reset = self._mirror.reset
         now_ms = self._place.clock.now_ms()
         planner = Planner(self._state, self._tree, self._scan, self._scope, self._options, self._report, now_ms)
@@ -109,6 +110,18 @@ class _Session:
         self._show(items)
         if not self._options.dry_run:
             await self._carry_out(items)
+
+    def _few_keys(self) -> list[str] | None:
+        """The keys that a push may concern, if they are few enough to be asked for one by one."""
+        keys: set[str] = set()
+        scan = Scan(self._tree, self._scope, self._place.env.wall_ms())
+        for prefix in self._scope.prefixes:
+            keys.update(self._state.synced_keys(prefix, _FEW_KEYS + 1))
+            for key, _ in scan.files(prefix):
+                keys.add(key)
+                if len(keys) > _FEW_KEYS:
+                    return None
+        return sorted(keys)
 
     async def _compare(self, planner: Planner, items: list[Item]) -> list[Item]:
         """Settle what could not be decided without reading contents (entries that were imported without hashes)."""

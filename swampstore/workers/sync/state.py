@@ -42,10 +42,12 @@ CREATE TABLE loose (key TEXT PRIMARY KEY, source TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE marks (scope TEXT PRIMARY KEY, mark BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
-_PLAN = """
+_FILES = """
 SELECT f.key, f.version, f.size, f.mtime_ns, f.inode, f.sha256, f.at_ms, f.expires, f.labels,
        r.version, r.gone, r.size, r.sha256, r.modified, r.expires, r.labels
   FROM files f LEFT JOIN remote r ON r.key = f.key WHERE f.key >= ?1 AND f.key < ?2
+"""
+_ALL = f"""{_FILES}
 UNION ALL
 SELECT r.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
        r.version, r.gone, r.size, r.sha256, r.modified, r.expires, r.labels
@@ -188,6 +190,10 @@ class State:
             found = self._db.execute("SELECT mark FROM marks WHERE scope = ?", (scope,)).fetchone()
         return _decode_mark(found[0]) if found else None
 
+    def drop_marks(self, kind: str) -> None:
+        """Within a transaction: forget the marks whose scope begins with ``kind``."""
+        self._db.execute("DELETE FROM marks WHERE substr(scope, 1, ?) = ?", (len(kind), kind))
+
     def marks(self) -> list[Mark]:
         """The marks of every scope."""
         with _typed(self.name):
@@ -265,6 +271,8 @@ class State:
         self._db.executemany("INSERT OR REPLACE INTO loose VALUES (?, ?)", rows)
 
     def unset_loose(self, keys: Iterable[str]) -> None:
+        if self._db.execute("SELECT 1 FROM loose LIMIT 1").fetchone() is None:
+            return
         self._db.executemany("DELETE FROM loose WHERE key = ?", ((key,) for key in keys))
 
     def loose_from(self, prefix: str, sources: set[str]) -> list[str]:
@@ -310,13 +318,29 @@ class State:
 
     # --- what both sides hold -----------------------------------------------------------------------------------
 
-    def rows(self, prefix: str) -> Iterator[tuple[str, Row | None, RemoteRow | None]]:
-        """Every key with something to know, in key order. Gone keys without a file row are left out."""
+    def rows(self, prefix: str, *, unsynced: bool) -> Iterator[tuple[str, Row | None, RemoteRow | None]]:
+        """Every synced key in key order, with what is newer; ``unsynced``: also live keys that were never synced."""
         with _typed(self.name):
-            for found in self._db.execute(_PLAN, (prefix, prefix + _LAST)):
+            for found in self._db.execute(_ALL if unsynced else f"{_FILES} ORDER BY 1", (prefix, prefix + _LAST)):
                 row = Row(*found[1:9]) if found[1] is not None else None
                 remote = RemoteRow(found[9], bool(found[10]), *found[11:]) if found[9] is not None else None
                 yield found[0], row, remote
+
+    def unsynced(self, key: str) -> RemoteRow | None:
+        """The newest record of a key that was never synced; ``None`` if none is known."""
+        with _typed(self.name):
+            found = self._db.execute(
+                "SELECT version, gone, size, sha256, modified, expires, labels FROM remote WHERE key = ?", (key,)
+            ).fetchone()
+        return RemoteRow(found[0], bool(found[1]), *found[2:]) if found else None
+
+    def synced_keys(self, prefix: str, limit: int) -> list[str]:
+        """The first ``limit`` synced keys under ``prefix``."""
+        with _typed(self.name):
+            found = self._db.execute(
+                "SELECT key FROM files WHERE key >= ? AND key < ? ORDER BY key LIMIT ?", (prefix, prefix + _LAST, limit)
+            )
+            return [key for (key,) in found]
 
     def synced_rows(self, keys: Sequence[str]) -> dict[str, Row]:
         """The rows of those of ``keys`` that are synced."""
