@@ -22,7 +22,7 @@ from urllib.parse import quote
 import msgspec
 
 from swampstore.errors import Misuse
-from swampstore.stores.base import Body, Create, Got, Headed, Info, Overwrite, Page, Replace, Stored, When
+from swampstore.stores.base import Body, Create, Got, Headed, Info, NotModified, Overwrite, Page, Replace, Stored, When
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_whole
 
 MULTIPART_OVER_BYTES = 16 << 20
@@ -122,9 +122,8 @@ class S3Calls:
             args["IfNoneMatch"] = if_none_match
         return args
 
-    def head(self, name: str, if_none_match: str | None = None) -> Args:
-        condition = {} if if_none_match is None else {"IfNoneMatch": if_none_match}
-        return self.place(name) | condition
+    def head(self, name: str) -> Args:
+        return self.place(name)
 
     def put(self, name: str, body: Body, when: When) -> Args:
         args = self.place(name) | self._kept
@@ -177,10 +176,12 @@ class S3Calls:
                 body = body[span[0] : span[0] + span[1]]
         return Got(body, bare_etag(response), size, millis(response["LastModified"]), server_time(response))
 
-    def empty(self, response: Response) -> Got:
-        """The answer for an empty span, from a HeadObject response."""
-        size, modified = response["ContentLength"], millis(response["LastModified"])
-        return Got(b"", bare_etag(response), size, modified, server_time(response))
+    def empty(self, response: Response, if_none_match: str | None) -> Got | NotModified:
+        """The answer for an empty span, from a HeadObject response (not every server checks a condition there)."""
+        etag, told = bare_etag(response), server_time(response)
+        if etag == if_none_match:
+            return NotModified(told)
+        return Got(b"", etag, response["ContentLength"], millis(response["LastModified"]), told)
 
     def headed(self, name: str, response: Response) -> Headed:
         info = Info(name, response["ContentLength"], bare_etag(response), millis(response["LastModified"]))

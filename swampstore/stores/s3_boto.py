@@ -117,12 +117,7 @@ class BotoStore:
 
     def _empty(self, name: str, if_none_match: str | None) -> Got | NotModified:
         with self._client(name) as client:
-            try:
-                return self._calls.empty(client.head_object(**self._calls.head(name, if_none_match)))
-            except client.exceptions.ClientError as error:
-                if error_status(error) == 304:
-                    return NotModified(server_time(error.response))
-                raise
+            return self._calls.empty(client.head_object(**self._calls.head(name)), if_none_match)
 
     async def put(self, name: str, body: Body, when: When) -> Stored:
         if not isinstance(body, bytes) and is_large(body):

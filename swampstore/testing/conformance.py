@@ -191,11 +191,11 @@ class StoreConformance:
         drive(store.delete([f"d/{n:04}" for n in range(1501)]))
         assert drive(store.list("d/")).items == ()
 
-    @pytest.mark.parametrize(("span", "expected"), SPANS)
-    def test_spans(self, store: Store, drive: Any, span: tuple[int, int], expected: bytes) -> None:
+    def test_spans(self, store: Store, drive: Any) -> None:
         stored = drive(store.put("a", b"0123456789", Create()))
-        got = drive(store.get("a", span=span))
-        assert (got.body, got.size, got.etag) == (expected, 10, stored.etag)
+        for span, expected in SPANS:
+            got = drive(store.get("a", span=span))
+            assert (span, got.body, got.size, got.etag) == (span, expected, 10, stored.etag)
 
     def test_if_none_match(self, store: Store, drive: Any) -> None:
         first = drive(store.put("a", b"1", Create()))
@@ -214,26 +214,21 @@ class StoreConformance:
 
     # --- names and listings --------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("name", NAMES)
-    def test_names(self, store: Store, drive: Any, name: str) -> None:
-        drive(store.put(name, name.encode(), Create()))
-        assert drive(store.get(name)).body == name.encode()
-        assert drive(store.head(name)).info.name == name
-        assert [item.name for item in drive(store.list(name)).items] == [name]
-        assert self.raw_get(store, name) == name.encode()
-        drive(store.delete([name]))
+    def test_names(self, store: Store, drive: Any) -> None:
+        for name in NAMES:
+            drive(store.put(name, name.encode(), Create()))
+            assert drive(store.get(name)).body == name.encode()
+            assert drive(store.head(name)).info.name == name
+            assert [item.name for item in drive(store.list(name)).items] == [name]
+            assert self.raw_get(store, name) == name.encode()
+            drive(store.delete([name]))
         assert drive(store.list("")).items == ()
 
-    @pytest.mark.parametrize("name", BAD_NAMES)
-    def test_bad_names(self, store: Store, drive: Any, name: str) -> None:
-        for call in (
-            lambda: store.get(name),
-            lambda: store.put(name, b"", Overwrite()),
-            lambda: store.head(name),
-            lambda: store.delete([name]),
-        ):
-            with pytest.raises(BadName):
-                drive(call())
+    def test_bad_names(self, store: Store, drive: Any) -> None:
+        for name in BAD_NAMES:
+            for work in (store.get(name), store.put(name, b"", Overwrite()), store.head(name), store.delete([name])):
+                with pytest.raises(BadName):
+                    drive(work)
 
     def test_listings_are_in_byte_order(self, store: Store, drive: Any) -> None:
         names = [name for name in UNSORTED if name not in ("a", "a/b")]  # a disk has no object with objects below it
@@ -261,19 +256,17 @@ class StoreConformance:
         assert names("log/", start_after="log/z") == []
         assert names("log/", start_after="a") == ["log/a/1", "log/ab/2", "log/b/3"]
 
-    @pytest.mark.parametrize("limit", [1, 2, 3, 7, 12, 13, 1000])
-    def test_pages(self, store: Store, drive: Any, limit: int) -> None:
+    def test_pages(self, store: Store, drive: Any) -> None:
         names = [f"p/{n % 3}/{n:02}" for n in range(12)]
         drive(store.many([Put(name, b"", Create()) for name in names]))
-        seen: list[str] = []
-        while True:
-            page = drive(store.list("p/", start_after=seen[-1] if seen else "", limit=limit))
-            assert len(page.items) <= limit
-            seen += [item.name for item in page.items]
-            if not page.more:
-                break
-            assert page.items
-        assert seen == sorted(names)
+        for limit in (1, 5, 11, 12, 13, 1000):
+            pages: list[Page] = []
+            seen: list[str] = []
+            while not pages or pages[-1].more:
+                pages.append(drive(store.list("p/", start_after=seen[-1] if seen else "", limit=limit)))
+                seen += [item.name for item in pages[-1].items]
+            assert seen == sorted(names)
+            assert [len(page.items) for page in pages[:-1]] == [limit] * (-(-len(names) // limit) - 1)
 
     def test_bad_arguments(self, store: Store, drive: Any) -> None:
         drive(store.put("a", b"1", Create()))
@@ -321,20 +314,21 @@ class StoreConformance:
         whole = drive(store.get("big/100000")).body
         assert hashlib.sha256(whole).hexdigest() == Blocks(100_000).digest(1 << 20)
 
-    @pytest.mark.parametrize(("size", "yields"), [(100, 99), (100, 101), (BIG_BYTES, BIG_BYTES - 1)])
-    def test_a_body_that_lies_about_its_size_is_not_stored(
-        self, store: Store, drive: Any, size: int, yields: int
-    ) -> None:
-        with pytest.raises(Misuse):
-            drive(store.put("lie", Blocks(size, yields), Overwrite()))
+    def test_a_body_that_lies_about_its_size_is_not_stored(self, store: Store, drive: Any) -> None:
+        for size, yields in ((100, 99), (100, 101), (BIG_BYTES, BIG_BYTES - 1)):
+            with pytest.raises(Misuse):
+                drive(store.put("lie", Blocks(size, yields), Overwrite()))
         assert drive(store.list("")).items == ()
 
     # --- races ---------------------------------------------------------------------------------------------------
 
     def _race(self, store: Store, drive: Any, name: str, when: Create | Replace) -> tuple[bytes, Stored]:
+        """Bodies are unique to the race: an ETag may be a hash of the contents, and old contents bring it back."""
+        token = f"{when} racer".encode()
+
         async def racer(number: int) -> Stored | SwampError:
             try:
-                return await store.put(name, b"racer %d" % number, when)
+                return await store.put(name, b"%s %d" % (token, number), when)
             except (AlreadyExists, StaleWrite, Busy) as lost:
                 return lost
 
@@ -342,7 +336,7 @@ class StoreConformance:
         winners = [(n, outcome) for n, outcome in enumerate(outcomes) if isinstance(outcome, Stored)]
         assert len(winners) == 1
         number, stored = winners[0]
-        return b"racer %d" % number, stored
+        return b"%s %d" % (token, number), stored
 
     def test_one_of_many_creates_wins(self, store: Store, drive: Any) -> None:
         for round_number in range(ROUNDS):
