@@ -9,23 +9,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from swampstore.client.aio_shared import AsyncHeldLock, AsyncQueue, AsyncStream, held_lock
 from swampstore.client.core import CoreNamespace, CoreStore, puts
-from swampstore.client.deciding import deciding
-from swampstore.client.namespaces import Removal, find_namespaces, remove_namespace
-from swampstore.client.status import NamespaceStatus
 from swampstore.env.aio import AioEnv
-from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
-from swampstore.protocols.update import Updated
 from swampstore.protocols.writer import Ack
 from swampstore.stores.open import open_store
 from swampstore.values.deltas import Delete, Delta, Put
 from swampstore.values.entry import Entry
-from swampstore.workers.report import CompactReport
+
+if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
+    from swampstore.client.aio_shared import AsyncHeldLock, AsyncQueue, AsyncStream
+    from swampstore.client.namespaces import Removal
+    from swampstore.client.status import NamespaceStatus
+    from swampstore.protocols.update import Updated
+    from swampstore.workers.report import CompactReport
 
 
 async def open_async(
@@ -54,10 +54,14 @@ class AsyncDatastore:
 
     async def namespaces(self) -> list[str]:
         """Names of the namespaces that exist, in order."""
+        from swampstore.client.namespaces import find_namespaces
+
         return await find_namespaces(self._core.store)
 
     async def delete_namespace(self, name: str, *, dry_run: bool = True) -> Removal:
         """Delete everything of a namespace; by default only say what would go. Stop its writers first."""
+        from swampstore.client.namespaces import remove_namespace
+
         return await remove_namespace(self._core.namespace(name).place, dry_run=dry_run)
 
     async def close(self) -> None:
@@ -122,6 +126,8 @@ class AsyncNamespace:
         entries: bool = False,
     ) -> Updated:
         """See :meth:`swampstore.client.blocking.Namespace.update`; ``fn`` may return an awaitable."""
+        from swampstore.client.deciding import deciding
+
         names, decide = deciding(keys, fn, entries=entries)
         return await self._core.update(names, decide, lock=lock, deadline=deadline)
 
@@ -129,14 +135,21 @@ class AsyncNamespace:
         self, name: str, *, deadline: float | None = None, purpose: str = ""
     ) -> AbstractAsyncContextManager[AsyncHeldLock]:
         """See :meth:`swampstore.client.blocking.Namespace.lock`."""
+        from swampstore.client.aio_shared import held_lock
+
         return held_lock(self._core, name, deadline, purpose)
 
     def stream(self, name: str) -> AsyncStream:
         """See :meth:`swampstore.client.blocking.Namespace.stream`."""
+        from swampstore.client.aio_shared import AsyncStream
+
         return AsyncStream(self._core.open_stream(name))
 
     def queue(self, name: str, capacity: int | None = None) -> AsyncQueue:
         """See :meth:`swampstore.client.blocking.Namespace.queue`."""
+        from swampstore.client.aio_shared import AsyncQueue
+        from swampstore.protocols.queue import fair_queue
+
         return AsyncQueue(self._core, fair_queue(self._core.place, name, capacity=capacity))
 
     async def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:

@@ -9,23 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from swampstore.client.blocking_shared import HeldLock, Queue, Stream, held_lock
 from swampstore.client.core import CoreNamespace, CoreStore, puts
-from swampstore.client.deciding import deciding
-from swampstore.client.namespaces import Removal, find_namespaces, remove_namespace
-from swampstore.client.status import NamespaceStatus
 from swampstore.env.blocking import BlockingEnv, each, run
-from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
-from swampstore.protocols.update import Updated
 from swampstore.protocols.writer import Ack
 from swampstore.stores.open import open_store
 from swampstore.values.deltas import Delete, Delta, Put
 from swampstore.values.entry import Entry
-from swampstore.workers.report import CompactReport
+
+if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
+    from swampstore.client.blocking_shared import HeldLock, Queue, Stream
+    from swampstore.client.namespaces import Removal
+    from swampstore.client.status import NamespaceStatus
+    from swampstore.protocols.update import Updated
+    from swampstore.workers.report import CompactReport
 
 T = TypeVar("T")
 
@@ -60,10 +60,14 @@ class Datastore:
 
     def namespaces(self) -> list[str]:
         """Names of the namespaces that exist, in order."""
+        from swampstore.client.namespaces import find_namespaces
+
         return run(find_namespaces(self._core.store))
 
     def delete_namespace(self, name: str, *, dry_run: bool = True) -> Removal:
         """Delete everything of a namespace; by default only say what would go. Stop its writers first."""
+        from swampstore.client.namespaces import remove_namespace
+
         return run(remove_namespace(self._core.namespace(name).place, dry_run=dry_run))
 
     def close(self) -> None:
@@ -142,19 +146,28 @@ class Namespace:
 
         Raises ``DeadlinePassed``, ``AmbiguousAppend``, ``Misuse``, and what ``fn`` raises (nothing is written then).
         """
+        from swampstore.client.deciding import deciding
+
         names, decide = deciding(keys, fn, entries=entries)
         return run(self._core.update(names, decide, lock=lock, deadline=deadline))
 
     def lock(self, name: str, *, deadline: float | None = None, purpose: str = "") -> AbstractContextManager[HeldLock]:
         """Hold a lock over several steps: ``with ns.lock("deploy") as held: held.put(...)``. FIFO; fenced."""
+        from swampstore.client.blocking_shared import held_lock
+
         return held_lock(self._core, name, deadline, purpose)
 
     def stream(self, name: str) -> Stream:
         """The stream ``name``: an ordered sequence of records, appended with or without a fence."""
+        from swampstore.client.blocking_shared import Stream
+
         return Stream(self._core.open_stream(name))
 
     def queue(self, name: str, capacity: int | None = None) -> Queue:
         """The FIFO queue ``name``; ``capacity`` is used when it does not exist yet (default 1)."""
+        from swampstore.client.blocking_shared import Queue
+        from swampstore.protocols.queue import fair_queue
+
         return Queue(self._core, fair_queue(self._core.place, name, capacity=capacity))
 
     def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:

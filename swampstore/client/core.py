@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from swampstore.client.status import NamespaceStatus, status_of
 from swampstore.env.base import Env
 from swampstore.env.clock import StoreClock
 from swampstore.errors import Misuse, NotFound, SnapshotExpired, SwampError, VersionConflict
 from swampstore.limits import HELP_FOLD_SEGMENTS, LIST_AFTER_APPEND_ODDS, READ_RESTARTS, SHARED_LANES
-from swampstore.protocols.commit import CommitLane
 from swampstore.protocols.contents import read_content, read_many, stream_content
 from swampstore.protocols.drafting import check_deltas, draft_records
 from swampstore.protocols.place import Caches, Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
-from swampstore.protocols.stream import Stream, check_stream, stream_lane
-from swampstore.protocols.update import Decide, Updated, Updates
-from swampstore.protocols.update import Seen as SeenEntry
 from swampstore.protocols.writer import Ack, Writer
 from swampstore.stores.base import Store
 from swampstore.stores.probe import Proof, cache_proof, cached_proof, prove_preconditions
@@ -38,8 +34,15 @@ from swampstore.values.entry import Entry
 from swampstore.values.keys import check_key, check_namespace
 from swampstore.values.names import COMMIT_LANE, Names
 from swampstore.values.root import Proved
-from swampstore.workers.compactor import Compactor
-from swampstore.workers.report import CompactReport
+
+if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
+    from swampstore.client.status import NamespaceStatus
+    from swampstore.protocols.commit import CommitLane
+    from swampstore.protocols.stream import Stream
+    from swampstore.protocols.update import Decide, Updated, Updates
+    from swampstore.protocols.update import Seen as SeenEntry
+    from swampstore.workers.compactor import Compactor
+    from swampstore.workers.report import CompactReport
 
 _log = logging.getLogger("swampstore")
 
@@ -154,7 +157,7 @@ class CoreNamespace:
             if not listed:
                 await self.reader.open()
             if listed or self.reader.log_depth > HELP_FOLD_SEGMENTS:
-                await Compactor(self.place, self.register).round(stay=False, insist=False)
+                await self._compactor().round(stay=False, insist=False)
         except SwampError as error:
             _log.warning("namespace %s: could not help to fold the log: %s", self.name, error)
 
@@ -168,12 +171,16 @@ class CoreNamespace:
     # --- shared lanes -------------------------------------------------------------------------------------------
 
     def _lane(self, name: str) -> CommitLane:
+        from swampstore.protocols.commit import CommitLane
+
         return self._lanes.setdefault(name, CommitLane(self.place, self.register, self.reader, name))
 
     @property
     def updates(self) -> Updates:
         """Read-modify-write on this namespace."""
         if self._updates is None:
+            from swampstore.protocols.update import Updates
+
             self._updates = Updates(self.place, self.reader, self.writer, self._lane(COMMIT_LANE))
         return self._updates
 
@@ -208,6 +215,8 @@ class CoreNamespace:
 
     def open_stream(self, name: str) -> Stream:
         """The stream ``name``. Raises ``BadName``."""
+        from swampstore.protocols.stream import Stream, check_stream, stream_lane
+
         self.owner.check()
         lane = self._lane(stream_lane(check_stream(name), SHARED_LANES))
         return Stream(self.place, self.reader, lane, name)
@@ -251,16 +260,23 @@ class CoreNamespace:
             raise NotFound(f"no entry {key!r} in namespace {self.name!r}", hint="list keys with: swamp object list")
         return entry
 
+    def _compactor(self) -> Compactor:
+        from swampstore.workers.compactor import Compactor
+
+        return Compactor(self.place, self.register)
+
     # --- upkeep -------------------------------------------------------------------------------------------------
 
     async def compact(self, *, full: bool = True) -> CompactReport:
         """Fold, merge (all of level 0 when ``full``) and sweep once, now, whoever leads."""
         self.owner.check()
         await self.prove()
-        return await Compactor(self.place, self.register).round(stay=False, insist=True, full=full)
+        return await self._compactor().round(stay=False, insist=True, full=full)
 
     async def status(self) -> NamespaceStatus:
         """Cheap enough to poll: one list and one conditional read."""
+        from swampstore.client.status import status_of
+
         self.owner.check()
         return await status_of(self.place, self.register)
 
