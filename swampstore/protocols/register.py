@@ -108,9 +108,7 @@ class Register:
         try:
             stored = await place.store.put(place.names.root, body, when)
         except (StaleWrite, AlreadyExists) as error:
-            if not isinstance(error.found, Got):
-                raise
-            now = self.take(error.found)
+            now = self.take(error.found) if isinstance(error.found, Got) else await self.read()
             if nonce in (now.root.nonce, *now.root.nonces):
                 return now
             raise StaleWrite(
