@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from swampstore.errors import StaleWrite
+from swampstore.errors import Damaged, StaleWrite
 from swampstore.limits import INLINE_LEVEL0_BYTES, QUARANTINE, READ_RESTARTS, SHARED_LANE_MEMORY
 from swampstore.protocols.log import Broken, Listing, SegmentGone, Slot, fetch, list_and_root, unfolded
 from swampstore.protocols.place import Place
@@ -119,7 +119,11 @@ async def _publish(
     )
     new = retire(place, prior, read.listing, new)
     if len(new.quarantine) > QUARANTINE:
-        raise AssertionError(f"{place.names.namespace}: more than {QUARANTINE} broken segments: run doctor")
+        raise Damaged(
+            f"{place.names.namespace}: more than {QUARANTINE} broken segments",
+            name=place.names.root,
+            hint="something destroys what is written; run: swamp datastore doctor",
+        )
     report = FoldReport(
         published=True,
         segments=len(segments),
