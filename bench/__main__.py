@@ -7,6 +7,7 @@ code, which is 1 only when the work itself failed. Runs at full scale keep their
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from dataclasses import replace
@@ -26,6 +27,8 @@ BENCHMARKS = {
     "change7": ("bench.change7", "seven changes in the large namespace: append, fold, merge"),
     "suite": ("bench.suite", "the everyday tests (with --full)"),
 }
+
+BUSY_LOAD = 1.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,6 +63,8 @@ def run(names: list[str], scale: str, rounds: int = 0) -> int:
     size = SCALES[scale]
     facts = machine()
     print(", ".join(f"{name} {value}" for name, value in facts.items() if value), f"- scale {scale}")
+    if os.getloadavg()[0] > BUSY_LOAD:
+        print(f"the machine is busy (load {os.getloadavg()[0]:.1f}): times and ratios below mean little")
     rows: list[Row] = []
     broken: list[str] = []
     with Lab(replace(size, rounds=rounds or size.rounds)) as lab:

@@ -64,6 +64,8 @@ def _legacy(lab: Lab, url: str, lock: str, turn: int) -> dict[str, Any]:
 
 def _requests(report: Report, found: list[dict[str, Any]], each: int) -> None:
     creates = [one["requests"].get("create", 0) / each for one in found]
+    if min(creates) < 1:
+        raise AssertionError(f"appends were acknowledged without a create-only write each: {creates}")
     others = [sum(one["requests"].values()) - one["requests"].get("create", 0) for one in found]
     report.target("append-requests", max(creates), figure="max", samples=creates, note="create-only writes per append")
     report.target(

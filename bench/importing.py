@@ -60,5 +60,5 @@ def _with_objects(lab: Lab, report: Report) -> None:
     told = done["value"]
     if told["imported"] != lab.scale.objects or told["dangling"] or told["damaged"]:
         raise AssertionError(f"the import lost objects: {told}")
-    note = f"{lab.scale.objects:,} objects, {told['hashes_checked']} hashes checked, peak {done['rss_mb']:.0f} MB"
+    note = f"{lab.scale.objects:,} objects, {told['hashes_checked']} hashes checked, peak {done['rss_mb']:.0f} MB; files warm in the page cache"
     report.target("import-objects", done["seconds"], note=note)

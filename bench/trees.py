@@ -16,7 +16,7 @@ BODY = b'{"decision": "provider-a", "reason": "cheapest that is up", "pad": "' +
 
 
 class Trees:
-    """Repos (each with its ``.swamp`` folder) that belong to one store. ``first`` is the result of the first sync."""
+    """Repos (each with its ``.swamp`` folder) that belong to one store."""
 
     def __init__(self, lab: Lab, url: str) -> None:
         self._lab = lab
@@ -24,9 +24,7 @@ class Trees:
         self._grown = 0
         self._pattern = lab.folder("repo")
         (self._pattern / ".swamp").mkdir()
-        self.first = run_job(
-            "sync:push", lab.env, timeout_s=600, url=url, namespace=NAMESPACE, tree=str(self._pattern / ".swamp")
-        )
+        run_job("sync:push", lab.env, timeout_s=600, url=url, namespace=NAMESPACE, tree=str(self._pattern / ".swamp"))
 
     def make(self, count: int) -> list[Path]:
         """``count`` repos; delete them when they have served."""

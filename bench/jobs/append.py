@@ -16,15 +16,12 @@ def appends(url: str, namespace: str, count: int) -> Generator[None, None, dict[
 
     A first append, which connects and proves the store's preconditions, belongs to the start-up.
     """
-    from bench.jobs.counting import Counting
-    from bench.jobs.opening import open_core
+    from bench.jobs.counting import open_counted
     from swampstore.client.blocking import finish
     from swampstore.values.deltas import Put
 
-    counting: list[Counting] = []
-    core, space = open_core(url, namespace, lambda store: counting.append(Counting(store)) or counting[0])
+    core, space, counts = open_counted(url, namespace)
     finish(space.put(Put(key="bench/first", data=PAYLOAD)))
-    counts = counting[0]
     counts.reset()
     yield
     took = []
@@ -32,9 +29,9 @@ def appends(url: str, namespace: str, count: int) -> Generator[None, None, dict[
         began = time.perf_counter()
         finish(space.put(Put(key=f"bench/{number % 50}", data=PAYLOAD)))
         took.append((time.perf_counter() - began) * 1000)
-    asked, written = dict(counts.requests), counts.bytes_written
+    asked, written = dict(counts.requests), counts.bytes_up
     finish(core.close())
-    return {"ms": took, "requests": asked, "bytes_read": counts.bytes_read, "bytes_written": written}
+    return {"ms": took, "requests": asked, "bytes_read": counts.bytes_down, "bytes_written": written}
 
 
 def burst_threads(url: str, namespace: str, callers: int) -> Generator[None, None, dict[str, Any]]:

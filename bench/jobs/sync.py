@@ -10,19 +10,16 @@ from typing import Any
 
 def push(url: str, namespace: str, tree: str) -> Generator[None, None, dict[str, Any]]:
     """One ``--push`` sync of a tree; its report. The start-up loads the program and opens a connection."""
-    from bench.jobs.counting import Counting
-    from bench.jobs.opening import open_core
+    from bench.jobs.counting import open_counted
     from swampstore.client.blocking import finish
     from swampstore.workers.sync import SyncOptions, sync
 
-    counting: list[Counting] = []
-    core, space = open_core(url, namespace, lambda store: counting.append(Counting(store)) or counting[0])
+    core, space, counts = open_counted(url, namespace)
     finish(core.store.now())
-    counting[0].reset()
+    counts.reset()
     yield
     report = finish(sync(space, Path(tree), SyncOptions(pull=False)))
-    counts = counting[0]
-    asked = {"requests": counts.total, "rounds": counts.rounds, "bytes_read": counts.bytes_read}
+    asked = {"requests": counts.total, "rounds": counts.rounds, "bytes_read": counts.bytes_down}
     return {"pushed": report.pushed, "skipped": len(report.skipped), **asked}
 
 
@@ -31,23 +28,22 @@ def idle(url: str, namespace: str, tree: str, turns: int, pull: bool) -> Generat
 
     A first sync in the start-up makes both sides alike.
     """
-    from bench.jobs.counting import Counting
-    from bench.jobs.opening import open_core
+    from bench.jobs.counting import open_counted
     from swampstore.client.blocking import finish
     from swampstore.workers.sync import SyncOptions, sync
 
-    core, space = open_core(url, namespace)
-    finish(sync(space, Path(tree), SyncOptions(pull=pull)))
+    options = SyncOptions(pull=pull)
+    core, space, _ = open_counted(url, namespace)
+    finish(sync(space, Path(tree), options))
     finish(core.close())
     yield
     seconds, requests = [], []
     for _ in range(turns):
-        counting: list[Counting] = []
-        core, space = open_core(url, namespace, lambda store, kept=counting: kept.append(Counting(store)) or kept[0])
+        core, space, counts = open_counted(url, namespace)
         began = time.perf_counter()
-        report = finish(sync(space, Path(tree), SyncOptions(pull=pull)))
+        report = finish(sync(space, Path(tree), options))
         seconds.append(time.perf_counter() - began)
-        requests.append(counting[0].total)
+        requests.append(counts.total)
         finish(core.close())
         if not report.idle:
             raise AssertionError("a sync that should find nothing new found something")

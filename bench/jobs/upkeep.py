@@ -13,22 +13,19 @@ _PAUSE_S = 0.25
 
 def lookup(url: str, namespace: str, keys: Sequence[str]) -> Generator[None, None, list[dict[str, Any]]]:
     """The entry of each key, each with a client of its own that knows nothing; what each asked of the store."""
-    from bench.jobs.counting import Counting
-    from bench.jobs.opening import open_core
+    from bench.jobs.counting import open_counted
     from swampstore.client.blocking import finish
 
     yield
     found = []
     for key in keys:
-        counting: list[Counting] = []
-        core, space = open_core(url, namespace, lambda store, kept=counting: kept.append(Counting(store)) or kept[0])
+        core, space, counts = open_counted(url, namespace)
         began = time.perf_counter()
         entry = finish(space.get(key))
         ms = (time.perf_counter() - began) * 1000
         if entry is None:
             raise LookupError(f"{key} is not in the namespace")
-        counts = counting[0]
-        found.append({"rounds": counts.rounds, "requests": counts.total, "bytes": counts.bytes_read, "ms": ms})
+        found.append({"rounds": counts.rounds, "requests": counts.total, "bytes": counts.bytes_down, "ms": ms})
         finish(core.close())
     return found
 
@@ -89,7 +86,12 @@ def compactor(url: str, namespace: str) -> Generator[None, None, dict[str, Any]]
     worker = Compactor(space.place, space.register)
     ended = threading.Event()
     yield
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def listen() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
     rounds = segments = 0
     while not ended.wait(_PAUSE_S):
         report = finish(worker.round(stay=True, insist=rounds == 0))
