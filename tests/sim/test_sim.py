@@ -85,7 +85,7 @@ def test_everyday_seeds(scenario: str, block: int) -> None:
 def test_many_seeds(scenario: str, record_property: Callable[[str, object], None]) -> None:
     """As many fresh seeds as fit into the time for long proofs, at least 200."""
     ends = time.monotonic() + PROVE_SECONDS / len(SCENARIOS)
-    for seed in itertools.count(1000):  # noqa: B007
+    for seed in itertools.count(1000):
         if seed >= 1200 and time.monotonic() > ends:
             break
         run(scenario, seed)
