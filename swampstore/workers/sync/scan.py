@@ -71,7 +71,7 @@ class Scan:
             return None
         except NotADirectoryError:
             # A link, or a file: for a file, what is recorded below it is indeed missing.
-            if not stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+            if not _is_file(fd, name):
                 self.blocked[path] = "a symbolic link"
         except OSError as error:
             self.blocked[path] = reason_of(error)
@@ -139,3 +139,10 @@ class Scan:
                 os.unlink(item.name, dir_fd=fd)
         except OSError as error:
             self.blocked[item.name] = f"an old temporary file cannot be removed: {reason_of(error)}"
+
+
+def _is_file(fd: int, name: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except OSError:
+        return False  # it is changing: not known to be missing
