@@ -1,0 +1,11 @@
+"""All models of the specification, by name."""
+
+from __future__ import annotations
+
+from tests.spec import footprints, log
+from tests.spec.checker import Case
+
+MODELS: dict[str, tuple[Case, ...]] = {
+    "log": log.CASES,
+    "footprints": footprints.CASES,
+}
