@@ -93,6 +93,16 @@ def config_args(options: S3Options) -> Args:
     }
 
 
+def send_bodies_at_once(client: Any) -> None:
+    """Take out the client library's ``Expect: 100-continue``: it costs every write a second round trip.
+
+    The segments, roots and parts that are written here are small, and a store that refuses one refuses it anyway.
+    """
+    from botocore.handlers import add_expect_header
+
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+
+
 class S3Calls:
     """The arguments of every call to one bucket and prefix, and its responses as answers of a store."""
 

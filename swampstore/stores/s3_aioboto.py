@@ -40,6 +40,7 @@ from swampstore.stores.s3 import (
     is_empty,
     is_large,
     part_bytes,
+    send_bodies_at_once,
     server_time,
 )
 from swampstore.stores.s3_faults import client_faults, delete_refusal, error_status, translate
@@ -181,9 +182,11 @@ class AioBotoStore:
         config = AioConfig(**config_args(options), http_session_cls=_one_attempt_session())
         try:
             made = AioSession(profile=options.profile).create_client(**client_args(options), config=config)
-            return await self._open.enter_async_context(made)
+            client = await self._open.enter_async_context(made)
         except ValueError as error:
             raise translate(error, what=options.url) from error
+        send_bodies_at_once(client)
+        return client
 
 
 @cache

@@ -43,6 +43,7 @@ from swampstore.stores.s3 import (
     is_empty,
     is_large,
     part_bytes,
+    send_bodies_at_once,
     server_time,
 )
 from swampstore.stores.s3_faults import client_faults, delete_refusal, error_status, translate
@@ -209,6 +210,8 @@ def _make_client(options: S3Options) -> Any:
 
     session = botocore.session.Session(profile=options.profile)
     try:
-        return session.create_client(**client_args(options), config=Config(**config_args(options)))
+        client = session.create_client(**client_args(options), config=Config(**config_args(options)))
     except ValueError as error:
         raise translate(error, what=options.url) from error
+    send_bodies_at_once(client)
+    return client
