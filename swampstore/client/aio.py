@@ -54,15 +54,11 @@ class AsyncDatastore:
 
     async def namespaces(self) -> list[str]:
         """Names of the namespaces that exist, in order."""
-        from swampstore.client.namespaces import find_namespaces
-
-        return await find_namespaces(self._core.store)
+        return await self._core.namespaces()
 
     async def delete_namespace(self, name: str, *, dry_run: bool = True) -> Removal:
         """Delete everything of a namespace; by default only say what would go. Stop its writers first."""
-        from swampstore.client.namespaces import remove_namespace
-
-        return await remove_namespace(self._core.namespace(name).place, dry_run=dry_run)
+        return await self._core.namespace(name).remove(dry_run=dry_run)
 
     async def close(self) -> None:
         """Close connections. Appends in flight finish with their callers; later calls raise ``Misuse``."""

@@ -36,6 +36,7 @@ from swampstore.values.names import COMMIT_LANE, Names
 from swampstore.values.root import Proved
 
 if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
+    from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
     from swampstore.protocols.commit import CommitLane
     from swampstore.protocols.stream import Stream
@@ -80,6 +81,12 @@ class CoreStore:
             held = self._namespaces[check_namespace(name)] = CoreNamespace(self, name)
         return held
 
+    async def namespaces(self) -> list[str]:
+        from swampstore.client.namespaces import find_namespaces
+
+        self.check()
+        return await find_namespaces(self.store)
+
     async def close(self) -> None:
         if self._closed:
             return
@@ -97,6 +104,10 @@ class CoreNamespace:
         self.name = name
         self.owner = owner
         self.place = Place(owner.store, owner.env, owner.clock, Names(name), owner.caches)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of what lies in the store."""
         self.register = Register(self.place)
         self.reader = SnapshotReader(self.place, self.register)
         self.writer = Writer(self.place)
@@ -272,6 +283,17 @@ class CoreNamespace:
         self.owner.check()
         await self.prove()
         return await self._compactor().round(stay=False, insist=True, full=full)
+
+    async def remove(self, *, dry_run: bool) -> Removal:
+        """Delete the namespace. This process begins anew in it: a lane that went on would leave a gap at its begin."""
+        from swampstore.client.namespaces import remove_namespace
+
+        self.owner.check()
+        removal = await remove_namespace(self.place, dry_run=dry_run)
+        if not dry_run:
+            self._begin()
+            self.owner.caches.segments.clear()  # slots of shared lanes will have the same names again
+        return removal
 
     async def status(self) -> NamespaceStatus:
         """Cheap enough to poll: one list and one conditional read."""

@@ -36,7 +36,7 @@ async def find_namespaces(store: Store) -> list[str]:
     while True:
         page = await store.list("", start_after=after, limit=1)
         if not page.items:
-            return found
+            return sorted(found)  # a listing has a-b/ before a/
         top, slash, _ = page.items[0].name.partition("/")
         after = top + _JUST_BEHIND_SLASH if slash else page.items[0].name
         try:

@@ -32,6 +32,11 @@ class ByteCache(Generic[K, V]):
             self._items.move_to_end(key)
             return found[0]
 
+    def clear(self) -> None:
+        with self._lock:
+            self._items.clear()
+            self._bytes = 0
+
     def put(self, key: K, value: V, weight: int) -> None:
         if weight > self._max // 4:
             return

@@ -156,6 +156,12 @@ def _object_name(place: Place, at: Location) -> str | None:
     return None
 
 
+def _gone(name: str, entry: Entry) -> MissingObject:
+    return MissingObject(
+        f"{name}, the contents of {entry.key!r}, is gone", name=name, hint="run: swamp datastore doctor"
+    )
+
+
 async def _pieces(place: Place, entry: Entry) -> AsyncIterator[bytes]:
     at = entry.meta.at
     if isinstance(at, Inline):
@@ -169,9 +175,7 @@ async def _pieces(place: Place, entry: Entry) -> AsyncIterator[bytes]:
         try:
             got = await place.store.get(name, span=span)
         except NotFound as error:
-            raise MissingObject(
-                f"{name}, the contents of {entry.key!r}, is gone", name=name, hint="run: swamp datastore doctor"
-            ) from error
+            raise _gone(name, entry) from error
         assert isinstance(got, Got)
         if isinstance(at, External | Blob) and got.size != entry.meta.size:
             raise CorruptObject(
@@ -187,18 +191,22 @@ async def read_many(place: Place, entries: Sequence[Entry]) -> list[bytes | Swam
     asked: list[int] = []
     for number, entry in enumerate(entries):
         at = entry.meta.at
-        name = _object_name(place, at)
-        if name is None:
-            assert isinstance(at, Inline)
+        if isinstance(at, Inline):
             results[number] = at.data
-        else:
-            requests.append(Get(name, span=(at.offset, at.length) if isinstance(at, Packed) else None))
-            asked.append(number)
-    for number, answer in zip(asked, await place.store.many(requests), strict=True):
+            continue
+        try:
+            name = _object_name(place, at)
+        except MissingObject as error:
+            results[number] = error
+            continue
+        assert name is not None
+        requests.append(Get(name, span=(at.offset, at.length) if isinstance(at, Packed) else None))
+        asked.append(number)
+    for number, request, answer in zip(asked, requests, await place.store.many(requests), strict=True):
         if isinstance(answer, Got):
             results[number] = answer.body
         elif isinstance(answer, NotFound):
-            results[number] = MissingObject(f"the contents of {entries[number].key!r} are gone: {answer}")
+            results[number] = _gone(request.name, entries[number])
         else:
             assert isinstance(answer, SwampError)
             results[number] = answer
