@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 
 from swampstore.errors import MissingObject, NotFound, SwampError
@@ -14,6 +15,8 @@ from swampstore.values.run import BlockInfo, block_for, decode_block, decode_ind
 _RECORD_WEIGHT = 4
 """Decoded size of a block in memory, as a multiple of its encoded size."""
 _INDEX_WEIGHT = 6
+_BLOCKS_PER_ROUND = 64
+"""Blocks that many look-ups hold at once; each is up to a few MB decoded."""
 
 
 class RunGone(MissingObject):
@@ -82,16 +85,31 @@ def _spans(wanted: Sequence[tuple[RunRef, BlockInfo]]) -> list[tuple[RunRef, lis
     return spans
 
 
-async def find_in_runs(place: Place, refs: Sequence[RunRef], key: str) -> list[Record]:
-    """Every record of ``key`` in those of ``refs`` whose range covers it: one round for indexes, one for blocks."""
-    covering = [ref for ref in refs if ref.first <= key <= ref.last]
-    if not covering:
-        return []
-    indexes = await load_indexes(place, covering)
-    wanted: list[tuple[RunRef, BlockInfo]] = []
-    for ref, index in zip(covering, indexes, strict=True):
-        info = block_for(index, key)
-        if info is not None:
-            wanted.append((ref, info))
-    blocks = await load_blocks(place, wanted)
-    return [found for records in blocks if (found := find_record(records, key)) is not None]
+async def find_in_runs(place: Place, refs: Sequence[RunRef], keys: Sequence[str]) -> dict[str, list[Record]]:
+    """Every record of each of ``keys`` (sorted) in those of ``refs`` whose range covers it.
+
+    One round for the indexes and one for the blocks, however many keys; more when they lie in very many blocks.
+    """
+    covering = [ref for ref in refs if _between(keys, ref.first, ref.last)]
+    found: dict[str, list[Record]] = {key: [] for key in keys}
+    wanted: dict[tuple[str, int], tuple[RunRef, BlockInfo]] = {}
+    asked: dict[tuple[str, int], list[str]] = {}
+    for ref, index in zip(covering, await load_indexes(place, covering), strict=True):
+        for key in _between(keys, ref.first, ref.last):
+            info = block_for(index, key)
+            if info is not None:
+                wanted[ref.name, info.offset] = (ref, info)
+                asked.setdefault((ref.name, info.offset), []).append(key)
+    places = list(wanted)
+    for start in range(0, len(places), _BLOCKS_PER_ROUND):
+        part = places[start : start + _BLOCKS_PER_ROUND]
+        for at, records in zip(part, await load_blocks(place, [wanted[at] for at in part]), strict=True):
+            for key in asked[at]:
+                record = find_record(records, key)
+                if record is not None:
+                    found[key].append(record)
+    return found
+
+
+def _between(keys: Sequence[str], low: str, high: str) -> Sequence[str]:
+    return keys[bisect.bisect_left(keys, low) : bisect.bisect_right(keys, high)]

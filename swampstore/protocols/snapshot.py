@@ -59,13 +59,18 @@ class Snapshot:
 
     async def record(self, key: str) -> Record | None:
         """The winning record of ``key``, tombstones and internal keys included."""
-        candidates = await self._in_runs(key)
-        held = self.overlay.get(key)
-        best = held
-        for record in candidates:
-            best = record if best is None else newer(best, record)
-        if best is not None:
-            self._place.clock.observe(split_version(best.version)[0])
+        return (await self._records([key]))[key]
+
+    async def _records(self, keys: Sequence[str]) -> dict[str, Record | None]:
+        """The winning record of each of ``keys`` (sorted)."""
+        best: dict[str, Record | None] = {}
+        for key, candidates in (await self._in_runs(keys)).items():
+            winner = self.overlay.get(key)
+            for record in candidates:
+                winner = record if winner is None else newer(winner, record)
+            if winner is not None:
+                self._place.clock.observe(split_version(winner.version)[0])
+            best[key] = winner
         return best
 
     async def get(self, key: str) -> Entry | None:
@@ -74,18 +79,20 @@ class Snapshot:
         return self._live(record)
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Entry | None]:
-        """The live entries of many keys. Keys that lie close together share their reads through the block cache."""
-        return {key: await self.get(key) for key in keys}
+        """The live entries of many keys: one round for block indexes, one for blocks, however many keys."""
+        wanted = list(keys)
+        records = await self._records(sorted(set(wanted)))
+        return {key: self._live(records[key]) for key in wanted}
 
     def _live(self, record: Record | None) -> Entry | None:
         if record is None or record.gone or (record.expires and record.expires <= self._place.clock.now_ms()):
             return None
         return entry_of(record)
 
-    async def _in_runs(self, key: str) -> list[Record]:
-        refs = [*self.root.level0, *_covering(self.root.shards, key, key)]
+    async def _in_runs(self, keys: Sequence[str]) -> dict[str, list[Record]]:
+        shards = _covering(self.root.shards, keys[0], keys[-1]) if keys else ()
         try:
-            return await find_in_runs(self._place, refs, key)
+            return await find_in_runs(self._place, [*self.root.level0, *shards], keys)
         except RunGone as error:
             raise _expired(error) from error
 

@@ -137,6 +137,18 @@ def test_a_cold_point_look_up_is_three_rounds_and_under_a_megabyte(index: tuple[
 
 
 @pytest.mark.parametrize("index", SIZES, indirect=True)
+def test_many_look_ups_take_as_many_rounds_as_one(index: tuple[FakeEnv, Recording]) -> None:
+    env, store = index
+    reader = Process(store, env)
+    keys = [f"runs/{number:08d}/out.json" for number in range(0, 1000, 5)]
+    snapshot = reader.open()
+    store.forget()
+    found = run(snapshot.get_many([*keys, "nothing"]))
+    assert [key for key, one in found.items() if one is None] == ["nothing"]
+    assert store.rounds == 2
+
+
+@pytest.mark.parametrize("index", SIZES, indirect=True)
 @pytest.mark.parametrize("count", [1, 7])
 def test_a_small_fold_is_list_root_segments_and_one_cas(index: tuple[FakeEnv, Recording], count: int) -> None:
     env, store = index
