@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from typing import Any
 
-from swampstore.errors import Misuse
+from swampstore.errors import Misuse, NotFound
 from swampstore.stores.base import (
     Body,
     Got,
@@ -43,7 +43,7 @@ from swampstore.stores.s3 import (
     send_bodies_at_once,
     server_time,
 )
-from swampstore.stores.s3_faults import client_faults, delete_refusal, error_status, translate
+from swampstore.stores.s3_faults import client_faults, delete_refusal, error_status, missing_bucket, translate
 
 
 class AioBotoStore:
@@ -137,8 +137,11 @@ class AioBotoStore:
 
     async def now(self) -> int:
         """Costs one request (HeadBucket)."""
-        async with self._client("the bucket") as client:
-            return server_time(await client.head_bucket(Bucket=self._calls.options.bucket))
+        try:
+            async with self._client("the bucket") as client:
+                return server_time(await client.head_bucket(Bucket=self._calls.options.bucket))
+        except NotFound as error:
+            raise missing_bucket(self.url) from error
 
     async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         if len(requests) < 2:

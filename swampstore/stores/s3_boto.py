@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from swampstore.env.blocking import run
-from swampstore.errors import Misuse
+from swampstore.errors import Misuse, NotFound
 from swampstore.stores.base import (
     Body,
     Got,
@@ -46,7 +46,7 @@ from swampstore.stores.s3 import (
     send_bodies_at_once,
     server_time,
 )
-from swampstore.stores.s3_faults import client_faults, delete_refusal, error_status, translate
+from swampstore.stores.s3_faults import client_faults, delete_refusal, error_status, missing_bucket, translate
 
 
 class _Live:
@@ -166,8 +166,11 @@ class BotoStore:
 
     async def now(self) -> int:
         """Costs one request (HeadBucket)."""
-        with self._client("the bucket") as client:
-            return server_time(client.head_bucket(Bucket=self._calls.options.bucket))
+        try:
+            with self._client("the bucket") as client:
+                return server_time(client.head_bucket(Bucket=self._calls.options.bucket))
+        except NotFound as error:
+            raise missing_bucket(self.url) from error
 
     async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         if len(requests) < 2:

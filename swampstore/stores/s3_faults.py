@@ -138,6 +138,11 @@ def translate(error: BaseException, *, what: str, when: When | None = None) -> S
     return StoreUnavailable(text, hint="check the network and the endpoint")
 
 
+def missing_bucket(where: str) -> StoreMissing:
+    """What a 404 for the bucket itself means (it carries no service code)."""
+    return StoreMissing(f"{where} does not exist", hint="create the bucket, or correct its name or the endpoint")
+
+
 def error_status(error: Any) -> int:
     """The HTTP status of a client library's ``ClientError``; 0 if it has none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
