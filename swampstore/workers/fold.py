@@ -19,7 +19,14 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from swampstore.errors import Damaged, StaleWrite
-from swampstore.limits import INLINE_LEVEL0_BYTES, QUARANTINE, READ_RESTARTS, SHARED_LANE_MEMORY
+from swampstore.limits import (
+    INLINE_LEVEL0_BYTES,
+    MIB,
+    QUARANTINE,
+    READ_RESTARTS,
+    SEGMENTS_PER_FETCH,
+    SHARED_LANE_MEMORY,
+)
 from swampstore.protocols.log import Broken, Listing, SegmentGone, Slot, fetch, list_and_root, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
@@ -38,6 +45,8 @@ from swampstore.workers.tally import Tally
 
 SEGMENTS_PER_FOLD = 4096
 _DELTAS_PER_FOLD = 400_000
+_BYTES_PER_FOLD = 64 * MIB
+"""Stored bytes of segments; decoded they take a multiple of it."""
 _MOST_SUMS = 1 << 64
 
 
@@ -72,7 +81,7 @@ async def fold(
         if not read.slots:
             return FoldReport(), read
         try:
-            found = _bounded(await fetch(place, read.slots[:SEGMENTS_PER_FOLD]))
+            found = await _fetch_bounded(place, read.slots[:SEGMENTS_PER_FOLD])
         except SegmentGone:
             continue
         return await _publish(place, register, leadership, prior, read, found, stay=stay)
@@ -139,13 +148,18 @@ async def _publish(
     return report, FoldRead(read.listing, seen, read.slots[len(found) :], read.before)
 
 
-def _bounded(found: Sequence[Segment | Broken]) -> Sequence[Segment | Broken]:
-    """As many, from the first, as one fold joins in memory."""
-    total = 0
-    for count, item in enumerate(found):
-        total += len(item.records) if isinstance(item, Segment) else 0
-        if total > _DELTAS_PER_FOLD:
-            return found[: count + 1]
+async def _fetch_bounded(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:
+    """What as many of ``slots``, from the first, hold as one fold joins in memory. Raises what ``fetch`` raises."""
+    found: list[Segment | Broken] = []
+    deltas = size = 0
+    for start in range(0, len(slots), SEGMENTS_PER_FETCH):
+        for item in await fetch(place, slots[start : start + SEGMENTS_PER_FETCH]):
+            found.append(item)
+            if isinstance(item, Segment):
+                deltas += len(item.records)
+                size += item.stored_bytes
+            if deltas > _DELTAS_PER_FOLD or size > _BYTES_PER_FOLD:
+                return found
     return found
 
 

@@ -102,6 +102,21 @@ def test_many_segments_are_folded_in_parts(pair: Pair, monkeypatch: pytest.Monke
     assert len(folder.keys()) == 8
 
 
+@pytest.mark.parametrize("limit", ["_DELTAS_PER_FOLD", "_BYTES_PER_FOLD"])
+def test_a_long_log_is_never_read_whole_into_memory(pair: Pair, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    _, store, writer, folder = pair
+    monkeypatch.setattr(fold_module, "SEGMENTS_PER_FETCH", 2)
+    monkeypatch.setattr(fold_module, limit, 2 if limit == "_DELTAS_PER_FOLD" else 300)
+    for n in range(10):
+        writer.put(f"k{n}")
+    store.forget()
+    assert folder.fold().segments == 3
+    assert store.kinds().count("get") == 1 + 4  # the root, two fetches of two
+    while folder.fold().published:
+        pass
+    assert len(folder.keys()) == 10
+
+
 def test_what_outgrows_the_root_becomes_a_run(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, writer, folder = pair
     monkeypatch.setattr(fold_module, "INLINE_LEVEL0_BYTES", 500)
