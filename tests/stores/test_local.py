@@ -198,6 +198,19 @@ def test_what_is_synced_before_a_create_is_acknowledged(store: LocalStore, monke
     assert synced[1:] == [f"{root}/a/b", f"{root}/a", root]
 
 
+def test_a_folder_made_anew_by_others_is_synced_anew(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(store.put("a/b/c", b"1", Create()))
+    folder = Path(store.root, "a", "b")
+    (folder / "c").unlink()
+    folder.rename(f"{store.root}/a/old")  # so that the new one cannot get its identity number
+    folder.mkdir()
+    kept, synced = store._folders.sync, []
+    monkeypatch.setattr(store._folders, "sync", lambda path: (synced.append(path), kept(path)))
+    run(store.put("a/b/d", b"1", Create()))
+    run(store.put("a/b/e", b"1", Create()))
+    assert synced == [str(folder), str(folder.parent), str(folder)]
+
+
 def test_a_buffered_store_syncs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = LocalStore(tmp_path, durable=False)
     monkeypatch.setattr(disk.os, "fsync", lambda fd: pytest.fail("synced"))
