@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.spec import footprints, log
+from tests.spec import footprints, log, shared_lane
 from tests.spec.checker import Case
 
 MODELS: dict[str, tuple[Case, ...]] = {
     "log": log.CASES,
     "footprints": footprints.CASES,
+    "shared_lane": shared_lane.CASES,
 }
