@@ -78,7 +78,9 @@ def _section(path: str, command: Any) -> str:
     own = [param for param in command.params if param.name not in _COMMON]
     names = [_argument(param) for param in own if param.param_type_name == "argument"]
     usage = " ".join([path, *names, "[OPTIONS]"])
-    text = re.sub(r"(?<![`\w])(--[a-z][a-z-]+)", r"`\1`", inspect.cleandoc(command.help or ""))
+    text = re.sub(
+        r"(swamp(?: [a-z]+)+(?: --[a-z-]+)*|(?<!\S)--[a-z][a-z-]+)", r"`\1`", inspect.cleandoc(command.help or "")
+    )
     examples = inspect.cleandoc((command.epilog or "").replace("\b", "").strip().removeprefix("Examples:"))
     table = f"\n{_table(own)}" if own else ""
     return f"## {path}\n\n```text\n{usage}\n```\n\n{text}\n{table}\n```sh\n{examples}\n```\n\n"
