@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from tests.spec import footprints, log, shared_lane
+from tests.spec import footprints, lane_file, local_tickets, log, queue, shared_lane
 from tests.spec.checker import Case
 
 MODELS: dict[str, tuple[Case, ...]] = {
     "log": log.CASES,
     "footprints": footprints.CASES,
     "shared_lane": shared_lane.CASES,
+    "queue": queue.CASES,
+    "local_tickets": local_tickets.CASES,
+    "lane_file": lane_file.CASES,
 }
