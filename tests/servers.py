@@ -93,10 +93,11 @@ def install_emulator() -> Path:
     """The emulator's program; made in its own environment unless it is there. Raises ``ServerFailed``."""
     folder = Path(os.environ.get("SWAMPSTORE_EMULATOR") or ROOT / ".venv-emulator")
     program, stamp = folder / "bin" / "ministack", folder / ".stamp"
-    with FileLock(f"{folder}.lock", timeout=INSTALL_S):
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / ".lock", timeout=INSTALL_S):
         if stamp.exists() and program.exists():
             return program
-        venv.create(folder, with_pip=True, clear=True)
+        venv.create(folder, with_pip=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", EMULATOR]
         done = subprocess.run(pip, capture_output=True, text=True, timeout=INSTALL_S, check=False)
         if done.returncode or not program.exists():

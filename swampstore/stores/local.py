@@ -128,7 +128,7 @@ class LocalStore:
             if isinstance(when, Create):
                 found = self._link(name, temp, path)
             else:
-                with self._locked(name):
+                with self._locked(_stripe(name)):
                     found = self._rename(name, temp, path, when)
         return Stored(etag_of(found), _now_ms())
 
@@ -153,20 +153,16 @@ class LocalStore:
 
     async def delete(self, names: Sequence[str]) -> None:
         """Not synced: a deleted object may be back after a power failure, as if the delete had not been sent."""
-        folders: set[str] = set()
+        by_stripe: dict[int, list[tuple[str, str]]] = {}
         for name, path in [(name, self._path(name)) for name in names]:
-            try:
-                self._regular(name, os.lstat(path))
-                with self._locked(name):
-                    os.unlink(path)
-            except NotFound:
-                continue
-            except OSError as error:
-                failure = translate(error, name, self._url)
-                if not isinstance(failure, NotFound):
-                    raise failure from error
-            folders.add(os.path.dirname(path))
-        for folder in folders:
+            by_stripe.setdefault(_stripe(name), []).append((name, path))
+        for stripe, same in by_stripe.items():  # a lock costs more than many deletes
+            there = [(name, path) for name, path in same if os.path.lexists(path)]
+            if there:
+                with translated(there[0][0], self._url), self._locked(stripe):
+                    for name, path in there:
+                        self._unlink(name, path)
+        for folder in {os.path.dirname(path) for same in by_stripe.values() for _, path in same}:
             self._folders.drop_empty(folder)
 
     async def now(self) -> int:
@@ -194,6 +190,15 @@ class LocalStore:
                         os.unlink(entry.path)
                         removed += 1
         return removed
+
+    def _unlink(self, name: str, path: str) -> None:
+        try:
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                os.unlink(path)
+        except OSError as error:
+            failure = translate(error, name, self._url)
+            if not isinstance(failure, NotFound):
+                raise failure from error
 
     # --- the steps of a write ------------------------------------------------------------------------------------
 
@@ -299,18 +304,18 @@ class LocalStore:
         self._folders.make(path)
 
     @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Exclude every other replace, overwrite and delete of this name, in any process of this machine."""
+    def _locked(self, stripe: int) -> Iterator[None]:
+        """Exclude every other replace, overwrite and delete of names of this stripe, in any process here."""
         from filelock import FileLock, Timeout  # costs start-up time; a reader never needs it
 
         folder = os.path.join(self._temp, "locks")
         self._make_root_folder(folder)
-        stripe = os.path.join(folder, f"{zlib.crc32(name.encode()) % LOCK_STRIPES:02x}")
-        lock = FileLock(stripe, timeout=LOCK_WAIT_SECONDS, mode=FILE_MODE, poll_interval=LOCK_POLL_SECONDS)
+        path = os.path.join(folder, f"{stripe:02x}")
+        lock = FileLock(path, timeout=LOCK_WAIT_SECONDS, mode=FILE_MODE, poll_interval=LOCK_POLL_SECONDS)
         try:
             lock.acquire()
         except Timeout:
-            raise StoreUnavailable(f"the lock {stripe} was held for {LOCK_WAIT_SECONDS:.0f} s") from None
+            raise StoreUnavailable(f"the lock {path} was held for {LOCK_WAIT_SECONDS:.0f} s") from None
         try:
             yield
         finally:
@@ -348,6 +353,11 @@ def _later(temp: str, old: os.stat_result | None, durable: bool) -> os.stat_resu
         finally:
             os.close(fd)
     return new
+
+
+def _stripe(name: str) -> int:
+    """The lock that guards a name: a fixed number of lock files serves every name."""
+    return zlib.crc32(name.encode()) % LOCK_STRIPES
 
 
 def _is_folder(name: str) -> BadName:

@@ -74,6 +74,7 @@ class Conditional(Plain):
         return self.request
 
     def take(self, outcome: Outcome) -> None:
+        """Learn the outcome of the write, or of the read-back that follows it."""
         self.waits = False
         if self._reading:
             self._reading = False

@@ -12,20 +12,14 @@ Each test names the invariant of :mod:`swampstore.stores.base` that it holds the
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import pytest
 
-from swampstore.env.blocking import run
-from swampstore.errors import AlreadyExists, BadName, Misuse, NotFound, StaleWrite, SwampError
+from swampstore.errors import AlreadyExists, BadName, Misuse, NotFound, StaleWrite
 from swampstore.stores.base import (
-    Busy,
     Create,
     Get,
     Got,
@@ -40,63 +34,14 @@ from swampstore.stores.base import (
     Store,
     Stored,
 )
+from swampstore.testing.conformance_races import RaceConformance
 from swampstore.testing.samples import BAD_NAMES, BIG_BYTES, NAMES, SPANS, UNSORTED, Blocks
 
-T = TypeVar("T")
-Work = Coroutine[Any, Any, T]
-
-RACERS = 32
-ROUNDS = 3
 CLOCK_SLACK_MS = 5_000
 
 
-class StoreConformance:
+class StoreConformance(RaceConformance):
     """See the module. ``drive`` finishes a coroutine, ``together`` many of them at the same time."""
-
-    asynchronous: ClassVar[bool] = False
-
-    @pytest.fixture
-    def store(self) -> Any:
-        """The store under test, empty."""
-        raise NotImplementedError("a conformance class needs a store fixture")
-
-    def raw_get(self, store: Any, name: str) -> bytes | None:
-        """The bytes under ``name`` by other means than the store; ``None`` if there are none."""
-        raise NotImplementedError
-
-    def raw_set(self, store: Any, name: str, body: bytes) -> None:
-        """Put bytes under ``name`` by other means than the store."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def drive(self, store: Store) -> Iterator[Callable[[Work[Any]], Any]]:
-        """Finishes a coroutine of the store; closes the store after the test."""
-        if not self.asynchronous:
-            yield run
-            run(store.close())
-            return
-        with asyncio.Runner() as runner:
-            yield runner.run
-            runner.run(store.close())
-
-    def together(self, drive: Callable[[Work[Any]], Any], works: Sequence[Callable[[], Work[T]]]) -> list[T]:
-        """Carry out all works at the same time: threads, or tasks of one loop."""
-        if self.asynchronous:
-
-            async def gathered() -> list[T]:
-                return await asyncio.gather(*(work() for work in works))
-
-            result: list[T] = drive(gathered())
-            return result
-        barrier = threading.Barrier(len(works))
-
-        def started(work: Callable[[], Work[T]]) -> T:
-            barrier.wait(30)
-            result: T = drive(work())
-            return result
-
-        with ThreadPoolExecutor(len(works)) as threads:
-            return list(threads.map(started, works))
 
     # --- one object ----------------------------------------------------------------------------------------------
 
@@ -107,6 +52,7 @@ class StoreConformance:
         assert self.raw_get(store, "a/b") == b"hello"
 
     def test_what_others_put_is_got(self, store: Store, drive: Any) -> None:
+        """An object that came another way has an ETag and can be replaced."""
         self.raw_set(store, "other/file", b"theirs")
         assert drive(store.get("other/file")).body == b"theirs"
         etag = drive(store.head("other/file")).info.etag
@@ -114,6 +60,7 @@ class StoreConformance:
         assert self.raw_get(store, "other/file") == b"ours"
 
     def test_create_keeps_what_is_there(self, store: Store, drive: Any) -> None:
+        """A refused create changes neither bytes nor ETag."""
         first = drive(store.put("a", b"first", Create()))
         with pytest.raises(AlreadyExists):
             drive(store.put("a", b"second", Create()))
@@ -127,6 +74,7 @@ class StoreConformance:
         assert self.raw_get(store, "a") == b"theirs"
 
     def test_replace_needs_the_current_etag(self, store: Store, drive: Any) -> None:
+        """An ETag from before the last write is refused."""
         first = drive(store.put("a", b"1", Create()))
         second = drive(store.put("a", b"2", Replace(first.etag)))
         assert second.etag != first.etag
@@ -136,6 +84,7 @@ class StoreConformance:
         assert (got.body, got.etag) == (b"2", second.etag)
 
     def test_replace_never_creates(self, store: Store, drive: Any) -> None:
+        """A missing object is refused, deleted ones too."""
         first = drive(store.put("a", b"1", Create()))
         drive(store.delete(["a"]))
         for name in ("a", "never/was"):
@@ -149,6 +98,7 @@ class StoreConformance:
         assert drive(store.get("a")).body == b"3"
 
     def test_contents_of_one_name_never_share_an_etag(self, store: Store, drive: Any) -> None:
+        """Not by overwriting, and not by deleting and creating."""
         etags = [drive(store.put("a", b"%03d" % 0, Create())).etag]
         etags += [drive(store.put("a", b"%03d" % n, Overwrite())).etag for n in range(1, 20)]
         drive(store.delete(["a"]))
@@ -156,6 +106,7 @@ class StoreConformance:
         assert len(set(etags)) == 21
 
     def test_every_verb_tells_the_same_bare_etag(self, store: Store, drive: Any) -> None:
+        """put, get, head and list agree, without quotes."""
         etag = drive(store.put("a", b"1", Create())).etag
         (listed,) = drive(store.list("a")).items
         assert {etag} == {drive(store.get("a")).etag, drive(store.head("a")).info.etag, listed.etag}
@@ -163,6 +114,7 @@ class StoreConformance:
         assert '"' not in etag
 
     def test_empty_contents(self, store: Store, drive: Any) -> None:
+        """No bytes are contents too."""
         drive(store.put("empty", b"", Create()))
         got = drive(store.get("empty"))
         assert (got.body, got.size) == (b"", 0)
@@ -175,6 +127,7 @@ class StoreConformance:
                 drive(work)
 
     def test_delete(self, store: Store, drive: Any) -> None:
+        """Names that are there go, others are no error, and a name can be created again."""
         for name in ("a/b/c", "a/b/d", "e"):
             drive(store.put(name, b"x", Create()))
         drive(store.delete(["a/b/c", "never/was", "e"]))
@@ -198,6 +151,7 @@ class StoreConformance:
             assert (span, got.body, got.size, got.etag) == (span, expected, 10, stored.etag)
 
     def test_if_none_match(self, store: Store, drive: Any) -> None:
+        """NotModified while the ETag is the same, with any span."""
         first = drive(store.put("a", b"1", Create()))
         for span in (None, (0, 1), (0, 0)):
             same = drive(store.get("a", if_none_match=first.etag, span=span))
@@ -215,6 +169,7 @@ class StoreConformance:
     # --- names and listings --------------------------------------------------------------------------------------
 
     def test_names(self, store: Store, drive: Any) -> None:
+        """Every verb takes every acceptable name as it is."""
         for name in NAMES:
             drive(store.put(name, name.encode(), Create()))
             assert drive(store.get(name)).body == name.encode()
@@ -231,6 +186,7 @@ class StoreConformance:
                     drive(work)
 
     def test_listings_are_in_byte_order(self, store: Store, drive: Any) -> None:
+        """Sorted by UTF-8 bytes, whatever the folders."""
         names = [name for name in UNSORTED if name not in ("a", "a/b")]  # a disk has no object with objects below it
         for name in names:
             drive(store.put(name, name.encode(), Create()))
@@ -240,6 +196,7 @@ class StoreConformance:
         assert not page.more
 
     def test_prefixes_are_of_characters(self, store: Store, drive: Any) -> None:
+        """A prefix need not end at a slash; ``start_after`` need not exist."""
         for name in ("log/a/1", "log/ab/2", "log/b/3", "logs/4"):
             drive(store.put(name, b"", Create()))
 
@@ -257,6 +214,7 @@ class StoreConformance:
         assert names("log/", start_after="a") == ["log/a/1", "log/ab/2", "log/b/3"]
 
     def test_pages(self, store: Store, drive: Any) -> None:
+        """Pages join to the whole, are full but for the last, and say rightly whether more remains."""
         names = [f"p/{n % 3}/{n:02}" for n in range(12)]
         drive(store.many([Put(name, b"", Create()) for name in names]))
         for limit in (1, 5, 11, 12, 13, 1000):
@@ -269,6 +227,7 @@ class StoreConformance:
             assert [len(page.items) for page in pages[:-1]] == [limit] * (-(-len(names) // limit) - 1)
 
     def test_bad_arguments(self, store: Store, drive: Any) -> None:
+        """Limits below 1, negative spans and climbing prefixes are the caller's mistakes."""
         drive(store.put("a", b"1", Create()))
         for call in (lambda: store.list("", limit=0), lambda: store.get("a", span=(-1, 1))):
             with pytest.raises(Misuse):
@@ -279,6 +238,7 @@ class StoreConformance:
     # --- many and large ------------------------------------------------------------------------------------------
 
     def test_many_answers_in_order_with_errors_in_place(self, store: Store, drive: Any) -> None:
+        """One part's error is its outcome and nobody else's."""
         drive(store.put("a", b"1", Create()))
         outcomes = drive(
             store.many(
@@ -305,6 +265,7 @@ class StoreConformance:
         assert [got.body for got in gets] == [put.body for put in puts]
 
     def test_streamed_bodies(self, store: Store, drive: Any) -> None:
+        """Of every size, in parts where the store needs them."""
         for size in (0, 1, 100_000, BIG_BYTES):
             body = Blocks(size)
             stored = drive(store.put(f"big/{size}", body, Overwrite()))
@@ -318,66 +279,6 @@ class StoreConformance:
         for size, yields in ((100, 99), (100, 101), (BIG_BYTES, BIG_BYTES - 1)):
             with pytest.raises(Misuse):
                 drive(store.put("lie", Blocks(size, yields), Overwrite()))
-        assert drive(store.list("")).items == ()
-
-    # --- races ---------------------------------------------------------------------------------------------------
-
-    def _race(self, store: Store, drive: Any, name: str, when: Create | Replace) -> tuple[bytes, Stored]:
-        """Bodies are unique to the race: an ETag may be a hash of the contents, and old contents bring it back."""
-        token = f"{when} racer".encode()
-
-        async def racer(number: int) -> Stored | SwampError:
-            try:
-                return await store.put(name, b"%s %d" % (token, number), when)
-            except (AlreadyExists, StaleWrite, Busy) as lost:
-                return lost
-
-        outcomes = self.together(drive, [lambda number=number: racer(number) for number in range(RACERS)])  # type: ignore[misc]
-        winners = [(n, outcome) for n, outcome in enumerate(outcomes) if isinstance(outcome, Stored)]
-        assert len(winners) == 1
-        number, stored = winners[0]
-        return b"%s %d" % (token, number), stored
-
-    def test_one_of_many_creates_wins(self, store: Store, drive: Any) -> None:
-        for round_number in range(ROUNDS):
-            name = f"race/{round_number}"
-            body, stored = self._race(store, drive, name, Create())
-            got = drive(store.get(name))
-            assert (got.body, got.etag) == (body, stored.etag)
-
-    def test_one_of_many_replaces_wins(self, store: Store, drive: Any) -> None:
-        etag = drive(store.put("race", b"start", Create())).etag
-        for _ in range(ROUNDS):
-            body, stored = self._race(store, drive, "race", Replace(etag))
-            got = drive(store.get("race"))
-            assert (got.body, got.etag) == (body, stored.etag)
-            etag = stored.etag
-
-    def test_no_increment_is_lost(self, store: Store, drive: Any) -> None:
-        drive(store.put("count", b"0", Create()))
-
-        async def increments() -> None:
-            done = 0
-            while done < 4:
-                got = await store.get("count")
-                assert isinstance(got, Got)
-                try:
-                    await store.put("count", b"%d" % (int(got.body) + 1), Replace(got.etag))
-                except (StaleWrite, Busy):
-                    continue
-                done += 1
-
-        self.together(drive, [increments] * 8)
-        assert drive(store.get("count")).body == b"32"
-
-    def test_creates_and_deletes_in_one_folder(self, store: Store, drive: Any) -> None:
-        async def churn(number: int) -> None:
-            for turn in range(5):
-                name = f"churn/deep/{number}-{turn}"
-                await store.put(name, b"x", Create())
-                await store.delete([name])
-
-        self.together(drive, [lambda number=number: churn(number) for number in range(8)])  # type: ignore[misc]
         assert drive(store.list("")).items == ()
 
     def test_url_and_close(self, store: Store, drive: Any) -> None:

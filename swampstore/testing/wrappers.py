@@ -279,6 +279,7 @@ class FaultyStore(Wrapper):
         return outcomes
 
     async def other(self, verb: str, names: tuple[str, ...], call: Callable[[], Awaitable[A]]) -> A:
+        """Carry out one call with the fault it meets."""
         fault = self._fault(verb, names)
         if isinstance(fault, Before):
             raise fault.error
