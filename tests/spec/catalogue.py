@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.spec import footprints, lane_file, local_tickets, log, queue, shared_lane
+from tests.spec import footprints, held_lock, lane_file, local_tickets, log, queue, shared_lane
 from tests.spec.checker import Case
 
 MODELS: dict[str, tuple[Case, ...]] = {
@@ -10,6 +10,7 @@ MODELS: dict[str, tuple[Case, ...]] = {
     "footprints": footprints.CASES,
     "shared_lane": shared_lane.CASES,
     "queue": queue.CASES,
+    "held_lock": held_lock.CASES,
     "local_tickets": local_tickets.CASES,
     "lane_file": lane_file.CASES,
 }
