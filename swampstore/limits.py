@@ -48,9 +48,14 @@ MISSED_RECORDS = 1000
 QUEUE_NAME_BYTES = 1024
 QUEUE_CAPACITY = 10_000
 QUEUE_RAW_BYTES = 1 * MIB
+QUEUE_PURPOSE_BYTES = 1024
+QUEUE_WAIT_S = 1e9
+QUEUE_BOUND = 1_000_000
 TICKET_TTL_S = 10.0
 """A ticket near its turn that gives no sign of life for so long is passed over."""
 TICKET_KEEP_MS = 3_600_000
+WATCH_S = 0.5
+"""How often those before a waiter are looked at for signs of life."""
 HEARTBEAT_PLACES = 3
 """Waiters with at most so many unfinished tickets before their grant heartbeat, as the holders do."""
 POLL_MIN_S = 0.05

@@ -8,7 +8,7 @@ Invariants:
 - A slot is only created when it follows one this process knows of from a list and a root begun less than 20 s ago: slots
   are deleted 30 s after they are covered at the earliest, so a create can then never bring back a used one. An answer
   that comes later than those 20 s is checked against the root: watermark, then the write ids of the lane's last slots.
-- A draft is committed, in conflict (nothing written), or undecided (``AmbiguousAppend``, see :func:`resolve`). It is
+- A draft is committed, in conflict (nothing written), or undecided (``AmbiguousAppend``, see :mod:`swampstore.protocols.resolve`). It is
   never tried at another slot before its slot is known to hold another's record.
 - A slot between the draft's snapshot and its own either is known here and does not meet its footprint, or the versions
   of the whole footprint were read again, later, and found unchanged.
@@ -20,19 +20,30 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from swampstore.env.clock import Span
-from swampstore.errors import AlreadyExists, AmbiguousAppend, Conflict, SwampError, Undecided
-from swampstore.limits import BATCH_BYTES, LANE_MEMORY_SLOTS, LANE_TAIL_AGE_S, SEGMENT_DELTAS
+from swampstore.errors import (
+    AlreadyExists,
+    AmbiguousAppend,
+    Conflict,
+    CorruptObject,
+    Damaged,
+    Misuse,
+    SwampError,
+    Undecided,
+)
+from swampstore.limits import BATCH_BYTES, CONTENT_UPLOAD_AGE_S, LANE_MEMORY_SLOTS, LANE_TAIL_AGE_S, SEGMENT_DELTAS
+from swampstore.protocols.log import SEGMENT_WEIGHT
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
-from swampstore.protocols.snapshot import SnapshotReader
+from swampstore.protocols.resolve import remembered
+from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.turns import Turns, Waiting
 from swampstore.stores.base import Create, Got
 from swampstore.values.entry import Record
-from swampstore.values.root import Root
 from swampstore.values.segment import (
     WRITE_ID_BYTES,
     Commit,
@@ -57,7 +68,9 @@ class Draft(msgspec.Struct, frozen=True):
     ``build(slot, start)`` makes the records; ``start`` is how many records of the same ``series`` the slot holds before
     them. ``seen`` maps each key of the footprint to the version read (``None`` = no record). ``tail`` is the lane's last
     slot in the snapshot read, ``span`` began before that snapshot's list. An unfenced draft (``fenced=False``) meets
-    nobody.
+    nobody. ``series`` is a key of ``seen`` whose last writer must be slot ``tail``, which is checked unless ``verified``;
+    the last record that ``build`` makes is that key's. ``size`` counts records, ``weight`` their bytes; ``uploaded`` is
+    when the oldest contents they name were uploaded (boot clock, s).
     """
 
     commit: Commit
@@ -67,7 +80,10 @@ class Draft(msgspec.Struct, frozen=True):
     span: Span | None
     fenced: bool = True
     series: str = ""
+    verified: bool = False
     size: int = 1
+    weight: int = 0
+    uploaded: float | None = None
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -82,6 +98,13 @@ class Committed(msgspec.Struct, frozen=True):
     shared_by: int
 
 
+class _Slot(NamedTuple):
+    """What a slot concerns, and the last version it holds of the key that ends each of its drafts."""
+
+    commits: tuple[Commit, ...]
+    last: dict[str, bytes]
+
+
 class CommitLane:
     """One shared lane as this process sees it. Safe between threads, or between the tasks of one loop."""
 
@@ -93,7 +116,8 @@ class CommitLane:
         self._turns: Turns[Draft, Committed] = Turns(place.env, self._write, lambda: _Disjoint().take)
         self._tail = 0
         self._fresh: Span | None = None
-        self._known: OrderedDict[int, tuple[Commit, ...]] = OrderedDict()
+        self._look: tuple[Snapshot, Span] | None = None
+        self._known: OrderedDict[int, _Slot] = OrderedDict()
 
     async def commit(self, draft: Draft) -> Committed:
         """Commit ``draft``. Raises ``CommitConflict``, ``AmbiguousAppend``, and what the store refuses with."""
@@ -109,13 +133,21 @@ class CommitLane:
                     self._learn(one.item.tail, one.item.span)
             if self._fresh is None or self._fresh.seconds() > LANE_TAIL_AGE_S:
                 await self._refresh()
-            ready = [one for one in batch if await self._may_follow(one)]
+            ready = await self._ready(batch)
             if ready:
                 await self._create(ready)
         except SwampError as error:
             for one in batch:
                 if not one.settled:
                     one.error = error
+
+    async def _ready(self, batch: list[Waiting[Draft, Committed]]) -> list[Waiting[Draft, Committed]]:
+        """Those of ``batch`` that may go into the next slot; weighed again when weighing one has moved the tail."""
+        ready, weighed_at = batch, -1
+        while weighed_at != self._tail:
+            weighed_at = self._tail
+            ready = [one for one in ready if await self._may_follow(one)]
+        return ready
 
     def _learn(self, tail: int, span: Span) -> None:
         """Take in that the lane reached ``tail`` as of a list that began with ``span``."""
@@ -124,32 +156,57 @@ class CommitLane:
             if self._fresh is None or span.seconds() < self._fresh.seconds():
                 self._fresh = span
 
-    async def _refresh(self) -> None:
-        snapshot, span = await self._reader.open_timed()
-        self._fresh = span
-        self._tail = max(self._tail, snapshot.tail(self.lane))
+    async def _refresh(self) -> tuple[Snapshot, Span]:
+        """Look at the lane anew."""
+        snapshot, span = self._look = await self._reader.open_timed()
+        if snapshot.tail(self.lane) < self._tail:
+            raise Damaged(
+                f"lane {self.lane} of {self._place.names.namespace} has gone back from slot {self._tail} to"
+                f" {snapshot.tail(self.lane)}",
+                name=self.lane,
+                hint="was the namespace deleted? open the store again",
+            )
+        self._fresh, self._tail = span, snapshot.tail(self.lane)
+        return snapshot, span
 
     async def _may_follow(self, one: Waiting[Draft, Committed]) -> bool:
         """Whether no slot between the draft's snapshot and the next one concerns it; else it is settled as conflict."""
         draft = one.item
+        if draft.uploaded is not None and self._place.env.boot() - draft.uploaded > CONTENT_UPLOAD_AGE_S:
+            one.error = Misuse("the contents were uploaded more than 12 hours ago", hint="write them again")
+            return False
         if not draft.fenced:
             return True
         between = range(draft.tail + 1, self._tail + 1)
-        if all(slot in self._known for slot in between):
-            met = next((slot for slot in between if _meets(draft.commit, self._known[slot])), None)
-            if met is None:
-                return True
-            one.error = CommitConflict(f"slot {met} of lane {self.lane} concerns {_name(draft.commit)}")
-            return False
-        snapshot, span = await self._reader.open_timed()
+        if self._stands(draft) and all(slot in self._known for slot in between):
+            met = next((slot for slot in between if _meets(draft.commit, self._known[slot].commits)), None)
+            if met is not None:
+                one.error = CommitConflict(f"slot {met} of lane {self.lane} concerns {_name(draft.commit)}")
+            return met is None
+        look = self._look
+        if look is None or look[0].tail(self.lane) < self._tail or look[1].seconds() > LANE_TAIL_AGE_S:
+            look = await self._refresh()
+        snapshot, span = look
         changed = [key for key, version in draft.seen.items() if _version(await snapshot.record(key)) != version]
         if changed:
             one.error = CommitConflict(f"{changed[0]!r} has changed since it was read")
             return False
-        # Unchanged as of this later snapshot: the draft is as good as made from it.
-        one.item = msgspec.structs.replace(draft, tail=snapshot.tail(self.lane), span=span)
-        self._learn(one.item.tail, span)
-        return one.item.tail == self._tail or await self._may_follow(one)
+        # Unchanged as of this look, which holds every slot up to the next: the draft is as good as made from it.
+        one.item = msgspec.structs.replace(draft, tail=snapshot.tail(self.lane), span=span, verified=True)
+        return True
+
+    def _stands(self, draft: Draft) -> bool:
+        """Whether the draft's tail is known to be what its series ended with at that slot (always, without a series).
+
+        It is not when the slot held more: records behind the one that was read, another append of a shared slot.
+        """
+        if not draft.series or draft.verified:
+            return True
+        wanted = draft.seen[draft.series]
+        if draft.tail == 0:
+            return wanted is None
+        held = self._known.get(draft.tail)
+        return held is not None and held.last.get(draft.series) == wanted
 
     async def _create(self, ready: list[Waiting[Draft, Committed]]) -> None:
         place, slot, fresh = self._place, self._tail + 1, self._fresh
@@ -170,7 +227,7 @@ class CommitLane:
         try:
             stored = await place.store.put(name, data, Create())
         except AlreadyExists as error:
-            await self._found(slot, error)
+            await self._found(slot, fresh, error)
             return
         except Undecided as error:
             raise self._ambiguous(slot, header.write_id, str(error)) from error
@@ -184,35 +241,53 @@ class CommitLane:
         fresh.saw(stored.time)
         if fresh.seconds() > LANE_TAIL_AGE_S and not await self._landed(slot, header.write_id):
             return
-        self._keep(slot, header.commits)
+        self._keep(slot, header.commits, records)
+        # The next update of this process need not read back what it has just written.
+        own = Segment(header, tuple(record for part in records for record in part), len(data))
+        place.caches.segments.put(name, own, SEGMENT_WEIGHT * len(data) + 1000)
         for one, start, part in zip(ready, starts, records, strict=True):
             passed = slot - 1 - one.item.tail
             one.result = Committed(self.lane, slot, start, tuple(part), passed, len(ready))
 
-    async def _found(self, slot: int, error: AlreadyExists) -> None:
-        """Somebody else holds the slot: take note of what it concerns; the drafts are weighed again for the next."""
-        name = self._place.names.segment(self.lane, slot)
-        if not isinstance(error.found, Got):
-            await self._refresh()
-            return
-        self._take_in(decode_segment(error.found.body, name, self.lane, slot))
+    async def _found(self, slot: int, fresh: Span, error: AlreadyExists) -> None:
+        """Somebody else holds the slot: take note of what it concerns; the drafts are weighed again for the next.
+
+        What was found late may be a slot that was used, deleted and brought back by a stalled writer: it says nothing.
+        """
+        found = error.found
+        if isinstance(found, Got):
+            fresh.saw(found.time)
+            if fresh.seconds() <= LANE_TAIL_AGE_S:
+                try:
+                    self._take_in(
+                        decode_segment(found.body, self._place.names.segment(self.lane, slot), self.lane, slot)
+                    )
+                except CorruptObject:
+                    await self._refresh()  # which reads it again, and passes it when it is broken indeed
+                return
+        await self._refresh()
 
     def _take_in(self, segment: Segment) -> None:
+        parts: list[Sequence[Record]] = []
+        at = 0
+        for commit in segment.header.commits:
+            parts.append(segment.records[at : at + commit.records])
+            at += commit.records
         if segment.records:
             newest = max(record.version for record in segment.records)
             self._place.clock.observe(split_version(newest)[0])
-        self._keep(segment.header.slot, segment.header.commits)
+        self._keep(segment.header.slot, segment.header.commits, parts)
 
-    def _keep(self, slot: int, commits: tuple[Commit, ...]) -> None:
+    def _keep(self, slot: int, commits: tuple[Commit, ...], parts: Sequence[Sequence[Record]]) -> None:
         self._tail = max(self._tail, slot)
-        self._known[slot] = commits
+        self._known[slot] = _Slot(commits, {part[-1].key: part[-1].version for part in parts if part})
         while len(self._known) > LANE_MEMORY_SLOTS:
             self._known.popitem(last=False)
 
     async def _landed(self, slot: int, write_id: bytes) -> bool:
         """Whether a create that was answered late is the one that counts at ``slot``; ``False``: another's does."""
         root = (await self._register.read()).root
-        verdict = _remembered(root, self.lane, slot, write_id) if root.watermark(self.lane) >= slot else True
+        verdict = remembered(root, self.lane, slot, write_id) if root.watermark(self.lane) >= slot else True
         if verdict is None:
             raise self._ambiguous(slot, write_id, "it was answered late, and the root no longer remembers the slot")
         if not verdict:
@@ -243,9 +318,10 @@ class _Disjoint:
         keys = _footprint(draft.commit)
         if draft.fenced and (not self._keys.isdisjoint(keys) or draft.series in self._series):
             return False
-        if draft.size > self._left:
+        if draft.size > self._left or draft.weight > self._bytes:
             return False
         self._left -= draft.size
+        self._bytes -= draft.weight
         if draft.fenced:
             self._keys.update(keys)
         if draft.series:
@@ -260,7 +336,7 @@ def _lay_out(drafts: Sequence[Draft], slot: int) -> tuple[list[int], list[Sequen
     records: list[Sequence[Record]] = []
     for draft in drafts:
         start = next_of.get(draft.series, 0)
-        next_of[draft.series] = start + draft.size
+        next_of[draft.series] = start + draft.size - 1  # its last record is the series' own
         starts.append(start)
         records.append(draft.build(slot, start))
     return starts, records
@@ -281,29 +357,3 @@ def _version(record: Record | None) -> bytes | None:
 
 def _name(commit: Commit) -> str:
     return commit.lock or ", ".join(commit.footprint[:3])
-
-
-def _remembered(root: Root, lane: str, slot: int, write_id: bytes) -> bool | None:
-    """What a root that covers ``slot`` says of the attempt: it counts, another's does, or it is too old to tell."""
-    held = next((item for item in root.shared.get(lane, ()) if item.slot == slot), None)
-    return None if held is None else held.id == write_id[:8]
-
-
-async def resolve(place: Place, register: Register, lane: str, slot: int, write_id: bytes) -> bool | None:
-    """Whether the attempt named by an ``AmbiguousAppend`` has committed; ``None`` if nobody can tell any more.
-
-    An empty slot is filled with an empty commit, so that the answer, once given, stays true.
-    """
-    root = (await register.read()).root
-    if root.watermark(lane) < slot:
-        name = place.names.segment(lane, slot)
-        header = SegmentHeader(lane, slot, place.env.random_bytes(WRITE_ID_BYTES), place.clock.now_ms())
-        try:
-            await place.store.put(name, encode_segment(header, 0, b""), Create())
-        except AlreadyExists as error:
-            found: Got = error.found
-            return decode_segment(found.body, name, lane, slot).header.write_id == write_id
-        root = (await register.read()).root
-        if root.watermark(lane) < slot:
-            return False
-    return _remembered(root, lane, slot, write_id)

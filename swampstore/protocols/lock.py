@@ -6,7 +6,8 @@ finds its commits refused with ``FencedError``, whenever it wakes.
 Invariants:
 - A held write commits in the commit lane and writes the lock's mark, so it is ordered with every other write under that
   lock, and refused once a higher ticket has committed.
-- A grant that passed over somebody commits its mark before anything else.
+- A grant commits its mark before anything else: what others began under that lock before it cannot commit afterwards.
+- A lock does not nest: waiting for it, or updating under it, inside its own block is an error.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from swampstore.errors import Misuse, TryAgain
+from swampstore.env.clock import Span
+from swampstore.errors import FencedError, Misuse, TryAgain
 from swampstore.limits import UPDATE_ATTEMPTS
 from swampstore.protocols.commit import CommitConflict, Committed, Draft
-from swampstore.protocols.drafting import check_deltas, draft_records
+from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
+from swampstore.protocols.nesting import check_free, enter, leave
 from swampstore.protocols.queue import Grant, fair_queue
-from swampstore.protocols.update import LOCK_MARK, Updates, check_fence, lock_mark, mark_lock
+from swampstore.protocols.update import LOCK_MARK, Updates, check_fence, lock_mark, mark_lock, weight_of
 from swampstore.protocols.writer import Ack
 from swampstore.values.deltas import Delta
 from swampstore.values.entry import Record
 from swampstore.values.segment import Commit
+from swampstore.values.tickets import check_queue
 
 
 class Held:
@@ -52,7 +56,7 @@ class Held:
         bodies = check_deltas(deltas)
         began = self._owner.place.env.boot()
         drafted = await draft_records(self._owner.place, self._owner.writer, deltas, bodies)
-        done = await self._commit(drafted.records)
+        done = await self._commit(drafted)
         seconds = self._owner.place.env.boot() - began
         versions = tuple(record.version for record in done.records[: len(drafted.records)])
         return Ack(done.lane, done.slot, versions, {"commit": seconds})
@@ -62,23 +66,25 @@ class Held:
         snapshot = await self._owner.reader.open()
         check_fence(self.name, await snapshot.record(LOCK_MARK + self.name), self.ticket)
 
-    async def _commit(self, records: Sequence[Record]) -> Committed:
-        key = LOCK_MARK + self.name
+    async def _commit(self, drafted: Drafted) -> Committed:
+        key, records = LOCK_MARK + self.name, drafted.records
         for _ in range(UPDATE_ATTEMPTS):
             snapshot, span = await self._owner.reader.open_timed()
             mark = await snapshot.record(key)
             check_fence(self.name, mark, self.ticket)
-            for record in records:
-                await snapshot.record(record.key)  # takes in its version, so that the new one is above it
+            seen = {record.key: _version(await snapshot.record(record.key)) for record in records}
+            # The look has taken in their versions, so that the new ones are above them.
             written = [self._above(record) for record in records]
             written.append(lock_mark(self._owner, self.name, self.ticket))
             draft = Draft(
                 commit=Commit(footprint=tuple(r.key for r in records), lock=self.name, ticket=self.ticket),
                 build=lambda _slot, _start, written=written: written,  # type: ignore[misc]
-                seen={key: mark.version if mark else None},
+                seen={**seen, key: _version(mark)},
                 tail=snapshot.tail(self._owner.lane.lane),
                 span=span,
                 size=len(written),
+                weight=weight_of(written),
+                uploaded=drafted.uploaded,
             )
             try:
                 return await self._owner.lane.commit(draft)
@@ -92,16 +98,29 @@ class Held:
     async def release(self) -> None:
         """Pass the lock on. Idempotent."""
         self._released = True
+        leave(self._owner.place, self.name)
         await self._grant.release()
 
 
 async def hold(owner: Updates, name: str, *, deadline_s: float | None = None, purpose: str = "") -> Held:
-    """Queue for lock ``name`` and hold it. Raises ``DeadlinePassed``, ``BadName``."""
-    grant = await fair_queue(owner.place, name).acquire(deadline_s=deadline_s, purpose=purpose)
-    try:
-        if grant.passed_over:
+    """Queue for lock ``name`` and hold it. Raises ``DeadlinePassed``, ``BadName``, ``Misuse`` (held already)."""
+    place = owner.place
+    check_free(place, check_queue(name))
+    began = Span(place.env)
+    while True:
+        left = None if deadline_s is None else max(deadline_s - began.seconds(), 0.0)
+        grant = await fair_queue(place, name).acquire(deadline_s=left, purpose=purpose)
+        try:
             await mark_lock(owner, name, (), grant.number)
-    except BaseException:
-        await grant.release()
-        raise
-    return Held(owner, grant, name)
+            enter(place, name)
+        except FencedError:
+            await grant.release()  # passed over before it began: its place is lost, nothing else
+            continue
+        except BaseException:
+            await grant.release()
+            raise
+        return Held(owner, grant, name)
+
+
+def _version(record: Record | None) -> bytes | None:
+    return record.version if record else None

@@ -6,11 +6,15 @@ and may come late.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from swampstore.env.base import Background
+from swampstore.errors import TryAgain
 from swampstore.limits import TICKET_TTL_S
 from swampstore.protocols.queue_register import QueueBase
+
+_log = logging.getLogger("swampstore")
 
 
 class Grant:
@@ -37,7 +41,8 @@ class Grant:
         self._progressed = 0
         self._on_release = on_release
         self._released = False
-        self._beat: Background | None = queue.place.env.every(TICKET_TTL_S / 3, self.keep) if beats else None
+        self._process = queue.place.env.process_token()
+        self._beat: Background | None = queue.place.env.every(TICKET_TTL_S / 3, self._live) if beats else None
 
     async def begin(self, run_limit_s: float) -> None:
         """Start the run clock where others can see it, if a limit was named."""
@@ -48,21 +53,37 @@ class Grant:
         """Give a sign of life."""
         await self.queue.write_sign(self.number, self._granted, self._progressed)
 
+    async def _live(self) -> None:
+        """The sign in the background: a store that does not answer for a while must not end the signs for good."""
+        try:
+            await self.keep()
+        except TryAgain as error:
+            _log.warning("queue %s: ticket %d gave no sign of life: %s", self.queue.name, self.number, error)
+
     async def progress(self) -> None:
         """Say that the work moves on: the run clock starts again."""
         self._progressed = self.queue.place.clock.now_ms()
         await self.keep()
 
     async def release(self) -> None:
-        """End it. Idempotent; a failure to reach the store is raised (the ticket is then passed over after its TTL)."""
+        """End it. Idempotent; a failure to reach the store is raised (the ticket is then passed over after its TTL).
+
+        In a forked child it does nothing: the place is the parent's.
+        """
+        env = self.queue.place.env
+        if self._process != env.process_token():
+            return
         beat, self._beat = self._beat, None
         try:
             if beat is not None:
                 await beat.stop()
         finally:
             if not self._released:
-                if self._on_release is None:
-                    await self.queue.finish(self.number)
-                else:
-                    self._on_release()
-                self._released = True
+                await env.detached(self._end())
+
+    async def _end(self) -> None:
+        if self._on_release is None:
+            await self.queue.finish(self.number)
+        else:
+            self._on_release()
+        self._released = True

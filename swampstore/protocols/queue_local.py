@@ -15,7 +15,7 @@ from swampstore.env.clock import Span
 from swampstore.limits import LOCAL_POLL_MAX_S, LOCAL_POLL_MIN_S, LOCAL_TICKETS_KEPT
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue_grant import Grant
-from swampstore.protocols.queue_register import Pace, QueueBase, Waiting
+from swampstore.protocols.queue_register import Pace, QueueBase, Waiting, Wish
 from swampstore.stores.base import Outcome, Request
 from swampstore.stores.tickets import HeldTicket, TicketFolder
 from swampstore.values.tickets import QueueRegister, Ticket, decode_ticket, encode_ticket
@@ -37,6 +37,10 @@ class LocalQueue(QueueBase):
     def contended(self, answers: Sequence[Outcome]) -> bool:  # noqa: ARG002 (the remote queue's needs them)
         """Whether anybody holds or waits."""
         return any(self.files.locked(number) for number in reversed(self.files.numbers()))
+
+    def still_holds(self, number: int, answers: Sequence[Outcome]) -> bool:  # noqa: ARG002
+        """Never: :meth:`contended` has looked later than any snapshot the question is about."""
+        return False
 
     async def unfinished(self) -> list[int]:
         """The numbers of all tickets that hold or wait, in order."""
@@ -61,13 +65,17 @@ class LocalQueue(QueueBase):
         on_wait: Callable[[Waiting], None] | None = None,
     ) -> Grant:
         """See :meth:`swampstore.protocols.queue_remote.RemoteQueue.acquire`."""
+        wish = Wish(deadline_s, bound, purpose, run_limit_s).check()
         began = Span(self.place.env)
-        register = await self.prepare()
-        if bound is not None:
-            self.check_bound(len(await self.unfinished()), register.capacity, bound)
+        await self.prepare()
         while True:
-            held = self._take(purpose, run_limit_s)
+            if bound is not None:
+                await self._check_room(len(await self.unfinished()), bound)
+            held = self._take(wish)
+            grant: Grant | None = None
             try:
+                if bound is not None:
+                    await self._check_room(sum(number < held.number for number in await self.unfinished()), bound)
                 grant = await _Waiter(self, held, began).wait(deadline_s, on_wait)
                 if grant is not None:
                     await grant.begin(run_limit_s)
@@ -77,13 +85,18 @@ class LocalQueue(QueueBase):
                 raise
             held.close()  # passed over by force while it waited: queue again
 
-    def _take(self, purpose: str, run_limit_s: float) -> HeldTicket:
+    async def _check_room(self, unfinished: int, bound: int) -> None:
+        register, _ = await self.read_register()
+        if unfinished - register.capacity >= bound:
+            raise self.full(unfinished, register.capacity, bound)
+
+    def _take(self, wish: Wish) -> HeldTicket:
         env = self.place.env
         host, pid = env.identity()
 
         def body(number: int) -> bytes:
             since = self.place.clock.now_ms()
-            return encode_ticket(Ticket(self.name, number, token, host, pid, since, purpose, run_limit_s))
+            return encode_ticket(Ticket(self.name, number, token, host, pid, since, wish.purpose, wish.run_limit_s))
 
         token = env.random_bytes(12)
         held = self.files.take(token, body)
@@ -145,4 +158,4 @@ class _Waiter:
         return Waiting(self._queue.name, self._held.number, position, waited, estimate, await self._first())
 
     async def _first(self) -> Ticket | None:
-        return await self._queue.ticket(self._lower[0]) if self._lower else None
+        return await self._queue.holder(self._lower[0]) if self._lower else None

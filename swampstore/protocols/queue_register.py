@@ -7,12 +7,23 @@ Invariants:
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 import msgspec
 
-from swampstore.errors import AlreadyExists, DeadlinePassed, NotFound, QueueFull, StaleWrite, SwampError, Undecided
-from swampstore.limits import POLL_MIN_S
+from swampstore.errors import (
+    AlreadyExists,
+    Damaged,
+    DeadlinePassed,
+    Misuse,
+    NotFound,
+    QueueFull,
+    StaleWrite,
+    SwampError,
+    Undecided,
+)
+from swampstore.limits import POLL_MIN_S, QUEUE_BOUND
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Create, Got, Outcome, Overwrite, Replace
 from swampstore.values.tickets import (
@@ -20,7 +31,9 @@ from swampstore.values.tickets import (
     Sign,
     Ticket,
     check_capacity,
+    check_purpose,
     check_queue,
+    check_seconds,
     decode_register,
     decode_sign,
     encode_register,
@@ -96,9 +109,15 @@ class QueueBase:
                 continue
             return wanted
 
-    async def finish(self, number: int) -> None:
-        """Add ``number`` to the finished: release, give up, or pass over. Idempotent."""
-        await self.change(lambda register: register.finish(number))
+    async def finish(self, *numbers: int) -> None:
+        """Add ``numbers`` to the finished: release, give up, or pass over. Idempotent."""
+
+        def finished(register: QueueRegister) -> QueueRegister:
+            for number in numbers:
+                register = register.finish(number)
+            return register
+
+        await self.change(finished)
 
     async def set_capacity(self, capacity: int) -> None:
         """Change the capacity, live. Raises ``Misuse`` for an absurd one."""
@@ -133,15 +152,25 @@ class QueueBase:
         assert isinstance(got, Got)
         return decode_sign(got.body, name)
 
+    async def ticket(self, number: int) -> Ticket | None:
+        """Who holds or held ``number``; ``None`` when its ticket is gone."""
+        raise NotImplementedError
+
+    async def holder(self, number: int) -> Ticket | None:
+        """Like :meth:`ticket`, to be shown: a ticket that cannot be read is nobody known, and no reason to stop."""
+        try:
+            return await self.ticket(number)
+        except Damaged:
+            return None
+
     # --- words --------------------------------------------------------------------------------------------------
 
-    def check_bound(self, unfinished: int, capacity: int, bound: int | None) -> None:
-        """Raise ``QueueFull`` when ``bound`` callers wait already."""
-        if bound is not None and unfinished - capacity >= bound:
-            raise QueueFull(
-                f"queue {self.name!r} is full: {unfinished} tickets at capacity {capacity}, bound {bound}",
-                hint="try again later, or raise the bound",
-            )
+    def full(self, unfinished: int, capacity: int, bound: int) -> QueueFull:
+        """The error when ``bound`` callers wait already."""
+        return QueueFull(
+            f"queue {self.name!r} is full: {unfinished} tickets at capacity {capacity}, bound {bound}",
+            hint="try again later, or raise the bound",
+        )
 
     def too_late(self, position: int, deadline_s: float, holder: Ticket | None) -> DeadlinePassed:
         """The error of a deadline that passed in the queue, naming who holds."""
@@ -151,8 +180,29 @@ class QueueBase:
             age = f", ticket {holder.number} taken {(self.place.clock.now_ms() - holder.since) / 1000:.0f} s ago"
         return DeadlinePassed(
             f"{deadline_s:g} s passed in the queue for {self.name!r}: position {position}, held by {who}{age}",
-            hint="wait longer, or see: swamp datastore lock status",
+            hint=f"wait longer, or see who it is: swamp datastore queue show {shlex.quote(self.name)}",
         )
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """How somebody queues: see :meth:`swampstore.protocols.queue_remote.RemoteQueue.acquire`."""
+
+    deadline_s: float | None = None
+    bound: int | None = None
+    purpose: str = ""
+    run_limit_s: float = 0.0
+
+    def check(self) -> Wish:
+        """Raise ``Misuse`` for absurd values."""
+        check_seconds("deadline", self.deadline_s)
+        check_seconds("run limit", self.run_limit_s)
+        check_purpose(self.purpose)
+        bound = self.bound
+        if bound is not None and (
+            isinstance(bound, bool) or not isinstance(bound, int) or not 0 <= bound <= QUEUE_BOUND
+        ):
+            raise Misuse(f"a bound of {bound!r}", hint=f"0 to {QUEUE_BOUND} waiting callers, or None")
+        return self
 
 
 class Pace:

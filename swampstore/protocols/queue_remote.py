@@ -11,7 +11,7 @@ Invariants:
 - Grants follow ticket order; at most ``capacity`` tickets that nobody suspects are granted at once.
 - Release, giving up and passing over add the ticket to the finished set: each may happen twice, in any order, or late.
 - The wait never ends a caller's place; only the caller's own deadline does. Whoever leaves, however, finishes its
-  ticket; who dies is passed over after its TTL once its turn is near.
+  ticket; who dies is passed over after its TTL once its turn is near (:mod:`swampstore.protocols.queue_watch`).
 - Ticket numbers are fencing tokens: they are never reused (the highest ticket is never deleted).
 
 Source: the design page, "FIFO queue"; models ``mc_lock`` and ``mc_queue``.
@@ -22,14 +22,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from swampstore.env.clock import Span
-from swampstore.errors import AlreadyExists, NotFound, SwampError
+from swampstore.errors import AlreadyExists, CorruptObject, NotFound, SwampError
 from swampstore.limits import HEARTBEAT_PLACES, POLL_MIN_S, TICKET_KEEP_MS, TICKET_TTL_S
 from swampstore.protocols.queue_grant import Grant
-from swampstore.protocols.queue_register import Pace, QueueBase, Waiting
-from swampstore.stores.base import Create, Get, Got, Head, Headed, Info, List, Outcome, Page, Request
+from swampstore.protocols.queue_register import Pace, QueueBase, Waiting, Wish
+from swampstore.protocols.queue_watch import Watch
+from swampstore.stores.base import Create, Get, Got, Info, List, Outcome, Page, Request
 from swampstore.values.tickets import QueueRegister, Ticket, decode_ticket, encode_ticket
 
 _LAST = (1 << 64) - 1
+_NUMBERS = 1 << 48
+"""More tickets than any queue will see: a higher number is nobody's."""
+_HEX = frozenset("0123456789abcdef")
 _CLEAN_EVERY = 64
 
 
@@ -50,6 +54,10 @@ class RemoteQueue(QueueBase):
         register, highest, _ = self._view(answers)
         return register.unfinished_below(highest + 1) > 0
 
+    def still_holds(self, number: int, answers: Sequence[Outcome]) -> bool:
+        """Whether the register of ``answers`` does not yet call ``number`` finished."""
+        return not self._view(answers)[0].is_finished(number)
+
     def _view(self, answers: Sequence[Outcome]) -> tuple[QueueRegister, int, bool]:
         """``(register, highest ticket, whether there is a register)``."""
         held, listed = answers
@@ -58,7 +66,16 @@ class RemoteQueue(QueueBase):
             raise listed
         assert isinstance(listed, Page)
         known = register.ranges[-1][1] if register.ranges else register.floor
-        return register, max([known, *map(_number, listed.items)]), bool(etag)
+        return register, max([known, *map(self._number, listed.items)]), bool(etag)
+
+    def _number(self, item: Info) -> int:
+        """The number of a listed ticket. Raises ``CorruptObject`` for a name that no ticket has."""
+        tail = item.name.removeprefix(self.folder + "t/")
+        if len(tail) == 16 and not set(tail) - _HEX and (number := _LAST - int(tail, 16)) < _NUMBERS:
+            return number
+        raise CorruptObject(
+            f"{item.name}: not a ticket's name", name=item.name, hint="somebody else wrote it: delete the object"
+        )
 
     async def unfinished(self) -> list[int]:
         """The numbers of all tickets that hold or wait, in order."""
@@ -93,37 +110,58 @@ class RemoteQueue(QueueBase):
         Raises ``QueueFull`` at once when ``bound`` tickets wait already, ``DeadlinePassed`` (naming the holder and the
         place) at the deadline. However this ends without a grant, the ticket is finished.
         """
+        wish = Wish(deadline_s, bound, purpose, run_limit_s).check()
         began = Span(self.place.env)
         while True:
-            number = await self._take_ticket(bound, purpose, run_limit_s)
+            taking = _Taking()
+            grant: Grant | None = None
             try:
+                number = await self.place.env.detached(self._take_ticket(wish, taking))
                 grant = await _Waiter(self, number, began).wait(deadline_s, on_wait)
                 if grant is not None:
                     await grant.begin(run_limit_s)
                     return grant
             except BaseException:
-                await self.finish(number)
+                taking.abandoned = True
+                if grant is not None:
+                    await grant.release()
+                elif taking.number:
+                    await self.place.env.detached(self.finish(taking.number))
                 raise
             # Passed over while it waited (this process slept for longer than a TTL): the place is lost, queue again.
 
-    async def _take_ticket(self, bound: int | None, purpose: str, run_limit_s: float) -> int:
+    async def _take_ticket(self, wish: Wish, taking: _Taking) -> int:
         place = self.place
         host, pid = place.env.identity()
         register, highest, exists = self._view(await place.store.many(self.requests()))
         if not exists:
             register = await self.prepare()
-        self.check_bound(register.unfinished_below(highest + 1), register.capacity, bound)
         await self._clean(register, highest)
         number = highest + 1
         while True:
+            register = await self._check_room(register, number, wish.bound)
             since = place.clock.now_ms()
-            ticket = Ticket(self.name, number, place.env.random_bytes(12), host, pid, since, purpose, run_limit_s)
+            dice = place.env.random_bytes(12)
+            ticket = Ticket(self.name, number, dice, host, pid, since, wish.purpose, wish.run_limit_s)
             try:
                 await place.store.put(self.ticket_name(number), encode_ticket(ticket), Create())
             except AlreadyExists:
                 number += 1
                 continue
+            taking.number = number
+            if taking.abandoned:
+                await self.finish(number)
             return number
+
+    async def _check_room(self, register: QueueRegister, number: int, bound: int | None) -> QueueRegister:
+        """Raise ``QueueFull`` if ticket ``number`` would have ``bound`` waiting before it; the register it was seen by."""
+        if bound is None or register.unfinished_below(number) - register.capacity < bound:
+            return register
+        register, _ = await self.read_register()
+        unfinished = register.unfinished_below(number)
+        if unfinished - register.capacity >= bound:
+            raise self.full(unfinished, register.capacity, bound)
+        return register
 
     async def _clean(self, register: QueueRegister, highest: int) -> None:
         """Now and then delete tickets and signs that are old and below the floor, never the highest ticket."""
@@ -140,6 +178,13 @@ class RemoteQueue(QueueBase):
                 await self.place.store.delete(old)
 
 
+class _Taking:
+    """A ticket being taken: whoever ends last, its caller (given up) or the request, gives it back."""
+
+    number = 0
+    abandoned = False
+
+
 class _Waiter:
     """The wait for a grant: polls the register by distance, gives signs when near, passes over the dead before it."""
 
@@ -148,8 +193,7 @@ class _Waiter:
         self._place = queue.place
         self._number = number
         self._began = began
-        self._signs: dict[int, tuple[str, Span]] = {}
-        self._passed_over = False
+        self._watch = Watch(queue, number)
         self._last_sign = -TICKET_TTL_S
         self._pace = Pace()
 
@@ -162,12 +206,15 @@ class _Waiter:
                 return None
             before = register.unfinished_below(self._number)
             if before < register.capacity:
-                return Grant(queue, self._number, self._passed_over, self._began.seconds())
+                return Grant(queue, self._number, self._watch.passed_over, self._began.seconds())
             position = before - register.capacity + 1
             if on_wait is not None:
                 on_wait(await self._waiting(register, position))
-            if position <= HEARTBEAT_PLACES:
-                await self._be_near(register)
+            if position <= HEARTBEAT_PLACES and env.boot() - self._last_sign >= TICKET_TTL_S / 3:
+                self._last_sign = env.boot()
+                await queue.write_sign(self._number, 0, 0)
+            if await self._watch.look(register, position):
+                continue
             pause = min(POLL_MIN_S * position * (0.5 + env.random()), TICKET_TTL_S / 3)
             if deadline_s is not None:
                 left = deadline_s - self._began.seconds()
@@ -184,31 +231,4 @@ class _Waiter:
 
     async def _first(self, register: QueueRegister) -> Ticket | None:
         first = next(register.unfinished(self._number), None)
-        return None if first is None else await self._queue.ticket(first)
-
-    async def _be_near(self, register: QueueRegister) -> None:
-        """Give a sign, and pass over those before us that have given none for a whole TTL."""
-        env = self._place.env
-        if env.boot() - self._last_sign >= TICKET_TTL_S / 3:
-            await self._queue.write_sign(self._number, 0, 0)
-            self._last_sign = env.boot()
-        watched = list(register.unfinished(self._number))
-        answers = await self._place.store.many([Head(self._queue.sign_name(number)) for number in watched])
-        for number, answer in zip(watched, answers, strict=True):
-            if isinstance(answer, SwampError) and not isinstance(answer, NotFound):
-                raise answer
-            sign = answer.info.etag if isinstance(answer, Headed) else ""
-            held = self._signs.get(number)
-            if held is None or held[0] != sign:
-                self._signs[number] = (sign, Span(env))
-            elif held[1].seconds() > TICKET_TTL_S:
-                await self._queue.finish(number)
-                self._passed_over = True
-
-
-def _number(item: Info) -> int:
-    tail = item.name.rpartition("/")[2]
-    try:
-        return _LAST - int(tail, 16)
-    except ValueError:
-        return 0
+        return None if first is None else await self._queue.holder(first)

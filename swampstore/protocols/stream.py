@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -32,6 +32,7 @@ from swampstore.limits import (
     MISSED_RECORDS,
     STREAM_NAME_BYTES,
     STREAM_RECORDS,
+    UPDATE_ATTEMPTS,
 )
 from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft
 from swampstore.protocols.place import Place
@@ -47,6 +48,9 @@ EMPTY: Tail = "0" * 22
 _ROOT = "\0s\0"
 _TAIL = "tail"
 _NOBODY = b"\0" * WRITER_BYTES
+_RECORD_BYTES = STREAM_NAME_BYTES + 100
+"""What a record may take in a segment beside its data."""
+_FOLLOW_RECORDS = 1000
 
 
 class StreamRecord(msgspec.Struct, frozen=True):
@@ -122,7 +126,8 @@ class Stream:
             span=None,
             fenced=fenced,
             series=key,
-            size=len(payload),
+            size=len(payload) + 1,
+            weight=sum(map(len, payload)) + len(payload) * _RECORD_BYTES,
         )
         try:
             done = await self._lane.commit(draft)
@@ -165,6 +170,8 @@ class Stream:
         ``build`` returns records, or ``None`` for nothing to do. Waits with full jitter between attempts. Raises
         ``FenceRetriesExhausted`` when every attempt met a conflict; nothing was written then.
         """
+        if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= UPDATE_ATTEMPTS:
+            raise Misuse(f"retries={retries!r}", hint=f"0 to {UPDATE_ATTEMPTS}")
         for attempt in range(retries + 1):
             snapshot = await self._reader.open()
             state = StreamState(await self._tail_in(snapshot), self._reads_of(snapshot))
@@ -185,10 +192,12 @@ class Stream:
                     ) from error
             pause = min(FENCE_RETRY_CAP_S, FENCE_RETRY_BASE_S * 2**attempt)
             await self._place.env.sleep(self._place.env.random() * pause)
-        raise Misuse(f"retries={retries}", hint="retries is 0 or more")
+        raise AssertionError("unreachable")
 
     def _reads_of(self, snapshot: Snapshot) -> Callable[..., Any]:
         async def records(after: Tail = EMPTY, limit: int | None = None) -> list[StreamRecord]:
+            check_tail(after)
+            _check_limit(limit)
             return await self._read_in(snapshot, after, limit)
 
         return records
@@ -201,19 +210,23 @@ class Stream:
 
     async def read(self, *, after: Tail = EMPTY, limit: int | None = None) -> list[StreamRecord]:
         """The records after a position, in order, at most ``limit``."""
-        return await self._read_in(await self._reader.open(), check_tail(after), limit)
+        check_tail(after)
+        _check_limit(limit)
+        return await self._read_in(await self._reader.open(), after, limit)
 
     async def follow(self, *, after: Tail = EMPTY, seconds: float | None = None) -> AsyncIterator[StreamRecord]:
         """The records after a position, then those to come; ends after ``seconds`` without a new one (never: None)."""
         idle_since, pause = self._place.env.boot(), FOLLOW_MIN_S
         while True:
-            fresh = await self.read(after=after)
+            fresh = await self.read(after=after, limit=_FOLLOW_RECORDS)
             for record in fresh:
                 after = record.position
                 yield record
             now = self._place.env.boot()
             if fresh:
                 idle_since, pause = now, FOLLOW_MIN_S
+                if len(fresh) == _FOLLOW_RECORDS:
+                    continue
             elif seconds is not None and now - idle_since >= seconds:
                 return
             await self._place.env.sleep(pause)
@@ -238,7 +251,9 @@ class Stream:
 
 
 def _check_records(records: Sequence[bytes]) -> list[bytes]:
-    payload = [record.encode() if isinstance(record, str) else bytes(record) for record in records]
+    if isinstance(records, str | bytes | bytearray | memoryview) or not isinstance(records, Iterable):
+        raise Misuse(f"records of type {type(records).__name__}", hint='pass a list: append([b"..."])')
+    payload = [_record(record) for record in records]
     if not 0 < len(payload) <= STREAM_RECORDS:
         raise TooLarge(f"{len(payload)} records in one append; 1 to {STREAM_RECORDS} fit")
     largest = max(map(len, payload))
@@ -247,6 +262,22 @@ def _check_records(records: Sequence[bytes]) -> list[bytes]:
             f"a record of {largest} bytes, {sum(map(len, payload))} in all; limits {DELTA_BYTES}, {BATCH_BYTES // 2}"
         )
     return payload
+
+
+def _record(record: object) -> bytes:
+    if isinstance(record, bytes | bytearray | memoryview):
+        return bytes(record)
+    if isinstance(record, str):
+        try:
+            return record.encode()
+        except UnicodeEncodeError as error:
+            raise Misuse(f"the text cannot be stored as UTF-8: {error}", hint="pass bytes") from error
+    raise Misuse(f"a record of type {type(record).__name__}", hint="records are bytes or text")
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise Misuse(f"limit={limit!r}", hint="1 or more, or None for all")
 
 
 def _position(slot: int, index: int) -> Tail:

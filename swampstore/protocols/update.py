@@ -10,7 +10,7 @@ Invariants:
 - An update's versions are above every version of its footprint that its snapshot knows, tombstones included.
 - A commit under a lock writes the lock's mark (its ticket), so who comes later with a lower ticket is fenced, even when
   the slots in between are long folded.
-- Updates do not nest: ``decide`` may not update the same namespace.
+- Updates do not nest: ``decide`` may not update the same namespace, nor wait for a lock of it.
 
 Not promised: an update is not serial with a blind put that is in flight at the same time.
 """
@@ -19,29 +19,30 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import msgspec
 
 from swampstore.env.clock import Span
-from swampstore.errors import DeadlinePassed, FencedError, Misuse, SwampError, TryAgain
-from swampstore.limits import UPDATE_ATTEMPTS
+from swampstore.errors import FencedError, Misuse, SwampError, TryAgain
+from swampstore.limits import QUEUE_NAME_BYTES, UPDATE_ATTEMPTS
 from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft
 from swampstore.protocols.contents import read_many
-from swampstore.protocols.drafting import check_deltas, draft_records
+from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
 from swampstore.protocols.fifo import Fifo
+from swampstore.protocols.nesting import inside
 from swampstore.protocols.place import Place
-from swampstore.protocols.queue import Grant, fair_queue
+from swampstore.protocols.queue import FairQueue, Grant, fair_queue
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.writer import Writer
+from swampstore.stores.base import Outcome
 from swampstore.values.deltas import Delete, Delta, Put
 from swampstore.values.entry import OPAQUE, Entry, Record
 from swampstore.values.keys import check_key
 from swampstore.values.segment import Commit
+from swampstore.values.tickets import check_queue, check_seconds, queue_folder
 
 LOCK_MARK = "\0lock\0"
-_inside: ContextVar[frozenset[tuple[int, str]]] = ContextVar("swampstore_updates", default=frozenset())
 
 
 class _Delete:
@@ -102,38 +103,49 @@ class Updates:
         self._local = Fifo(place.env)
 
     async def update(
-        self, keys: Sequence[str], decide: Decide, *, lock: str | None = None, deadline_s: float | None = None
+        self,
+        keys: Sequence[str],
+        decide: Decide,
+        *,
+        lock: str | None = None,
+        deadline_s: float | None = None,
+        bodies: bool = True,
     ) -> Updated:
         """Run ``decide`` on ``keys`` and commit what it returns, atomically.
 
         ``lock`` names the queue to wait in and makes updates under that name serial whatever their keys; the default is
-        one queue per set of keys. ``deadline_s`` bounds the waiting, not ``decide``.
+        one queue per set of keys. ``deadline_s`` bounds the waiting, not ``decide``. Without ``bodies`` the contents are
+        not read, and ``decide`` is given ``None`` for them.
 
         Raises ``DeadlinePassed``, ``AmbiguousAppend``, ``Misuse`` (nested), and whatever ``decide`` raises.
         """
         wanted = tuple(sorted({check_key(key) for key in keys}))
         if not wanted:
             raise Misuse("an update needs at least one key")
-        guard = (id(self.place), self.place.names.namespace)
-        if guard in _inside.get():
-            raise Misuse("an update inside an update of the same namespace", hint="update both keys in one call")
-        name = lock if lock is not None else wanted[0] if len(wanted) == 1 else ",".join(wanted)
+        check_seconds("deadline", deadline_s)
+        name = check_queue(lock) if lock is not None else _queue_of(wanted)
         began = self.place.env.boot()
-        token = _inside.set(_inside.get() | {guard})
-        try:
+        with inside(self.place, name):
             async with self._local.turn(name, deadline_s):
                 waited = self.place.env.boot() - began
                 left = None if deadline_s is None else max(deadline_s - waited, 0.0)
-                return await _Attempt(self, wanted, decide, name, lock is not None, began).run(left)
-        finally:
-            _inside.reset(token)
+                attempt = _Attempt(self, wanted, decide, name, lock is not None, began, bodies=bodies)
+                return await attempt.run(left, waited)
 
 
 class _Attempt:
     """One update on its way: optimistic first, then with a ticket."""
 
     def __init__(
-        self, owner: Updates, keys: tuple[str, ...], decide: Decide, name: str, named: bool, began: float
+        self,
+        owner: Updates,
+        keys: tuple[str, ...],
+        decide: Decide,
+        name: str,
+        named: bool,
+        began: float,
+        *,
+        bodies: bool,
     ) -> None:
         self.owner = owner
         self.place = owner.place
@@ -142,51 +154,66 @@ class _Attempt:
         self.name = name
         self.named = named
         self.began = began
+        self.bodies = bodies
         self.waited = 0.0
         self.calls = 0
-        self.grant: Grant | None = None
+        self.ticket = 0
 
-    async def run(self, deadline_s: float | None) -> Updated:
+    async def run(self, deadline_s: float | None, waited: float) -> Updated:
+        self.waited = waited
         queue = fair_queue(self.place, self.name)
         snapshot, span, answers = await self.owner.reader.open_with(queue.requests())
-        if not queue.contended(answers):
+        if not queue.contended(answers) and not await self._held(snapshot, queue, answers):
             try:
                 return await self.attempt(snapshot, span)
             except CommitConflict:
                 pass  # somebody was first: from here on in turn
-        waiting = self.place.env.boot()
-        self.grant = await queue.acquire(deadline_s=deadline_s, purpose="update")
-        self.waited = self.place.env.boot() - waiting
-        try:
-            return await self.in_turn()
-        finally:
-            await self.grant.release()
+        began = self.place.env.boot()
+        while True:
+            waiting = self.place.env.boot()
+            left = None if deadline_s is None else max(deadline_s - (waiting - began), 0.0)
+            grant = await queue.acquire(deadline_s=left, purpose="update")
+            self.waited += self.place.env.boot() - waiting
+            self.ticket = grant.number
+            try:
+                return await self.in_turn(grant)
+            except FencedError:
+                continue  # passed over: this process stood still for longer than a TTL; its place is lost, nothing else
+            finally:
+                await grant.release()
 
-    async def in_turn(self) -> Updated:
+    async def _held(self, snapshot: Snapshot, queue: FairQueue, answers: Sequence[Outcome]) -> bool:
+        """Whether the lock's last mark is of a ticket that still holds it (the look at the queue may be the older)."""
+        if not self.named:
+            return False
+        last = marked_ticket(await snapshot.record(LOCK_MARK + self.name))
+        return last > 0 and queue.still_holds(last, answers)
+
+    async def in_turn(self, grant: Grant) -> Updated:
         """Attempts under the ticket; others may still commit by optimism or by name, but never from our ticket on."""
-        assert self.grant is not None
-        if self.grant.passed_over:
-            await mark_lock(self.owner, self.name, self.keys, self.grant.number)
+        if grant.passed_over:
+            await mark_lock(self.owner, self.name, self.keys, grant.number)
         for _ in range(UPDATE_ATTEMPTS):
             snapshot, span = await self.owner.reader.open_timed()
             try:
                 return await self.attempt(snapshot, span)
             except CommitConflict:
-                await self.grant.keep()
+                await grant.keep()
         raise TryAgain(f"{UPDATE_ATTEMPTS} attempts to update {self.keys[0]!r} met a conflict", hint="try again")
 
     async def attempt(self, snapshot: Snapshot, span: Span) -> Updated:
-        marked = LOCK_MARK + self.name if self.named or self.grant else ""
-        ticket = self.grant.number if self.grant else 0
+        ticket = self.ticket
+        marked = LOCK_MARK + self.name if self.named or ticket else ""
         records = {key: await snapshot.record(key) for key in (*self.keys, *([marked] if marked else []))}
         if marked:
             check_fence(self.name, records[marked], ticket)
         self.calls += 1
-        answer = self.decide(await _contents(self.place, snapshot, self.keys))
+        answer = self.decide(await _contents(self.place, snapshot, self.keys, self.bodies))
         wanted = await answer if inspect.isawaitable(answer) else answer
-        if wanted is SKIP:
+        if wanted is SKIP or (isinstance(wanted, Mapping) and not wanted):
             return self.report("skipped", ())
-        written = await changes(self.owner, self.keys, wanted)
+        drafted = await changes(self.owner, self.keys, wanted)
+        written = drafted.records
         if marked:
             written.append(lock_mark(self.owner, self.name, max(ticket, marked_ticket(records[marked]))))
         done = await self.owner.lane.commit(
@@ -197,6 +224,8 @@ class _Attempt:
                 tail=snapshot.tail(self.owner.lane.lane),
                 span=span,
                 size=len(written),
+                weight=weight_of(written),
+                uploaded=drafted.uploaded,
             )
         )
         return self.report("ticket" if ticket else "optimistic", written, done)
@@ -210,7 +239,7 @@ class _Attempt:
             attempts=self.calls,
             waited=self.waited,
             seconds=self.place.env.boot() - self.began,
-            ticket=self.grant.number if self.grant else 0,
+            ticket=self.ticket,
             lane=done.lane if done else "",
             slot=done.slot if done else 0,
             neighbours=done.neighbours if done else 0,
@@ -218,8 +247,16 @@ class _Attempt:
         )
 
 
-async def _contents(place: Place, snapshot: Snapshot, keys: Sequence[str]) -> dict[str, Seen]:
+def _queue_of(keys: Sequence[str]) -> str:
+    """The queue in which updates of exactly these keys wait."""
+    joined = ",".join(keys)
+    return joined if len(joined.encode()) <= QUEUE_NAME_BYTES else f"keys:{queue_folder(joined)}"
+
+
+async def _contents(place: Place, snapshot: Snapshot, keys: Sequence[str], bodies_too: bool) -> dict[str, Seen]:
     entries = await snapshot.get_many(keys)
+    if not bodies_too:
+        return {key: Seen(entry, None) for key, entry in entries.items()}
     present = [entry for entry in entries.values() if entry is not None]
     bodies: dict[str, bytes] = {}
     for entry, body in zip(present, await read_many(place, present), strict=True):
@@ -229,7 +266,7 @@ async def _contents(place: Place, snapshot: Snapshot, keys: Sequence[str]) -> di
     return {key: Seen(entry, bodies.get(key)) for key, entry in entries.items()}
 
 
-async def changes(owner: Updates, keys: Sequence[str], wanted: Any) -> list[Record]:
+async def changes(owner: Updates, keys: Sequence[str], wanted: Any) -> Drafted:
     """The records of what ``decide`` returned. Raises ``Misuse`` for nonsense, before anything is sent."""
     if not isinstance(wanted, Mapping):
         raise Misuse(
@@ -240,8 +277,12 @@ async def changes(owner: Updates, keys: Sequence[str], wanted: Any) -> list[Reco
     if foreign:
         raise Misuse(f"the update wrote {foreign[0]!r}, which it did not name", hint="name every key it may write")
     deltas = [_as_delta(key, value) for key, value in wanted.items()]
-    drafted = await draft_records(owner.place, owner.writer, deltas, check_deltas(deltas))
-    return drafted.records
+    return await draft_records(owner.place, owner.writer, deltas, check_deltas(deltas))
+
+
+def weight_of(records: Sequence[Record]) -> int:
+    """About how many bytes ``records`` take in a segment."""
+    return sum(len(record.key) + len(record.value) + 64 for record in records)
 
 
 def _as_delta(key: str, value: Any) -> Delta:
@@ -293,4 +334,4 @@ async def mark_lock(owner: Updates, name: str, keys: Sequence[str], ticket: int)
         except CommitConflict:
             continue
         return
-    raise DeadlinePassed(f"lock {name!r}: {UPDATE_ATTEMPTS} commits of others in a row", hint="try again")
+    raise TryAgain(f"lock {name!r}: {UPDATE_ATTEMPTS} commits of others in a row", hint="try again")

@@ -21,6 +21,7 @@ import heapq
 import inspect
 import random
 from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 import msgspec
@@ -87,12 +88,13 @@ class SimEvent:
 
 
 class Actor:
-    """One coroutine of a process. ``result`` or ``error`` once ``done``."""
+    """One coroutine of a process, in a context of its own, as a task has. ``result`` or ``error`` once ``done``."""
 
     def __init__(self, process: Process, work: Coroutine[Any, Any, Any], name: str) -> None:
         self.process = process
         self.name = name
         self.work = work
+        self.context = copy_context()
         self.done = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -270,7 +272,7 @@ class Sim:
     def _step(self, actor: Actor) -> None:
         self.note(actor.name)
         try:
-            wait = actor.work.send(None)
+            wait = actor.context.run(actor.work.send, None)
         except StopIteration as stop:
             actor.done, actor.result = True, stop.value
             actor.finished.set()

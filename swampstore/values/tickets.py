@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import msgspec
 
 from swampstore.errors import BadName, CorruptObject, Misuse
-from swampstore.limits import QUEUE_CAPACITY, QUEUE_NAME_BYTES, QUEUE_RAW_BYTES
+from swampstore.limits import QUEUE_CAPACITY, QUEUE_NAME_BYTES, QUEUE_PURPOSE_BYTES, QUEUE_RAW_BYTES, QUEUE_WAIT_S
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
 
 FORMAT = 1
@@ -117,6 +117,25 @@ def check_capacity(capacity: int) -> int:
     return capacity
 
 
+def check_seconds(what: str, seconds: float | None) -> None:
+    """Raise ``Misuse`` unless ``seconds`` is ``None`` or a sane span: 0 or more, at most 30 years."""
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= QUEUE_WAIT_S:
+        raise Misuse(f"a {what} of {seconds!r}", hint="seconds from now, 0 or more; None waits as long as it takes")
+
+
+def check_purpose(purpose: str) -> str:
+    """``purpose`` itself if it is a short text. Raises ``Misuse``."""
+    try:
+        size = len(purpose.encode()) if isinstance(purpose, str) else -1
+    except UnicodeEncodeError:
+        size = -1
+    if not 0 <= size <= QUEUE_PURPOSE_BYTES:
+        raise Misuse("a bad purpose", hint=f"a text of at most {QUEUE_PURPOSE_BYTES} bytes")
+    return purpose
+
+
 def queue_folder(name: str) -> str:
     """The folder of queue ``name`` below ``<ns>/queue/``: a hash, so that any name is a good object name."""
     return hashlib.sha256(name.encode()).hexdigest()[:32]
@@ -144,7 +163,7 @@ def decode_sign(data: bytes, name: str) -> Sign:
     _, raw = unpack(Kind.SIGN, FORMAT, data, name, QUEUE_RAW_BYTES)
     try:
         return _decode_sign(raw)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
 
 
@@ -164,6 +183,6 @@ def decode_register(data: bytes, name: str) -> QueueRegister:
         if low <= edge + 1 or high < low:
             raise CorruptObject(f"{name}: the finished tickets are out of order", name=name)
         edge = high
-    if register.capacity < 1 or register.floor < 0:
+    if not 1 <= register.capacity <= QUEUE_CAPACITY or register.floor < 0:
         raise CorruptObject(f"{name}: a capacity of {register.capacity}, a floor of {register.floor}", name=name)
     return register
