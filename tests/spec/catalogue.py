@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.spec import footprints, held_lock, lane_file, local_tickets, log, queue, shared_lane
+from tests.spec import footprints, held_lock, lane_file, local_tickets, log, merge, pins, queue, shared_lane
 from tests.spec.checker import Case
 
 MODELS: dict[str, tuple[Case, ...]] = {
@@ -13,4 +13,6 @@ MODELS: dict[str, tuple[Case, ...]] = {
     "held_lock": held_lock.CASES,
     "local_tickets": local_tickets.CASES,
     "lane_file": lane_file.CASES,
+    "merge": merge.CASES,
+    "pins": pins.CASES,
 }
