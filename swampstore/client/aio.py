@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from swampstore.client.core import CoreNamespace, CoreStore, puts
 from swampstore.env.aio import AioEnv
+from swampstore.errors import AmbiguousAppend
 from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
 from swampstore.protocols.writer import Ack
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
     from swampstore.client.aio_shared import AsyncHeldLock, AsyncQueue, AsyncStream
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
+    from swampstore.protocols.pins import PinnedSnapshot
     from swampstore.protocols.update import Updated
     from swampstore.workers.report import CompactReport
 
@@ -124,7 +126,7 @@ class AsyncNamespace:
         """See :meth:`swampstore.client.blocking.Namespace.update`; ``fn`` may return an awaitable."""
         from swampstore.client.deciding import deciding
 
-        names, decide = deciding(keys, fn, entries=entries)
+        names, decide = deciding(keys, fn, entries=entries, awaits=True)
         return await self._core.update(names, decide, lock=lock, deadline=deadline)
 
     def lock(
@@ -147,6 +149,19 @@ class AsyncNamespace:
         from swampstore.protocols.queue import fair_queue
 
         return AsyncQueue(self._core, fair_queue(self._core.place, name, capacity=capacity))
+
+    async def queues(self) -> Sequence[str]:
+        """The names of all queues and locks that were ever waited for, sorted."""
+        from swampstore.protocols.queue_status import queue_names
+
+        return await queue_names(self._core.place)
+
+    async def resolve(self, error: AmbiguousAppend) -> bool | None:
+        """Whether the commit of an ``AmbiguousAppend`` (an update, a held write, a stream's append) has landed.
+
+        ``None`` when nobody can tell any more. The answer is final: what has not landed by then never will.
+        """
+        return await self._core.resolve(error)
 
     async def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
         """See :meth:`swampstore.client.blocking.Namespace.get`."""
@@ -176,9 +191,12 @@ class AsyncNamespace:
         async for entry in (await self.snapshot()).scan(prefix, start_after=start_after):
             yield entry
 
-    async def snapshot(self, *, max_age: float = 0.0) -> AsyncSnapshot:
+    async def snapshot(self, *, max_age: float = 0.0, pin: bool = False) -> AsyncSnapshot:
         """See :meth:`swampstore.client.blocking.Namespace.snapshot`."""
-        return AsyncSnapshot(await self._core.snapshot(max_age=max_age))
+        if not pin:
+            return AsyncSnapshot(await self._core.snapshot(max_age=max_age))
+        pinned = await self._core.pinned()
+        return AsyncSnapshot(pinned.snapshot, pinned)
 
     async def compact(self, *, full: bool = True) -> CompactReport:
         """See :meth:`swampstore.client.blocking.Namespace.compact`."""
@@ -192,8 +210,23 @@ class AsyncNamespace:
 class AsyncSnapshot:
     """An immutable view. Made by :meth:`AsyncNamespace.snapshot`."""
 
-    def __init__(self, core: CoreSnapshot) -> None:
+    def __init__(self, core: CoreSnapshot, pinned: PinnedSnapshot | None = None) -> None:
         self._core = core
+        self._pinned = pinned
+
+    async def close(self) -> None:
+        """See :meth:`swampstore.client.blocking.Snapshot.close`."""
+        pinned, self._pinned = self._pinned, None
+        if pinned is not None:
+            await pinned.release()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     @property
     def root_version(self) -> int:
@@ -216,5 +249,7 @@ class AsyncSnapshot:
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[Entry]:
         """See :meth:`swampstore.client.blocking.Snapshot.scan`."""
         async for chunk in self._core.scan(prefix, start_after=start_after):
+            if self._pinned is not None:
+                await self._pinned.keep()
             for entry in chunk:
                 yield entry

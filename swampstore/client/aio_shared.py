@@ -10,6 +10,7 @@ from swampstore.client.core import CoreNamespace, puts
 from swampstore.protocols.lock import Held as CoreHeld
 from swampstore.protocols.lock import hold
 from swampstore.protocols.queue import FairQueue, Grant, Waiting
+from swampstore.protocols.queue_status import QueueStatus, queue_status
 from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord, StreamState, Tail
 from swampstore.protocols.stream import Stream as CoreStream
 from swampstore.protocols.writer import Ack
@@ -134,6 +135,10 @@ class AsyncPlace:
         """Seconds in the queue."""
         return self._grant.waited_s
 
+    async def progress(self) -> None:
+        """Say that the work moves on: the clock of ``run_limit`` starts again."""
+        await self._grant.progress()
+
 
 class AsyncQueue:
     """A FIFO queue. Made by ``namespace.queue(name, capacity)``."""
@@ -165,3 +170,11 @@ class AsyncQueue:
     async def set_capacity(self, capacity: int) -> None:
         """Change how many may run at once; nobody is revoked."""
         await self._queue.set_capacity(capacity)
+
+    async def status(self, *, limit: int = 100) -> QueueStatus:
+        """Who holds and who waits (the first ``limit``): queued, running, stuck or dead."""
+        return await queue_status(self._queue, limit=limit)
+
+    async def pass_over(self, ticket: int) -> None:
+        """End a ticket by force, whoever holds it: the next is granted, and a lock's holder can commit nothing more."""
+        await self._queue.pass_over(ticket)

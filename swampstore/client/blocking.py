@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from swampstore.client.core import CoreNamespace, CoreStore, puts
 from swampstore.env.blocking import BlockingEnv, each, run
+from swampstore.errors import AmbiguousAppend
 from swampstore.protocols.snapshot import Listed
 from swampstore.protocols.snapshot import Snapshot as CoreSnapshot
 from swampstore.protocols.writer import Ack
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
     from swampstore.client.blocking_shared import HeldLock, Queue, Stream
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
+    from swampstore.protocols.pins import PinnedSnapshot
     from swampstore.protocols.update import Updated
     from swampstore.workers.report import CompactReport
 
@@ -144,7 +146,7 @@ class Namespace:
         """
         from swampstore.client.deciding import deciding
 
-        names, decide = deciding(keys, fn, entries=entries)
+        names, decide = deciding(keys, fn, entries=entries, awaits=False)
         return run(self._core.update(names, decide, lock=lock, deadline=deadline))
 
     def lock(self, name: str, *, deadline: float | None = None, purpose: str = "") -> AbstractContextManager[HeldLock]:
@@ -165,6 +167,19 @@ class Namespace:
         from swampstore.protocols.queue import fair_queue
 
         return Queue(self._core, fair_queue(self._core.place, name, capacity=capacity))
+
+    def queues(self) -> Sequence[str]:
+        """The names of all queues and locks that were ever waited for, sorted."""
+        from swampstore.protocols.queue_status import queue_names
+
+        return run(queue_names(self._core.place))
+
+    def resolve(self, error: AmbiguousAppend) -> bool | None:
+        """Whether the commit of an ``AmbiguousAppend`` (an update, a held write, a stream's append) has landed.
+
+        ``None`` when nobody can tell any more. The answer is final: what has not landed by then never will.
+        """
+        return run(self._core.resolve(error))
 
     def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
         """The entry of ``key`` or ``None``. Sees every write acknowledged before the call (or ``max_age`` s before)."""
@@ -190,9 +205,16 @@ class Namespace:
         """Every entry under ``prefix`` in key order, however many, in bounded memory."""
         return self.snapshot().scan(prefix, start_after=start_after)
 
-    def snapshot(self, *, max_age: float = 0.0) -> Snapshot:
-        """What the namespace holds now (or held at most ``max_age`` seconds ago)."""
-        return Snapshot(run(self._core.snapshot(max_age=max_age)))
+    def snapshot(self, *, max_age: float = 0.0, pin: bool = False) -> Snapshot:
+        """What the namespace holds now (or held at most ``max_age`` seconds ago).
+
+        With ``pin`` nothing it names is swept while it is used; end it (``with``, or ``close``). For scans of an hour
+        and more; an unpinned one then raises ``SnapshotExpired``.
+        """
+        if not pin:
+            return Snapshot(run(self._core.snapshot(max_age=max_age)))
+        pinned = run(self._core.pinned())
+        return Snapshot(pinned.snapshot, pinned)
 
     def compact(self, *, full: bool = True) -> CompactReport:
         """Fold the log, merge level 0 into shards and sweep, once, now."""
@@ -206,8 +228,23 @@ class Namespace:
 class Snapshot:
     """An immutable view. Made by :meth:`Namespace.snapshot`."""
 
-    def __init__(self, core: CoreSnapshot) -> None:
+    def __init__(self, core: CoreSnapshot, pinned: PinnedSnapshot | None = None) -> None:
         self._core = core
+        self._pinned = pinned
+
+    def close(self) -> None:
+        """Give up the pin, if there is one. Idempotent."""
+        pinned, self._pinned = self._pinned, None
+        if pinned is not None:
+            run(pinned.release())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def root_version(self) -> int:
@@ -227,6 +264,8 @@ class Snapshot:
     def scan(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """Every entry under ``prefix`` in key order, in bounded memory."""
         for chunk in each(self._core.scan(prefix, start_after=start_after)):
+            if self._pinned is not None:
+                run(self._pinned.keep())
             yield from chunk
 
 

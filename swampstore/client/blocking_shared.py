@@ -11,6 +11,7 @@ from swampstore.env.blocking import each, run
 from swampstore.protocols.lock import Held as CoreHeld
 from swampstore.protocols.lock import hold
 from swampstore.protocols.queue import FairQueue, Grant, Waiting
+from swampstore.protocols.queue_status import QueueStatus, queue_status
 from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord, StreamState, Tail
 from swampstore.protocols.stream import Stream as CoreStream
 from swampstore.protocols.writer import Ack
@@ -133,6 +134,10 @@ class Place:
         """Seconds in the queue."""
         return self._grant.waited_s
 
+    def progress(self) -> None:
+        """Say that the work moves on: the clock of ``run_limit`` starts again."""
+        run(self._grant.progress())
+
 
 class Queue:
     """A FIFO queue. Made by ``namespace.queue(name, capacity)``."""
@@ -166,3 +171,11 @@ class Queue:
     def set_capacity(self, capacity: int) -> None:
         """Change how many may run at once; nobody is revoked."""
         run(self._queue.set_capacity(capacity))
+
+    def status(self, *, limit: int = 100) -> QueueStatus:
+        """Who holds and who waits (the first ``limit``): queued, running, stuck or dead."""
+        return run(queue_status(self._queue, limit=limit))
+
+    def pass_over(self, ticket: int) -> None:
+        """End a ticket by force, whoever holds it: the next is granted, and a lock's holder can commit nothing more."""
+        run(self._queue.pass_over(ticket))

@@ -18,12 +18,13 @@ import msgspec
 
 from swampstore.env.base import Env
 from swampstore.env.clock import StoreClock
-from swampstore.errors import Misuse, NotFound, SnapshotExpired, SwampError, VersionConflict
+from swampstore.errors import AmbiguousAppend, Misuse, NotFound, SnapshotExpired, SwampError, VersionConflict
 from swampstore.limits import HELP_FOLD_SEGMENTS, LIST_AFTER_APPEND_ODDS, READ_RESTARTS, SHARED_LANES
 from swampstore.protocols.contents import read_content, read_many, stream_content
 from swampstore.protocols.drafting import check_deltas, draft_records
 from swampstore.protocols.place import Caches, Place
 from swampstore.protocols.register import Register
+from swampstore.protocols.resolve import resolve
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.writer import Ack, Writer
 from swampstore.stores.base import Store
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
     from swampstore.protocols.commit import CommitLane
+    from swampstore.protocols.pins import PinnedSnapshot
     from swampstore.protocols.stream import Stream
     from swampstore.protocols.update import Decide, Updated, Updates
     from swampstore.protocols.update import Seen as SeenEntry
@@ -46,6 +48,7 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
     from swampstore.workers.report import CompactReport
 
 _log = logging.getLogger("swampstore")
+_HEX = frozenset("0123456789abcdef")
 
 
 class CoreStore:
@@ -205,6 +208,8 @@ class CoreNamespace:
     async def put_if(self, delta: Put, *, if_version: bytes | str | None, if_absent: bool) -> Ack:
         """Put if the key's version is ``if_version``, or if it is absent. Raises ``VersionConflict``."""
         expected = if_version.hex() if isinstance(if_version, bytes) else if_version
+        if expected is not None and (not isinstance(expected, str) or not expected or set(expected) - _HEX):
+            raise Misuse(f"if_version={if_version!r}", hint="pass on an entry's version, or its hexadecimal form")
         if if_absent and expected is not None:
             raise Misuse("both if_version and if_absent", hint="give one of them")
         check_deltas([delta])
@@ -221,8 +226,20 @@ class CoreNamespace:
                 )
             return {delta.key: delta}
 
-        done = await self.update([delta.key], decide)
+        self.owner.check()
+        await self.prove()
+        done = await self.updates.update([delta.key], decide, bodies=False)
         return Ack(done.lane, done.slot, done.versions, {"update": done.seconds, "lock_wait": done.waited})
+
+    async def resolve(self, error: AmbiguousAppend) -> bool | None:
+        """Whether the commit that ``error`` names has landed; ``None`` if nobody can tell. Raises ``Misuse`` for others."""
+        self.owner.check()
+        if not isinstance(error, AmbiguousAppend) or not error.lane.startswith("s"):
+            raise Misuse(
+                "only a commit of an update, a lock or a stream can be resolved",
+                hint="a blind write may simply be written again",
+            )
+        return await resolve(self.place, self.register, error.lane, error.slot, error.write_id)
 
     def open_stream(self, name: str) -> Stream:
         """The stream ``name``. Raises ``BadName``."""
@@ -237,6 +254,13 @@ class CoreNamespace:
     async def snapshot(self, *, max_age: float = 0.0) -> Snapshot:
         self.owner.check()
         return await self.reader.open(max_age=max_age)
+
+    async def pinned(self) -> PinnedSnapshot:
+        """A snapshot that the sweep leaves alone until it is released. Costs a write, and a read of the root."""
+        from swampstore.protocols.pins import pin_snapshot
+
+        self.owner.check()
+        return await pin_snapshot(self.place, self.register, self.reader).__aenter__()
 
     async def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
         check_key(key)

@@ -10,9 +10,12 @@ from swampstore.errors import Misuse
 from swampstore.protocols.update import SKIP, Decide, Seen
 
 
-def deciding(keys: str | Sequence[str], fn: Callable[[Any], Any], *, entries: bool) -> tuple[list[str], Decide]:
+def deciding(
+    keys: str | Sequence[str], fn: Callable[[Any], Any], *, entries: bool, awaits: bool
+) -> tuple[list[str], Decide]:
     """``(keys, decide)``. ``fn`` gets contents or ``None`` (with ``entries``: ``(entry, contents)``), for several keys a
-    dict of them; it returns contents, ``DELETE`` or ``SKIP``, for several keys a dict of them or ``SKIP``."""
+    dict of them; it returns contents, ``DELETE`` or ``SKIP``, for several keys a dict of them or ``SKIP``. ``awaits`` says
+    whether it may return an awaitable. Raises ``Misuse``."""
     if not callable(fn):
         raise Misuse("update needs a function", hint='for example ns.update("n", lambda old: b"1")')
     single = keys if isinstance(keys, str) else None
@@ -22,6 +25,10 @@ def deciding(keys: str | Sequence[str], fn: Callable[[Any], Any], *, entries: bo
         given = {key: (seen.entry, seen.data) if entries else seen.data for key, seen in held.items()}
         answer = fn(given[single] if single is not None else given)
         if inspect.isawaitable(answer):
+            if not awaits:
+                if inspect.iscoroutine(answer):
+                    answer.close()
+                raise Misuse("the update function is asynchronous", hint="use open_async(), or a plain function")
             return _later(answer, single)
         return _wrapped(answer, single)
 

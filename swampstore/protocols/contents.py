@@ -134,7 +134,7 @@ async def stream_content(place: Place, entry: Entry) -> AsyncIterator[bytes]:
         raise CorruptObject(
             f"{name}: the contents of {entry.key!r} are not what was written ({total} of {meta.size} bytes)",
             name=name,
-            hint="run: swamp datastore doctor --deep",
+            hint="restore it from a backup of the store, or write the key again",
         )
     yield held
 
@@ -158,7 +158,7 @@ def _object_name(place: Place, at: Location) -> str | None:
 
 def _gone(name: str, entry: Entry) -> MissingObject:
     return MissingObject(
-        f"{name}, the contents of {entry.key!r}, is gone", name=name, hint="run: swamp datastore doctor"
+        f"{name}, the contents of {entry.key!r}, is gone", name=name, hint="restore it from a backup of the store"
     )
 
 

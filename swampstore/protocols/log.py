@@ -27,7 +27,9 @@ from swampstore.values.segment import Segment, decode_segment
 Slot: TypeAlias = tuple[str, int]
 """``(lane, slot)``"""
 
-_SEGMENT_WEIGHT = 8
+LOST_ROOT_HINT = "do not write; restore the root from a backup (bucket versioning), then try again"
+
+SEGMENT_WEIGHT = 8
 """Decoded size of a segment in memory, as a multiple of its stored size (measured on index entries)."""
 
 
@@ -89,7 +91,22 @@ async def list_root_and(
     span.saw(page.time)
     if span.seconds() * 1000 >= DELETE_GRACE_MS / 2:
         seen = await register.read()
+    if seen.root.version == 0 and not items and not register.known_new:
+        await refuse_lost_root(place)
+        register.known_new = True
     return _parse(place, items, began), seen, others
+
+
+async def refuse_lost_root(place: Place) -> None:
+    """Raise ``Damaged`` when there is no root but there are shards: only a namespace that had a root has those."""
+    folder = place.names.folder("shard")
+    page = await place.store.list(folder, limit=1)
+    if page.items:
+        raise Damaged(
+            f"{place.names.root} is missing, but there are shards: a root has been lost",
+            name=place.names.root,
+            hint=LOST_ROOT_HINT,
+        )
 
 
 def _parse(place: Place, items: Sequence[Info], began: int) -> Listing:
@@ -117,7 +134,7 @@ def unfolded(listing: Listing, root: Root) -> list[Slot]:
             raise Damaged(
                 f"the log of lane {lane} begins at slot {listed[0]}, but the namespace has no root",
                 name=lane,
-                hint="the root was lost: do not write; run: swamp datastore doctor",
+                hint=LOST_ROOT_HINT,
             )
         if root.retired(lane):
             continue
@@ -162,7 +179,7 @@ async def fetch(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:
             assert isinstance(answer, Got)
             found[slot] = decoded = await _decode(place, slot, answer.body)
             if isinstance(decoded, Segment):
-                place.caches.segments.put(name, decoded, decoded.stored_bytes * _SEGMENT_WEIGHT + 1000)
+                place.caches.segments.put(name, decoded, decoded.stored_bytes * SEGMENT_WEIGHT + 1000)
     return [found[slot] for slot in slots]
 
 

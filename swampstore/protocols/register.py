@@ -42,6 +42,8 @@ class Register:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._last: Seen | None = None
+        self.known_new = False
+        """Whether a missing root was found to be that of a namespace which never had one."""
         self.proof: Proved | None = None
         """Put into the first root this process creates."""
 
@@ -115,7 +117,9 @@ class Register:
                 f"{place.names.root}: another process published version {now.root.version} first"
             ) from error
         except NotFound as error:
-            raise StaleWrite(f"{place.names.root}: it is gone", hint="run: swamp datastore doctor") from error
+            raise StaleWrite(
+                f"{place.names.root}: it is gone", hint="was the namespace deleted? open the store again"
+            ) from error
         place.clock.calibrate(stored.time)
         self._last = Seen(new, stored.etag, stored.time, stored.time)
         return self._last

@@ -28,7 +28,7 @@ class RunGone(MissingObject):
 def run_body(answer: Outcome, name: str) -> bytes:
     """The bytes in the answer to a read of a run. Raises ``RunGone``, or what the read raised."""
     if isinstance(answer, NotFound):
-        raise RunGone(f"{name} is gone", name=name, hint="run: swamp datastore doctor") from answer
+        raise RunGone(f"{name} is gone", name=name, hint="restore it from a backup of the store") from answer
     if isinstance(answer, SwampError):
         raise answer
     assert isinstance(answer, Got)

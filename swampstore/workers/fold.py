@@ -27,7 +27,16 @@ from swampstore.limits import (
     SEGMENTS_PER_FETCH,
     SHARED_LANE_MEMORY,
 )
-from swampstore.protocols.log import Broken, Listing, SegmentGone, Slot, fetch, list_and_root, unfolded
+from swampstore.protocols.log import (
+    Broken,
+    Listing,
+    SegmentGone,
+    Slot,
+    fetch,
+    list_and_root,
+    refuse_lost_root,
+    unfolded,
+)
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.stores.base import Create
@@ -99,6 +108,8 @@ async def _publish(
     stay: bool,
 ) -> tuple[FoldReport, FoldRead]:
     old = read.seen.root
+    if old.version == 0:
+        await refuse_lost_root(place)
     version, now = old.version + 1, read.seen.time
     segments = [item for item in found if isinstance(item, Segment)]
     broken = [item for item in found if isinstance(item, Broken)]
@@ -131,7 +142,7 @@ async def _publish(
         raise Damaged(
             f"{place.names.namespace}: more than {QUARANTINE} broken segments",
             name=place.names.root,
-            hint="something destroys what is written; run: swamp datastore doctor",
+            hint="find out what else writes into this place",
         )
     report = FoldReport(
         published=True,

@@ -98,13 +98,13 @@ def test_a_strict_read_of_nothing_new_is_two_requests_in_one_round(index: tuple[
         assert store.rounds == 2
 
 
-def test_a_read_of_an_empty_namespace_is_two_requests() -> None:
+def test_a_read_of_an_empty_namespace_is_two_requests_and_once_a_look_for_a_lost_root() -> None:
     env, store = world()
     reader = Process(store, env)
-    for _ in range(2):
+    for extra in (["list"], [], []):
         store.forget()
         reader.open()
-        assert store.kinds() == ["list", "get"]
+        assert store.kinds() == ["list", "get", *extra]
 
 
 def test_a_read_that_may_be_old_costs_nothing() -> None:

@@ -86,7 +86,7 @@ def test_no_root_and_a_log_that_does_not_begin_at_one_is_damage(two: Two) -> Non
     store.drop(f"ns/log/{ack.lane}/{1:016x}")
     with pytest.raises(Damaged, match="begins at slot 2") as caught:
         reader.open()
-    assert "doctor" in caught.value.hint
+    assert "backup" in caught.value.hint
     with pytest.raises(Damaged):
         writer.fold()
     assert "ns/root" not in store.names()
@@ -140,6 +140,18 @@ def test_the_age_of_the_oldest_unfolded_slot(two: Two) -> None:
     assert oldest_ms(listing, []) == 0
 
 
+def test_no_root_but_shards_is_damage_for_readers_and_for_the_fold(two: Two) -> None:
+    env, store, writer, _ = two
+    writer.put("a")
+    store.set(f"ns/shard/{'0' * 32}", b"left behind by a lost root")
+    with pytest.raises(Damaged, match="root has been lost"):
+        writer.fold()
+    assert "ns/root" not in store.names()
+    store.set(f"gone/shard/{'0' * 32}", b"left behind by a lost root")
+    with pytest.raises(Damaged, match="root has been lost"):
+        Process(store, env, "gone").open()
+
+
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
@@ -152,7 +164,7 @@ def test_a_log_of_many_pages_is_read_whole(two: Two, monkeypatch: pytest.MonkeyP
         (writer if n % 2 else other).put(f"k{n}")
     store.forget()
     assert reader.keys() == [f"k{n}" for n in range(count)]
-    pages = max(1, -(-count // 3))
+    pages = -(-count // 3) or 2  # an empty log without a root is looked at twice: was the root lost?
     assert store.kinds().count("list") == pages
     assert store.kinds().count("get") == count + 1
 
