@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         VersionConflict,
     )
     from swampstore.protocols.queue import Waiting
+    from swampstore.protocols.queue_status import QueueStatus, TicketStatus
     from swampstore.protocols.snapshot import Listed
     from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord
     from swampstore.protocols.update import DELETE, SKIP, Updated
@@ -119,6 +120,7 @@ __all__ = [
     "Put",
     "Queue",
     "QueueFull",
+    "QueueStatus",
     "Snapshot",
     "SnapshotExpired",
     "StaleWrite",
@@ -132,6 +134,7 @@ __all__ = [
     "StreamView",
     "SwampError",
     "Throttled",
+    "TicketStatus",
     "TooLarge",
     "TryAgain",
     "Undecided",
@@ -156,6 +159,7 @@ _HOMES = {
     "protocols.stream": "EMPTY StreamAck StreamRecord",
     "protocols.update": "DELETE SKIP Updated",
     "protocols.queue": "Waiting",
+    "protocols.queue_status": "QueueStatus TicketStatus",
     "protocols.writer": "Ack",
     "values.deltas": "Delete Delta Index Put",
     "values.entry": "Entry Meta",

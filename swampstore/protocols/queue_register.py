@@ -119,6 +119,21 @@ class QueueBase:
 
         await self.change(finished)
 
+    async def pass_over(self, number: int) -> None:
+        """End a ticket by force. Raises ``NotFound`` for one that nobody has: finished in advance, it would admit too many."""
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise Misuse(f"ticket {number!r}", hint="a ticket's number, as status() shows it")
+        register, _ = await self.read_register()
+        if not register.is_finished(number) and number not in await self.unfinished():
+            raise NotFound(
+                f"queue {self.name!r} has no ticket {number}", hint="see who waits: swamp datastore queue show"
+            )
+        await self.finish(number)
+
+    async def unfinished(self) -> list[int]:
+        """The numbers of all tickets that hold or wait, in order."""
+        raise NotImplementedError
+
     async def set_capacity(self, capacity: int) -> None:
         """Change the capacity, live. Raises ``Misuse`` for an absurd one."""
         check_capacity(capacity)

@@ -5,6 +5,8 @@ Invariants:
 - Pauses have full jitter (uniform in 0 .. base * 2^n, capped), so that clients thrown back together do not return
   together.
 - Of parallel requests only the undecided are sent again.
+- At most ``BULK_IN_FLIGHT`` requests for contents, shards and foreign objects are in flight at once; those for roots,
+  queues and the log never wait for them, so that slow uploads cost nobody a lease.
 """
 
 from __future__ import annotations
@@ -32,8 +34,12 @@ from swampstore.stores.base import (
     When,
     outcome,
 )
+from swampstore.stores.gate import Gate
 from swampstore.stores.settle import Plain, settling
+from swampstore.values.names import is_urgent
 
+BULK_IN_FLIGHT = 96
+"""Less than the connections a driver has, by enough for leases and root writes."""
 DEADLINE_SECONDS = 60.0
 PAUSE_BASE_SECONDS = 0.05
 PAUSE_CAP_SECONDS = 5.0
@@ -63,6 +69,7 @@ class Retrying:
         self._deadline = deadline_s
         self._base = base_s
         self._cap = cap_s
+        self._gate = Gate(env, BULK_IN_FLIGHT)
 
     @property
     def url(self) -> str:
@@ -131,12 +138,20 @@ class Retrying:
             part.give_up(self._env.boot() - started, round_number + 1)
 
     async def _send(self, parts: Sequence[Plain]) -> None:
-        if len(parts) == 1:
-            outcomes: Sequence[Outcome] = [await outcome(self.inner, parts[0].next())]
+        requests = [part.next() for part in parts]
+        bulk = sum(not isinstance(request, List) and not is_urgent(request.name) for request in requests)
+        if bulk:
+            async with self._gate.passing(bulk):
+                outcomes = await self._carry_out(requests)
         else:
-            outcomes = await self.inner.many([part.next() for part in parts])
+            outcomes = await self._carry_out(requests)
         for part, answer in zip(parts, outcomes, strict=True):
             part.take(answer)
+
+    async def _carry_out(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        if len(requests) == 1:
+            return [await outcome(self.inner, requests[0])]
+        return await self.inner.many(requests)
 
     async def _again(self, call: Callable[[], Awaitable[A]]) -> A:
         started, attempt = self._env.boot(), 0

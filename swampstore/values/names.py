@@ -62,6 +62,12 @@ def shared_lane(number: int) -> str:
     return f"s{number:02d}"
 
 
+def is_urgent(name: str) -> bool:
+    """Whether an object is small and somebody's turn or lease may hang on it: roots, log, queues, pins."""
+    parts = name.split("/", 2)
+    return len(parts) > 1 and parts[1] in ("root", "log", "queue", "pin")
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The names of one namespace. ``prefix`` is the namespace's name with a slash."""

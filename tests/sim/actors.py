@@ -8,7 +8,8 @@ from swampstore.client.core import CoreNamespace, CoreStore
 from swampstore.errors import AmbiguousAppend, FenceConflict, SwampError, TryAgain, Undecided
 from swampstore.protocols.update import Seen
 from swampstore.stores.memory import MemoryStore
-from swampstore.testing.sim import Faults, Process, Sim, SimStore
+from swampstore.testing.sim import Process, Sim
+from swampstore.testing.sim_store import Faults, SimStore
 from swampstore.values.deltas import Delete, Put
 from swampstore.workers.compactor import Compactor
 

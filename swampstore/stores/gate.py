@@ -1,0 +1,61 @@
+"""A bound on what is in flight at once; who comes first goes first. For threads, or for the tasks of one loop."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from swampstore.env.base import Env, Event
+
+
+class Gate:
+    """At most ``width`` units inside at once."""
+
+    def __init__(self, env: Env, width: int) -> None:
+        self._env = env
+        self._width = width
+        self._free = width
+        self._mutex = threading.Lock()
+        self._waiting: deque[tuple[Event, int]] = deque()
+
+    @asynccontextmanager
+    async def passing(self, units: int) -> AsyncIterator[None]:
+        """Be inside with ``units`` (more than there are: with all of them)."""
+        units = min(units, self._width)
+        mine: Event | None = None
+        with self._mutex:
+            if not self._waiting and units <= self._free:
+                self._free -= units
+            else:
+                mine = self._env.event()
+                self._waiting.append((mine, units))
+        if mine is not None:
+            try:
+                await mine.wait()
+            except BaseException:
+                self._leave_queue(mine, units)
+                raise
+        try:
+            yield
+        finally:
+            self._give_back(units)
+
+    def _leave_queue(self, mine: Event, units: int) -> None:
+        with self._mutex:
+            if (mine, units) in self._waiting:
+                self._waiting.remove((mine, units))
+                units = 0  # never got in
+        self._give_back(units)
+
+    def _give_back(self, units: int) -> None:
+        woken: list[Event] = []
+        with self._mutex:
+            self._free += units
+            while self._waiting and self._waiting[0][1] <= self._free:
+                event, wanted = self._waiting.popleft()
+                self._free -= wanted
+                woken.append(event)
+        for event in woken:
+            event.set()

@@ -1,0 +1,155 @@
+"""The store of a simulated process: its calls take virtual time and fail by the odds of :class:`Faults`.
+
+Invariant: what was sent may take effect late or unanswered, but never twice, and never after another answer was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from swampstore.errors import StoreUnavailable, SwampError, Throttled
+from swampstore.stores.base import (
+    Body,
+    Busy,
+    Get,
+    Got,
+    Head,
+    Headed,
+    List,
+    NotModified,
+    Outcome,
+    Overwrite,
+    Page,
+    Put,
+    Request,
+    Store,
+    Stored,
+    When,
+    outcome,
+)
+from swampstore.testing.sim import Process, Wait
+
+
+class Faults(msgspec.Struct, frozen=True):
+    """Odds per store call. ``lost``: it took effect, the answer did not come. ``late``: the answer did not come and the
+    effect comes later. ``refused``: an error before any effect. ``busy``: a 409. ``short``: a short page of a list."""
+
+    lost: float = 0.0
+    late: float = 0.0
+    refused: float = 0.0
+    busy: float = 0.0
+    short: float = 0.0
+    latency_s: float = 0.02
+    late_s: float = 60.0
+    kill: float = 0.0
+    pause: float = 0.0
+    pause_s: float = 40.0
+
+
+class SimStore:
+    """A store whose calls take virtual time and fail by ``faults``; one per process, over one shared inner store."""
+
+    def __init__(self, process: Process, inner: Store, faults: Faults | None = None) -> None:
+        self.process = process
+        self.inner = inner
+        self.faults = faults or Faults()
+        self.calls = 0
+        self.on_call: Callable[[Request], None] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    async def _travel(self) -> None:
+        sim, faults = self.process.sim, self.faults
+        if faults.kill and sim.dice.random() < faults.kill:
+            self.process.kill()
+        if faults.pause and sim.dice.random() < faults.pause:
+            self.process.pause(sim.dice.random() * faults.pause_s, machine=sim.dice.random() < 0.3)
+        await Wait(sim.dice.expovariate(1.0) * faults.latency_s)
+
+    async def _call(self, request: Request) -> Any:
+        sim, faults, dice = self.process.sim, self.faults, self.process.sim.dice
+        self.calls += 1
+        if self.on_call is not None:
+            self.on_call(request)
+        await self._travel()
+        if dice.random() < faults.refused:
+            raise Throttled("simulated: slow down") if dice.random() < 0.5 else StoreUnavailable("simulated: refused")
+        conditional = isinstance(request, Put) and not isinstance(request.when, Overwrite)
+        if conditional and dice.random() < faults.busy:
+            raise Busy("simulated: 409")
+        if isinstance(request, Put) and dice.random() < faults.late:
+            courier = sim.process(f"courier of {self.process.name}")
+            courier.spawn(self._deliver(request, dice.random() * faults.late_s))
+            raise StoreUnavailable("simulated: the answer was lost, the write is under way")
+        if isinstance(request, List) and dice.random() < faults.short:
+            request = msgspec.structs.replace(request, limit=min(request.limit, dice.randint(1, 3)))
+        sim.note(f"  {self.process.name} {type(request).__name__} {_name(request)}")
+        answer = await outcome(self.inner, request)
+        lost = dice.random() < faults.lost
+        await self._travel()
+        if lost:
+            raise StoreUnavailable("simulated: the answer was lost")
+        if isinstance(answer, SwampError):
+            raise answer
+        return answer
+
+    async def _deliver(self, request: Request, seconds: float) -> None:
+        await Wait(seconds)
+        await outcome(self.inner, request)
+
+    async def get(
+        self, name: str, *, span: tuple[int, int] | None = None, if_none_match: str | None = None
+    ) -> Got | NotModified:
+        answer: Got | NotModified = await self._call(Get(name, span, if_none_match))
+        return answer
+
+    async def put(self, name: str, body: Body, when: When) -> Stored:
+        answer: Stored = await self._call(Put(name, body, when))
+        return answer
+
+    async def head(self, name: str) -> Headed:
+        answer: Headed = await self._call(Head(name))
+        return answer
+
+    async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Page:
+        answer: Page = await self._call(List(prefix, start_after, limit))
+        return answer
+
+    async def delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            await self._travel()
+            self.process.sim.note(f"  {self.process.name} Delete {name}")
+            await self.inner.delete([name])
+
+    async def now(self) -> int:
+        await self._travel()
+        return await self.inner.now()
+
+    async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        """Every part is an actor of its own, so that they interleave with each other and with everybody."""
+        actors = [self.process.spawn(self._part(request)) for request in requests]
+        for actor in actors:
+            if not actor.done:
+                await actor.finished.wait()
+        return [actor.result for actor in actors]
+
+    async def _part(self, request: Request) -> Outcome:
+        try:
+            answer: Outcome = await self._call(request)
+        except SwampError as error:
+            return error
+        return answer
+
+    async def close(self) -> None: ...
+
+
+def _name(request: Request) -> str:
+    if isinstance(request, List):
+        return request.prefix
+    when = f" {type(request.when).__name__}" if isinstance(request, Put) else ""
+    return request.name + when
