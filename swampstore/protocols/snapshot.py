@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from swampstore.env.clock import Span
 from swampstore.errors import SnapshotExpired
-from swampstore.limits import KEY_BYTES, READ_RESTARTS
+from swampstore.limits import READ_RESTARTS
 from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_and_root, list_root_and, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
@@ -26,14 +26,13 @@ from swampstore.protocols.runs import RunGone, find_in_runs, load_blocks, load_i
 from swampstore.stores.base import Outcome, Request
 from swampstore.values.entry import CONFLICT, Entry, Record, entry_of
 from swampstore.values.join import join_into, last_conflict_key, newer
-from swampstore.values.keys import INTERNAL
+from swampstore.values.keys import INTERNAL, LAST_SUFFIX
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo
 from swampstore.values.version import split_version
 
 _FIRST_CHUNK_BLOCKS = 1
 _CHUNK_BLOCKS = 16
-_LAST_KEY = "\U0010ffff" * (KEY_BYTES // 4 + 1)
 """Behind every key, and behind every key with a prefix when put behind that."""
 
 
@@ -125,7 +124,7 @@ class Snapshot:
                     rolled = entry.key[: cut + len(delimiter)]
                     if not start_after.startswith(rolled):
                         prefixes.append(rolled)
-                    cursor, jumped = rolled + _LAST_KEY, True
+                    cursor, jumped = rolled + LAST_SUFFIX, True
                     break
                 if jumped:
                     break
@@ -145,7 +144,7 @@ class Snapshot:
     ) -> AsyncIterator[list[Record]]:
         """Winning records under ``prefix`` in key order, in chunks; tombstones included, internal keys on demand."""
         low = max(prefix, start_after + "\0" if start_after else "")
-        high = prefix + _LAST_KEY
+        high = prefix + LAST_SUFFIX
         try:
             async for records in self._merged(low, high):
                 if internal:

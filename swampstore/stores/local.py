@@ -91,6 +91,7 @@ class LocalStore:
         self.root = os.path.realpath(root)
         self._url = f"file://{self.root}"
         self._durable = durable
+        self._swept_temp = False
         self._folders = Folders(self.root, durable)
         self._temp = os.path.join(self.root, TEMP)
         self._walker = Walker(self.root, TEMP)
@@ -205,6 +206,9 @@ class LocalStore:
     @contextmanager
     def _temporary(self, body: Body) -> Iterator[str]:
         """A temporary file with the contents of ``body``, synced; gone afterwards unless it was renamed."""
+        if not self._swept_temp:
+            self._swept_temp = True
+            self.clean_temp()  # what crashed processes left: the first write of a process looks, once
         path = os.path.join(self._temp, f"{os.getpid()}-{os.urandom(8).hex()}.part")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:

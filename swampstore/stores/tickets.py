@@ -13,13 +13,17 @@ Source: the design page, "FIFO queue" (locally) and "fork"; model ``mc_flock``.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import weakref
 from collections.abc import Callable
 
 from swampstore.errors import UnsupportedPlatform
 from swampstore.stores.disk import FILE_MODE, FOLDER_MODE, translated, write_all
+
+try:
+    import fcntl
+except ImportError:  # Windows: refused where a local store is opened
+    fcntl = None  # type: ignore[assignment]
 
 _FLOOR = "floor"
 _held: weakref.WeakSet[HeldTicket] = weakref.WeakSet()
@@ -45,7 +49,8 @@ def _after_fork() -> None:
         ticket.close()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class TicketFolder:

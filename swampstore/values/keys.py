@@ -12,6 +12,8 @@ from swampstore.errors import BadKey, BadName
 from swampstore.limits import KEY_BYTES, NAMESPACE_CHARS
 
 INTERNAL = "\0"
+LAST_SUFFIX = "\U0010ffff" * (KEY_BYTES // 4 + 1)
+"""``prefix + LAST_SUFFIX`` sorts after every key that begins with ``prefix``."""
 _NAMESPACE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@+")
 
 

@@ -28,7 +28,7 @@ from swampstore.protocols.runs import RunGone, load_blocks, load_indexes
 from swampstore.protocols.snapshot import Look, Snapshot, SnapshotReader
 from swampstore.values.entry import CONFLICT, HAS_BASE, Record, base_of, meta_of
 from swampstore.values.join import conflict_key, conflict_of, join_into
-from swampstore.values.keys import INTERNAL
+from swampstore.values.keys import INTERNAL, LAST_SUFFIX
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo, block_for
 from swampstore.values.version import split_version
@@ -37,7 +37,6 @@ from swampstore.workers.sync.options import Scope
 from swampstore.workers.sync.state import Mark, Run, State
 
 _KEYS_MARK = "keys:"
-_LAST = "\U0010ffff" * 2
 _BLOCKS_AT_ONCE = 16
 _ASK_AT_ONCE = 512
 _FRESH_BYTES = 32 * MIB
@@ -157,7 +156,7 @@ class Mirror:
                 self._take(found.records, _source(slot), late=True)
 
     def _overlaps(self, first: str, last: str) -> bool:
-        return any(first < prefix + _LAST and last >= prefix for prefix in self._scope.prefixes)
+        return any(first < prefix + LAST_SUFFIX and last >= prefix for prefix in self._scope.prefixes)
 
     def _inside(self, key: str) -> bool:
         return any(key.startswith(prefix) for prefix in self._scope.prefixes)
@@ -220,7 +219,7 @@ class Mirror:
         for prefix in self._scope.prefixes:
             missing += self._state.loose_from(prefix, here)
             if mark is None:
-                missing += self._state.untouched(prefix, prefix + _LAST)
+                missing += self._state.untouched(prefix, prefix + LAST_SUFFIX)
         if mark is not None:
             now = {block for run in runs if run.shard for block in run.blocks}
             for run in mark.runs:

@@ -25,12 +25,12 @@ from pathlib import Path
 import msgspec
 
 from swampstore.errors import CorruptObject, StoreForbidden, StoreFull, StoreUnavailable, SwampError
+from swampstore.values.keys import LAST_SUFFIX
 from swampstore.workers.sync.options import STATE_FOLDER
 
 SCHEMA = 1
 _BUSY_S = 60.0
 _IN = 500
-_LAST = "\U0010ffff" * 2
 _TABLES = """
 CREATE TABLE files (key TEXT PRIMARY KEY, version BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     inode INTEGER NOT NULL, sha256 BLOB NOT NULL, at_ms INTEGER NOT NULL, expires INTEGER NOT NULL, labels BLOB)
@@ -262,7 +262,7 @@ class State:
         with _typed(self.name):
             return self._db.execute(
                 "SELECT key, version FROM kept WHERE gone = 0 AND key >= ? AND key < ? ORDER BY key",
-                (prefix, prefix + _LAST),
+                (prefix, prefix + LAST_SUFFIX),
             ).fetchall()
 
     # --- loose keys ---------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ class State:
         """Keys under ``prefix`` last seen in a place that is not one of ``sources``."""
         with _typed(self.name):
             found = self._db.execute(
-                "SELECT key, source FROM loose WHERE key >= ? AND key < ?", (prefix, prefix + _LAST)
+                "SELECT key, source FROM loose WHERE key >= ? AND key < ?", (prefix, prefix + LAST_SUFFIX)
             )
             return [key for key, source in found if source not in sources]
 
@@ -321,7 +321,7 @@ class State:
     def rows(self, prefix: str, *, unsynced: bool) -> Iterator[tuple[str, Row | None, RemoteRow | None]]:
         """Every synced key in key order, with what is newer; ``unsynced``: also live keys that were never synced."""
         with _typed(self.name):
-            for found in self._db.execute(_ALL if unsynced else f"{_FILES} ORDER BY 1", (prefix, prefix + _LAST)):
+            for found in self._db.execute(_ALL if unsynced else f"{_FILES} ORDER BY 1", (prefix, prefix + LAST_SUFFIX)):
                 row = Row(*found[1:9]) if found[1] is not None else None
                 remote = RemoteRow(found[9], bool(found[10]), *found[11:]) if found[9] is not None else None
                 yield found[0], row, remote
@@ -338,7 +338,8 @@ class State:
         """The first ``limit`` synced keys under ``prefix``."""
         with _typed(self.name):
             found = self._db.execute(
-                "SELECT key FROM files WHERE key >= ? AND key < ? ORDER BY key LIMIT ?", (prefix, prefix + _LAST, limit)
+                "SELECT key FROM files WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
+                (prefix, prefix + LAST_SUFFIX, limit),
             )
             return [key for (key,) in found]
 
