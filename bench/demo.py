@@ -153,7 +153,7 @@ def play(demo: Demo) -> None:
         say("  $ swamp datastore sync --push")
         first = demo.repo("first")
         (lone,) = demo.release([first])
-        say(f"  first sync:  {lone['wall_s']:.2f} s (a new repo reads the whole manifest once)")
+        say(f"  first sync:  {lone['wall_s']:.2f} s (a new repo; with its interpreter started for it, as all of these)")
         (lone,) = demo.release([demo.repo("alone", first)])
         say(
             f"  from then on {lone['wall_s']:.2f} s, pushed {lone['pushed']} files in {lone.get('appends', 0)} append(s)"
