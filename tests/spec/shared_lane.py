@@ -183,12 +183,12 @@ class SharedLane(Model[State]):
 
 
 RULE = SharedLane()
-LOSING = replace(RULE, losers=(0,))
+LOSING = replace(RULE, keys="aa", losers=(0,))
 
 CASES: tuple[Case, ...] = (
     right("the rule", RULE, deep=SharedLane(keys="aaba", memory=2)),
     right("the rule, three of one key", SharedLane(keys="aaa", memory=2), deep=SharedLane(keys="aabb")),
-    right("answers lost", LOSING, deep=replace(LOSING, keys="aaba")),
+    right("answers lost", LOSING, deep=replace(LOSING, keys="aab", losers=(0, 1))),
     right("any age", replace(RULE, fresh_only=False), deep=replace(RULE, fresh_only=False, keys="aaba")),
     wrong("created means committed", replace(RULE, fresh_only=False, late="believe"), "not in the history"),
     wrong("root without write ids, conflict", replace(RULE, late="watermark: conflict"), "commits twice"),
