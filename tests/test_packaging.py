@@ -80,6 +80,7 @@ def test_the_wheel_installs_and_works_in_a_clean_environment(wheel: Path, tmp_pa
     assert __version__ in run(swamp, "--version", cwd=tmp_path)
     store = tmp_path / "store"
     (tmp_path / "note.txt").write_bytes(b"hello")
+    run(swamp, "datastore", "setup", "filesystem", str(store), cwd=tmp_path)
     run(swamp, "object", "put", "notes/a.txt", "note.txt", "--store", str(store), cwd=tmp_path)
     script = (
         "import sys, swampstore; s = swampstore.open(sys.argv[1]); print(s.namespace('default').read('notes/a.txt'))"
