@@ -212,10 +212,10 @@ class Sim:
         actor.done = True
         actor.work.close()
 
-    def run(self, *, seconds: float = 1e9, steps: int = 1_000_000) -> None:
-        """Run until nothing is left to do, or the limits. Raises ``RuntimeError`` when ``steps`` do not suffice."""
+    def run(self, *, seconds: float = 1e9, steps: int = 1_000_000, until: Actor | None = None) -> None:
+        """Run until nothing is left to do, ``until`` has ended, or the limits. Raises ``RuntimeError`` when ``steps`` do not suffice."""
         deadline = self.now + seconds
-        while self._heap and self._heap[0][0] <= deadline:
+        while self._heap and self._heap[0][0] <= deadline and not (until is not None and until.done):
             at, _, _, actor, turn = heapq.heappop(self._heap)
             self.now = max(self.now, at)
             process = actor.process

@@ -21,7 +21,7 @@ def check_key(key: str) -> str:
     """``key`` itself if it is valid. Raises ``BadKey`` and says what is wrong."""
     problem = key_problem(key)
     if problem:
-        raise BadKey(f"bad key {key[:200]!r}: {problem}", hint="keys look like reports/2026/a.json")
+        raise BadKey(f"bad key {str(key)[:200]!r}: {problem}", hint="keys look like reports/2026/a.json")
     return key
 
 

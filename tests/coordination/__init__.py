@@ -1,0 +1,1 @@
+"""Shared lanes, updates, streams, locks and queues, attacked."""
