@@ -1,4 +1,7 @@
-"""``python -m tests.spec`` prints the table; with MODEL and VARIANT, that result with its counterexample."""
+"""``python -m tests.spec`` prints the table (``--markdown``: for the page); with MODEL [VARIANT], those results.
+
+A result that is wrong is printed with its counterexample.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,40 @@ import sys
 from tests.spec.catalogue import MODELS
 from tests.spec.checker import check, describe
 
+HEAD = ("model", "variant", "verdict", "states", "steps", "finds")
 
-def table() -> str:
-    """All models and variants in their everyday scope."""
-    rows = [("model", "variant", "verdict", "states", "steps", "finds")]
+
+def rows() -> list[tuple[str, ...]]:
+    """All models and variants, checked in their everyday scope."""
+    found = []
     for name, cases in MODELS.items():
         for case in cases:
             result = check(case.model)
             length = str(len(result.trace)) if result.trace else ""
-            rows.append((name, case.variant, result.verdict.value, str(result.states), length, result.problem))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return "\n".join("  ".join([*map(str.ljust, row, widths), row[5]]).rstrip() for row in rows)
+            found.append((name, case.variant, result.verdict.value, str(result.states), length, result.problem))
+    return found
+
+
+def table(cells: list[tuple[str, ...]]) -> str:
+    """Rows for a terminal, under their heading."""
+    cells = [HEAD, *cells]
+    widths = [max(len(row[column]) for row in cells) for column in range(5)]
+    return "\n".join("  ".join([*map(str.ljust, row, widths), row[5]]).rstrip() for row in cells)
+
+
+def markdown(cells: list[tuple[str, ...]]) -> str:
+    """Rows for a page; the model's name only in its first."""
+    lines = [HEAD, ("---",) * 3 + ("--:",) * 2 + ("---",)]
+    before = ""
+    for name, *rest in cells:
+        lines.append((f"`{name}`" if name != before else "", *rest))
+        before = name
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main(words: list[str]) -> int:
-    if not words:
-        print(table())
+    if not words or words == ["--markdown"]:
+        print((markdown if words else table)(rows()))
         return 0
     model, variant = words[0], " ".join(words[1:])
     for case in MODELS.get(model, ()):

@@ -7,10 +7,12 @@ The everyday scope of a right variant is exhausted. The deeper scopes are long p
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
-from tests.spec.__main__ import main
+from tests.spec.__main__ import main, markdown, table
 from tests.spec.catalogue import MODELS
 from tests.spec.checker import Case, Verdict, check, describe
 
@@ -71,3 +73,23 @@ def test_the_command_prints_a_counterexample(capsys: pytest.CaptureFixture[str])
 def test_the_command_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["log", "nonsense"]) == 2
     assert "log delete before publish" in capsys.readouterr().err
+
+
+def test_the_page_shows_every_variant_with_its_verdict() -> None:
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "specification.md"
+    text = page.read_text("utf-8")
+    shown = set()
+    model = ""
+    for row in re.findall(r"^\| (`\w+`)? ?\| (.+?) \| (ok|wrong|limit) \|", text, re.MULTILINE):
+        model = row[0].strip("`") or model
+        shown.add((model, row[1], row[2]))
+    wanted = {(model, case.variant, "ok" if case.right else "wrong") for model, case in ALL}
+    assert shown == wanted, "bring the table up to date: python -m tests.spec --markdown"
+    assert all(f"| `{model}` | " in text for model in MODELS)
+
+
+def test_the_markdown_table() -> None:
+    rows = [("log", "a", "ok", "3", "", ""), ("log", "b", "wrong", "4", "2", "lost")]
+    lines = markdown(rows).splitlines()
+    assert lines[2:] == ["| `log` | a | ok | 3 |  |  |", "|  | b | wrong | 4 | 2 | lost |"]
+    assert table(rows).splitlines()[2].split() == ["log", "b", "wrong", "4", "2", "lost"]
