@@ -114,6 +114,7 @@ class CommitLane:
         self._reader = reader
         self.lane = lane
         self._turns: Turns[Draft, Committed] = Turns(place.env, self._write, lambda: _Disjoint().take)
+        self._process = place.env.process_token()
         self._tail = 0
         self._fresh: Span | None = None
         self._look: tuple[Snapshot, Span] | None = None
@@ -121,6 +122,8 @@ class CommitLane:
 
     async def commit(self, draft: Draft) -> Committed:
         """Commit ``draft``. Raises ``CommitConflict``, ``AmbiguousAppend``, and what the store refuses with."""
+        if self._process != self._place.env.process_token():
+            raise Misuse("this process was forked after the store was opened", hint="open the store in the child")
         return await self._turns.submit(draft)
 
     # --- one slot -----------------------------------------------------------------------------------------------
@@ -227,8 +230,8 @@ class CommitLane:
         try:
             stored = await place.store.put(name, data, Create())
         except AlreadyExists as error:
-            await self._found(slot, fresh, error)
-            return
+            if not await self._ours_after_all(slot, fresh, header.write_id, error):
+                return
         except Undecided as error:
             raise self._ambiguous(slot, header.write_id, str(error)) from error
         except SwampError:
@@ -238,9 +241,10 @@ class CommitLane:
             for one in ready:
                 one.error = self._ambiguous(slot, header.write_id, f"it was interrupted: {error!r}")
             raise
-        fresh.saw(stored.time)
-        if fresh.seconds() > LANE_TAIL_AGE_S and not await self._landed(slot, header.write_id):
-            return
+        else:
+            fresh.saw(stored.time)
+            if fresh.seconds() > LANE_TAIL_AGE_S and not await self._landed(slot, header.write_id):
+                return
         self._keep(slot, header.commits, records)
         # The next update of this process need not read back what it has just written.
         own = Segment(header, tuple(record for part in records for record in part), len(data))
@@ -249,23 +253,26 @@ class CommitLane:
             passed = slot - 1 - one.item.tail
             one.result = Committed(self.lane, slot, start, tuple(part), passed, len(ready))
 
-    async def _found(self, slot: int, fresh: Span, error: AlreadyExists) -> None:
-        """Somebody else holds the slot: take note of what it concerns; the drafts are weighed again for the next.
+    async def _ours_after_all(self, slot: int, fresh: Span, write_id: bytes, error: AlreadyExists) -> bool:
+        """Somebody is at the slot: take note of what it concerns, so that the drafts are weighed again for the next.
 
-        What was found late may be a slot that was used, deleted and brought back by a stalled writer: it says nothing.
+        An answer that comes late says little: our first attempt may have landed with its answer lost, been folded and
+        deleted, and the slot been brought back by a stalled writer. Then the root decides, as for a late success.
         """
         found = error.found
         if isinstance(found, Got):
             fresh.saw(found.time)
-            if fresh.seconds() <= LANE_TAIL_AGE_S:
-                try:
-                    self._take_in(
-                        decode_segment(found.body, self._place.names.segment(self.lane, slot), self.lane, slot)
-                    )
-                except CorruptObject:
-                    await self._refresh()  # which reads it again, and passes it when it is broken indeed
-                return
-        await self._refresh()
+        if not isinstance(found, Got) or fresh.seconds() > LANE_TAIL_AGE_S:
+            if (await self._register.read()).root.watermark(self.lane) >= slot:
+                return await self._landed(slot, write_id)
+            if not isinstance(found, Got):
+                await self._refresh()
+                return False
+        try:
+            self._take_in(decode_segment(found.body, self._place.names.segment(self.lane, slot), self.lane, slot))
+        except CorruptObject:
+            await self._refresh()  # which reads it again, and passes it when it is broken indeed
+        return False
 
     def _take_in(self, segment: Segment) -> None:
         parts: list[Sequence[Record]] = []
@@ -285,7 +292,7 @@ class CommitLane:
             self._known.popitem(last=False)
 
     async def _landed(self, slot: int, write_id: bytes) -> bool:
-        """Whether a create that was answered late is the one that counts at ``slot``; ``False``: another's does."""
+        """Whether an attempt that was answered late is the one that counts at ``slot``; ``False``: another's does."""
         root = (await self._register.read()).root
         verdict = remembered(root, self.lane, slot, write_id) if root.watermark(self.lane) >= slot else True
         if verdict is None:

@@ -14,8 +14,11 @@ Source: the design page, "FIFO queue" (locally) and "fork"; model ``mc_flock``.
 from __future__ import annotations
 
 import os
+import re
+import re
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 
 from swampstore.errors import UnsupportedPlatform
 from swampstore.stores.disk import FILE_MODE, FOLDER_MODE, translated, write_all
@@ -26,6 +29,8 @@ except ImportError:  # Windows: refused where a local store is opened
     fcntl = None  # type: ignore[assignment]
 
 _FLOOR = "floor"
+_NUMBER = re.compile(r"0000[0-9a-f]{12}")
+"""More tickets than any queue will see: what else lies there is nobody's ticket."""
 _held: weakref.WeakSet[HeldTicket] = weakref.WeakSet()
 
 
@@ -70,7 +75,7 @@ class TicketFolder:
                 names = os.listdir(self._folder)
             except FileNotFoundError:
                 return []
-        return sorted(int(name, 16) for name in names if len(name) == 16 and name != _FLOOR)
+        return sorted(int(name, 16) for name in names if _NUMBER.fullmatch(name))
 
     def take(self, dice: bytes, body: Callable[[int], bytes]) -> HeldTicket:
         """Take the next ticket; ``body(number)`` is written into it for people and tools to read.
@@ -156,25 +161,36 @@ class TicketFolder:
                 return 0
 
     def clean(self, dice: bytes, keep: int) -> int:
-        """Delete finished tickets when more than ``keep`` files lie there; how many. Raises the floor first."""
-        numbers = self.numbers()
-        if len(numbers) <= keep:
+        """Delete finished tickets when more than ``keep`` files lie there; how many. Raises the floor first.
+
+        One cleaner at a time: one that was paused would write an older floor over a newer one.
+        """
+        if len(self.numbers()) <= keep:
             return 0
+        with translated(self._folder, self._where):
+            lock = os.open(os.path.join(self._folder, ".cleaning"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return self._clean_alone(dice)
+            except BlockingIOError:
+                return 0
+            finally:
+                os.close(lock)
+
+    def _clean_alone(self, dice: bytes) -> int:
+        numbers = self.numbers()
         lowest = next((number for number in numbers if self.locked(number)), numbers[-1])
         floor = max(lowest, self.floor())
-        with translated(self._folder, self._where):
-            temp = os.path.join(self._folder, f".{os.getpid()}-{dice.hex()}")
-            fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-            try:
-                write_all(fd, b"%d" % floor)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.replace(temp, os.path.join(self._folder, _FLOOR))
-            gone = [number for number in numbers if number < floor]
-            for number in gone:
-                try:
-                    os.unlink(self._path(number))
-                except FileNotFoundError:
-                    continue
+        temp = os.path.join(self._folder, f".{os.getpid()}-{dice.hex()}")
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            write_all(fd, b"%d" % floor)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(temp, os.path.join(self._folder, _FLOOR))
+        gone = [number for number in numbers if number < floor]
+        for number in gone:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(number))
         return len(gone)
