@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import re
 import weakref
 from collections.abc import Callable
 from contextlib import suppress

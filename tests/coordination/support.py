@@ -15,6 +15,8 @@ from swampstore.values.deltas import Put
 from swampstore.workers.compactor import Compactor
 
 CALM = Faults()
+played: list[Stage] = []
+"""Every stage of the test that runs; closed behind it."""
 
 
 class Player:
@@ -52,6 +54,7 @@ class Stage:
 
     def __init__(self, seed: int = 0, faults: Faults = CALM) -> None:
         self.sim = Sim(seed)
+        played.append(self)
         self.inner = MemoryStore(self.sim.process("store").env, url=f"memory://stage-{seed}")
         self.faults = faults
 
