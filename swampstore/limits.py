@@ -100,8 +100,6 @@ ORPHAN_AGE_MS = 24 * 3_600_000
 TOMBSTONE_AGE_MS = 48 * 3_600_000
 CONTENT_UPLOAD_AGE_S = 12 * 3600.0
 """A delta is not appended when a content it names was uploaded longer ago."""
-CARRY_AGE_S = 3600.0
-"""A location taken over from an older entry may be carried for so long after it was read."""
 SHARD_UPLOAD_AGE_S = 6 * 3600.0
 CLOCK_OFF_MS = 5 * 60_000
 WRITER_FIRST_ACK_S = 300.0

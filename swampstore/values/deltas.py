@@ -12,7 +12,7 @@ import msgspec
 
 from swampstore.errors import BadConfig, CorruptObject, Misuse, TooLarge
 from swampstore.limits import CONTENT_TYPE_BYTES, TAGS, TAGS_BYTES
-from swampstore.values.entry import Meta, check_value, put_record
+from swampstore.values.entry import Blob, Meta, Packed, check_value, put_record
 from swampstore.values.version import is_version
 
 _MOST_INT = (1 << 63) - 1
@@ -88,6 +88,12 @@ def _check_meta(delta: Index) -> None:
         raise Misuse(f"the index entry of {delta.key!r} cannot be stored: {error}") from error
     if delta.meta.size < 0:
         raise Misuse(f"the index entry of {delta.key!r} has {delta.meta.size} bytes")
+    if isinstance(delta.meta.at, Blob | Packed):
+        # The sweep may already have called it garbage: only who has uploaded a content may name it.
+        raise Misuse(
+            f"the index entry of {delta.key!r} takes over the contents of another entry",
+            hint="read the contents and put them under the new key",
+        )
     _check_base(delta.meta.base)
 
 

@@ -9,7 +9,7 @@ import pytest
 from swampstore.errors import BadConfig, FixTheCall, Misuse, TooLarge
 from swampstore.limits import CONTENT_TYPE_BYTES, TAGS, TAGS_BYTES
 from swampstore.values.deltas import Delete, Index, Put, check_delta
-from swampstore.values.entry import Blob, Inline, Meta, put_record
+from swampstore.values.entry import Blob, Inline, Meta, Packed, put_record
 from swampstore.values.segment import SegmentHeader, decode_segment, encode_records, encode_segment
 from swampstore.values.version import just_above, make_version
 
@@ -89,3 +89,10 @@ BAD: dict[str, tuple[Any, type[FixTheCall]]] = {
 def test_what_no_reader_could_decode_is_refused(delta: Any, error: type[FixTheCall]) -> None:
     with pytest.raises(error):
         check_delta(delta)
+
+
+@pytest.mark.parametrize("at", [Blob("0" * 32), Packed("0" * 32, 0, 1)])
+def test_contents_of_another_entry_cannot_be_taken_over(at: Blob | Packed) -> None:
+    """They may be garbage already; the sweep would leave a dangling entry behind."""
+    with pytest.raises(Misuse, match="takes over the contents"):
+        check_delta(Index(key="copy", meta=Meta(size=1, at=at)))
