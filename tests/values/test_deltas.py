@@ -9,7 +9,7 @@ import pytest
 from swampstore.errors import BadConfig, FixTheCall, Misuse, TooLarge
 from swampstore.limits import CONTENT_TYPE_BYTES, TAGS, TAGS_BYTES
 from swampstore.values.deltas import Delete, Index, Put, check_delta
-from swampstore.values.entry import Blob, Inline, Meta, Packed, put_record
+from swampstore.values.entry import Blob, External, Inline, Meta, Packed, put_record
 from swampstore.values.segment import SegmentHeader, decode_segment, encode_records, encode_segment
 from swampstore.values.version import just_above, make_version
 
@@ -30,7 +30,7 @@ GOOD = [
     Delete(key="k"),
     Delete(key="k", base=VERSION),
     Index(key="k", meta=META, expires=5),
-    Index(key="k", meta=Meta(size=1 << 40, at=Blob("0" * 32), sha256=b"h" * 32, extra={"a": [1, {"b": None}]})),
+    Index(key="k", meta=Meta(size=1 << 40, at=External("old/a"), sha256=b"h" * 32, extra={"a": [1, {"b": None}]})),
 ]
 
 
