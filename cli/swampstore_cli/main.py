@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     except SwampError as error:
         if debug:
             raise
-        output.problem(str(error), error.code, error.hint, json=json)
+        output.problem(**error.describe(), json=json)
         return error.exit_code
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)

@@ -1,6 +1,7 @@
 """What a command prints: the result on standard output, everything else on standard error.
 
-With ``--json`` the result is one JSON document, and an error is one line ``{"error", "code", "hint"}`` on standard error.
+With ``--json`` the result is one JSON document, and an error is one line ``{"error", "code", "hint"}`` on standard error
+(a conflict also says ``expected`` and ``current``).
 
 Invariant: a reader that goes away (``swamp object list | head``) ends the command at once and quietly.
 """
@@ -70,10 +71,10 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def problem(error: str, code: str, hint: str, *, json: bool) -> None:
-    """An error, for people or for programs."""
+def problem(error: str, code: str, hint: str, *, json: bool, **more: Any) -> None:
+    """An error, for people or for programs; ``more`` is for programs (what was expected, what is there)."""
     if json:
-        note(encoded({"error": error, "code": code, "hint": hint}))
+        note(encoded({"error": error, "code": code, "hint": hint} | more))
         return
     note(f"error: {printable(error)}")
     if hint:

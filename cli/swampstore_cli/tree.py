@@ -32,15 +32,39 @@ TREE = {
                     "delete": Lazy("Delete a namespace, after a preview.", _HERE + "namespace_delete"),
                 },
             ),
+            "lock": Lazy(
+                "See who holds a lock, pass a holder over.",
+                below={
+                    "status": Lazy("Show who holds and who waits for locks.", _HERE + "lock_status"),
+                    "release": Lazy("Pass a lock's holder over by force.", _HERE + "lock_release"),
+                },
+            ),
+            "queue": Lazy(
+                "See queues, change their capacity.",
+                below={
+                    "list": Lazy("Names and lengths of the queues and locks.", _HERE + "queue_list"),
+                    "show": Lazy("Show who holds and who waits in a queue.", _HERE + "queue_show"),
+                    "set-capacity": Lazy("Say how many may run at once.", _HERE + "queue_capacity"),
+                },
+            ),
         },
     ),
     "object": Lazy(
-        "Put, get, list and delete plain keys.",
+        "Put, get, list, change and delete plain keys.",
         below={
             "put": Lazy("Store a file, or what comes in, under a key.", _HERE + "object_put"),
             "get": Lazy("Write out what is stored under a key.", _HERE + "object_get"),
             "list": Lazy("List keys in order.", _HERE + "object_list"),
             "delete": Lazy("Delete keys.", _HERE + "object_delete"),
+            "update": Lazy("Change what is stored under a key by a command.", _HERE + "object_update"),
+        },
+    ),
+    "stream": Lazy(
+        "Append to ordered streams of records, read and follow them.",
+        below={
+            "append": Lazy("Append records, if the stream is still as you saw it.", _HERE + "stream_append"),
+            "tail": Lazy("Print the position after the last record.", _HERE + "stream_tail"),
+            "read": Lazy("Print records in order, and those to come.", _HERE + "stream_read"),
         },
     ),
 }

@@ -33,6 +33,7 @@ app = new_app()
     swamp object put reports/a.json a.json --content-type application/json
     echo hello | swamp object put notes/hello
     swamp object put cache/x x.bin --tag type=cache --expires-in 30d
+    swamp object put names/alice alice.json --if-absent
     """,
 )
 def put(
@@ -50,15 +51,28 @@ def put(
     expires_in: Annotated[
         str, typer.Option("--expires-in", metavar="SPAN", help="Such as 90s, 15m, 12h, 30d, 4w.", show_default=False)
     ] = "",
+    if_version: Annotated[
+        str, typer.Option("--if-version", metavar="V", help="Only if KEY is at this version.", show_default=False)
+    ] = "",
+    if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if there is no KEY.")] = False,
 ) -> None:
     """Store the contents of FILE (or of standard input) under KEY.
 
     One append, without any lock or read. When it returns, the write is durable and every later read sees it.
+    With --if-version or --if-absent it is read first; another version is a conflict (exit code 3).
     """
     tags = dict(_tag(text) for text in tag or ())
     expires = time.time_ns() // 1_000_000 + span_s(expires_in) * 1000 if expires_in else 0
     with session.namespace(one_shot=True) as namespace, contents(file) as data:
-        ack = namespace.put(key, data, content_type=content_type, tags=tags, expires=expires)
+        ack = namespace.put(
+            key,
+            data,
+            content_type=content_type,
+            tags=tags,
+            expires=expires,
+            if_version=if_version or None,
+            if_absent=if_absent,
+        )
         size = len(data) if isinstance(data, bytes) else getattr(data, "size", 0)
     if session.json:
         output.document(

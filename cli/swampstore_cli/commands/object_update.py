@@ -1,0 +1,66 @@
+"""``swamp object update``: read, let a command decide, write, with nobody's commit in between."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Annotated
+
+import typer
+
+from swampstore.errors import SwampError
+from swampstore_cli import output
+from swampstore_cli.options import command, new_app
+from swampstore_cli.session import Session
+
+app = new_app()
+
+
+@command(
+    app,
+    "update",
+    examples="""
+    swamp object update counter --exec 'echo $(( $(cat) + 1 ))'
+    swamp object update plan.json --exec 'jq .step+=1' --lock deploy --deadline 60
+    """,
+)
+def update(
+    session: Session,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Such as reports/a.json.", show_default=False)],
+    exec_: Annotated[
+        str, typer.Option("--exec", metavar="CMD", help="Run by sh: old value in, new value out.", show_default=False)
+    ],
+    lock: Annotated[
+        str,
+        typer.Option("--lock", metavar="NAME", help="Wait in this lock's queue, not the key's.", show_default=False),
+    ] = "",
+    deadline: Annotated[
+        float | None, typer.Option("--deadline", metavar="SECONDS", help="Wait no longer than this for a turn.")
+    ] = None,
+) -> None:
+    """Replace what is stored under KEY by what CMD makes of it.
+
+    CMD gets the value on standard input (nothing when there is none; then SWAMP_EXISTS is 0) and writes the new one to
+    standard output. If somebody else commits first, CMD runs again with the new value, then in turn. If CMD fails,
+    nothing is written. When the deadline passes, the exit code is 75.
+    """
+    with session.namespace(one_shot=True) as namespace:
+        done = namespace.update(
+            key, lambda value: _carried_out(exec_, key, value), lock=lock or None, deadline=deadline
+        )
+    if session.json:
+        output.document({"key": key, "namespace": namespace.name, "version": done.versions[0].hex(), "update": done})
+    else:
+        output.line(
+            f"updated {output.printable(key)} in namespace {namespace.name}"
+            f" ({output.count(done.attempts, 'attempt')}, waited {done.waited:.1f} s)"
+        )
+
+
+def _carried_out(line: str, key: str, value: bytes | None) -> bytes:
+    environment = os.environ | {"SWAMP_KEY": key, "SWAMP_EXISTS": "0" if value is None else "1"}
+    ended = subprocess.run(["sh", "-c", line], input=value or b"", stdout=subprocess.PIPE, env=environment, check=False)
+    if ended.returncode:
+        how = f"exit code {ended.returncode}" if ended.returncode > 0 else f"signal {-ended.returncode}"
+        raise SwampError(f"the command ended with {how}; nothing was written", hint="its own messages are above")
+    return ended.stdout
