@@ -72,7 +72,7 @@ class _Beat:
         while not self._stop.wait(seconds):
             try:
                 run(work())
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (kept: stop() raises it)
                 self._error = error
                 return
 
