@@ -22,7 +22,7 @@ app = new_app()
     "append",
     examples="""
     echo started | swamp stream append runs/1
-    swamp stream append runs/1 event.json --expect-tail 00000000000000010000000
+    swamp stream append runs/1 event.json --expect-tail 0000000000000001000000
     swamp stream append log events.ndjson --lines
     """,
 )

@@ -24,7 +24,7 @@ app = new_app()
     "read",
     examples="""
     swamp stream read runs/1
-    swamp stream read runs/1 --after 00000000000000010000000 --limit 100 --json
+    swamp stream read runs/1 --after 0000000000000001000000 --limit 100 --json
     swamp stream read runs/1 --follow
     """,
 )
