@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -62,3 +63,9 @@ def _fresh(server: S3Server) -> Bucket:
     name = f"test-{os.getpid()}-{next(_numbers)}"
     server.client.create_bucket(Bucket=name)
     return Bucket(server, name)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A shell starts background jobs with SIGINT ignored, and children inherit that: the tests of Ctrl-C need it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
