@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from swampstore.env.clock import Span
-from swampstore.limits import LOCAL_POLL_MAX_S, LOCAL_POLL_MIN_S, LOCAL_TICKETS_KEPT
+from swampstore.limits import LOCAL_POLL_MAX_S, LOCAL_POLL_MIN_S, LOCAL_REGISTER_S, LOCAL_TICKETS_KEPT
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue_grant import Grant
 from swampstore.protocols.queue_register import Pace, QueueBase, Waiting, Wish
@@ -117,13 +117,19 @@ class _Waiter:
         self._pace = Pace()
 
     async def wait(self, deadline_s: float | None, on_wait: Callable[[Waiting], None] | None) -> Grant | None:
-        """The grant, or ``None`` if this ticket was passed over by force meanwhile."""
+        """The grant, or ``None`` if this ticket was passed over by force meanwhile.
+
+        The kernel is asked every few ms; the register, which only people change, now and then, and before the grant.
+        """
         queue, env, number = self._queue, self._queue.place.env, self._held.number
+        register, read_at = (await queue.read_register())[0], env.boot()
         while True:
-            register, _ = await queue.read_register()
-            if register.is_finished(number):
-                return None
             before = self._before(register)
+            if before < register.capacity or env.boot() - read_at >= LOCAL_REGISTER_S:
+                register, read_at = (await queue.read_register())[0], env.boot()
+                if register.is_finished(number):
+                    return None
+                before = self._before(register)
             if before < register.capacity:
                 waited = self._began.seconds()
                 return Grant(queue, number, self._passed_over, waited, beats=False, on_release=self._held.close)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import swampstore
+from swampstore.workers.compactor import Compactor
 from tests.coordination.support import Stage
 
 
@@ -32,6 +33,8 @@ def test_a_storm_between_processes(signals: int, streams: int, iterations: int) 
                 else:
                     await stream.append(data)
 
+    folder = stage.player("folder")
+    folder.does(Compactor(folder.ns.place, folder.ns.register).run(folder.env.event()))
     actors = [stage.sim.process(f"s{number}").spawn(signal(number)) for number in range(signals)]
     for actor in actors:
         stage.sim.run(seconds=1e7, steps=100_000_000, until=actor)
