@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -26,6 +27,8 @@ from swampstore.values.segment import Segment, decode_segment
 
 Slot: TypeAlias = tuple[str, int]
 """``(lane, slot)``"""
+
+_log = logging.getLogger("swampstore")
 
 LOST_ROOT_HINT = "do not write; restore the root from a backup (bucket versioning), then try again"
 
@@ -91,7 +94,7 @@ async def list_root_and(
     span.saw(page.time)
     if span.seconds() * 1000 >= DELETE_GRACE_MS / 2:
         seen = await register.read()
-    if seen.root.version == 0 and not items and not register.known_new:
+    if seen.root.version == 0 and not register.known_new:
         await refuse_lost_root(place)
         register.known_new = True
     return _parse(place, items, began), seen, others
@@ -195,5 +198,6 @@ async def _decode(place: Place, slot: Slot, body: bytes) -> Segment | Broken:
             raise SegmentGone(f"{name} is gone") from gone
         assert isinstance(again, Got)
         if again.body == body:
+            _log.warning("a damaged segment is passed over, what it held is missing: %s", first)
             return Broken(slot, name, str(first))
         return decode_segment(again.body, name, *slot)

@@ -248,6 +248,10 @@ class SnapshotReader:
         self.log_depth = 0
         """Unfolded segments at the last read."""
 
+    def expect_no_root(self) -> None:
+        """The caller remembers the namespace and will notice by itself that a root is lost: do not look for it."""
+        self._register.known_new = True
+
     async def open(self, *, max_age: float = 0.0) -> Snapshot:
         """A snapshot that holds every write acknowledged before this call, or before ``max_age`` seconds ago.
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from swampstore.errors import Misuse
+from swampstore.errors import Misuse, StoreMissing
 from swampstore.stores.base import Body, Create, Got, Headed, Info, NotModified, Overwrite, Page, Replace, Stored, When
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_whole
 
@@ -202,6 +202,8 @@ class S3Calls:
 
     def page(self, response: Response) -> Page:
         """A page of a ListObjectsV2 response, names without the prefix of the options."""
+        if "IsTruncated" not in response:
+            raise not_s3("a listing without its marks")
         skip = len(self._lead)
         items = tuple(
             Info(found["Key"][skip:], found["Size"], bare_etag(found), millis(found["LastModified"]))
@@ -226,8 +228,16 @@ def part_bytes(size: int) -> int:
 
 
 def bare_etag(response: Response) -> str:
-    etag: str = response["ETag"]
+    """The ETag of a response without its quotes. Raises ``StoreMissing`` for what no S3 server answers."""
+    etag = response.get("ETag")
+    if not isinstance(etag, str):
+        raise not_s3("an answer without ETag")
     return etag.removeprefix("W/").strip('"')
+
+
+def not_s3(what: str) -> StoreMissing:
+    """The error for an endpoint that is something else: a web page, a portal, another port."""
+    return StoreMissing(f"the endpoint does not speak S3: {what}", hint="check the endpoint's address and port")
 
 
 def millis(moment: datetime) -> int:

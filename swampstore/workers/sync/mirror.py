@@ -29,6 +29,7 @@ from swampstore.protocols.snapshot import Look, Snapshot, SnapshotReader
 from swampstore.values.entry import CONFLICT, HAS_BASE, Record, base_of, meta_of
 from swampstore.values.join import conflict_key, conflict_of, join_into
 from swampstore.values.keys import INTERNAL, LAST_SUFFIX
+from swampstore.values.names import Names
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo, block_for
 from swampstore.values.version import split_version
@@ -70,6 +71,8 @@ class Mirror:
         """
         narrow = keys is not None and self._state.mark(self._scope.name) is None
         self._mark_name = _KEYS_MARK + _digest(keys or ()) if narrow else self._scope.name
+        if self._state.marks():
+            self._reader.expect_no_root()  # the marks tell when a namespace has gone back
         for _ in range(READ_RESTARTS):
             look = self._look = await self._reader.look()
             self._snapshot = None
@@ -91,7 +94,8 @@ class Mirror:
             self._place.clock.observe(split_version(version)[0])
 
     def _forget_another_namespace(self, look: Look) -> None:
-        if any(_foreign(mark, look) for mark in self._state.marks()):
+        names = self._place.names
+        if any(_foreign(mark, look) or _lost(mark, look, names) for mark in self._state.marks()):
             self._state.forget_all()
             self.reset = True
 
@@ -294,6 +298,21 @@ def _foreign(mark: Mark, look: Look) -> bool:
     if root.version == 0:
         return ahead < 0 or not set(mark.slots) <= set(look.slots)
     return ahead < 0 or (mark.root_version > 0 and ahead < len(ancestors) and ancestors[ahead] != mark.nonce)
+
+
+def _lost(mark: Mark, look: Look, names: Names) -> bool:
+    """Whether a slot that was compared counts no more: the store went back (a backup), or the slot was set aside.
+
+    What is missing then was not deleted by anybody, so nothing may be deleted for it here.
+    """
+    root, listed = look.seen.root, set(look.slots)
+    aside = {names.parse_segment(item.name) for item in root.quarantine}
+    for lane, slot in mark.slots:
+        if (lane, slot) in aside:
+            return True
+        if (lane, slot) not in listed and slot > root.watermark(lane) and not root.retired(lane):
+            return True
+    return False
 
 
 def _up_to_date(mark: Mark, look: Look) -> bool:
