@@ -25,6 +25,10 @@ BENCHMARKS = {
     "start": ("bench.start", "start-up of the command, one put"),
     "import": ("bench.importing", "import of the large legacy index, look-ups in it"),
     "change7": ("bench.change7", "seven changes in the large namespace: append, fold, merge"),
+    "update": ("bench.update", "one update, uncontended; commits per second of the commit lane"),
+    "counter": ("bench.counter", "100 processes and 100 threads increment one counter"),
+    "queue": ("bench.queueing", "next grant after a death, admission, requests of a queue"),
+    "storm": ("bench.storm", "10 signals into 200 streams, 8 times"),
     "suite": ("bench.suite", "the everyday tests (with --full)"),
 }
 

@@ -80,6 +80,10 @@ class Child:
         assert self._process.stdin is not None
         self._process.stdin.close()
 
+    def signal(self, number: int) -> None:
+        """Send the process a signal: kill it, stop it, let it go on."""
+        self._process.send_signal(number)
+
     def result(self) -> dict[str, Any]:
         """``{seconds, rss_mb, value}``; ``seconds`` is the measured part alone. Raises ``JobFailed``."""
         return self._hear()

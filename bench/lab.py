@@ -24,7 +24,11 @@ NAMESPACE = "bench"
 
 @dataclass(frozen=True)
 class Scale:
-    """How much. ``objects`` is how many real legacy objects to import (0: left out); ``suite`` times the tests too."""
+    """How much. ``objects`` is how many real legacy objects to import (0: left out); ``suite`` times the tests too.
+
+    ``crowd`` is how many increment one counter at once, ``kills`` how many holders of a queue are killed, ``callers`` how
+    many come to a bounded queue; ``storm`` is signals, streams, iterations; ``window_s`` how long commits are counted.
+    """
 
     name: str
     entries: int
@@ -34,11 +38,18 @@ class Scale:
     starts: int
     objects: int
     suite: bool
+    crowd: int
+    kills: int
+    callers: int
+    storm: tuple[int, int, int]
+    window_s: float
 
 
-QUICK = Scale("quick", 5_000, (1_000, 5_000), 40, 1, 3, 2_000, suite=False)
-NORMAL = Scale("normal", 262_000, (1_000, 100_000), 300, 5, 15, 0, suite=False)
-FULL = Scale("full", 262_000, (1_000, 100_000, 1_000_000), 300, 5, 15, 262_000, suite=True)
+_SMALL_CROWD: Any = {"crowd": 8, "kills": 1, "callers": 30, "storm": (3, 8, 2), "window_s": 1.0}
+_WHOLE_CROWD: Any = {"crowd": 100, "kills": 5, "callers": 300, "storm": (10, 200, 8), "window_s": 5.0}
+QUICK = Scale("quick", 5_000, (1_000, 5_000), 40, 1, 3, 2_000, suite=False, **_SMALL_CROWD)
+NORMAL = Scale("normal", 262_000, (1_000, 100_000), 300, 5, 15, 0, suite=False, **_WHOLE_CROWD)
+FULL = Scale("full", 262_000, (1_000, 100_000, 1_000_000), 300, 5, 15, 262_000, suite=True, **_WHOLE_CROWD)
 SCALES = {scale.name: scale for scale in (QUICK, NORMAL, FULL)}
 
 
@@ -79,6 +90,10 @@ class Lab:
         path = self.scratch / self.fresh(what)
         path.mkdir()
         return path
+
+    def new_store(self, what: str, *, s3: bool) -> str:
+        """The URL of a store that nobody has used yet: a folder, or a prefix on S3 with the delay."""
+        return self.s3.url(self.fresh(what), far=True) if s3 else str(self.folder(what))
 
     def job(self, job: str, *, timeout_s: float = 300.0, **args: Any) -> Any:
         """Run a job that is preparation, not measurement; its value."""

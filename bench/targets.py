@@ -46,6 +46,29 @@ TARGETS = {
         Target("change7-shards", "change7", "7 changes: shards written beyond those touched", 0, "shards"),
         Target("change7-seconds", "change7", "7 changes: fold and merge", 2, "s", below=True),
         Target("change7-append", "change7", "7 changes: the append, local", 50, "ms", below=True),
+        Target("update-rounds", "update", "one update: dependent requests, with others' writes to read", 3, "rounds"),
+        Target("update-p50-s3", "update", "p50 of one update, S3 with 20 ms, nothing new", 60, "ms", below=True),
+        Target("update-p50-s3-new", "update", "p50 of one update, S3 with 20 ms, at three trips", 90, "ms", below=True),
+        Target("update-p50-local", "update", "p50 of one update, local, durable", 2, "ms", below=True),
+        Target("counter-local", "counter", "100 processes, one counter, local: all done", 3, "s", below=True),
+        Target("counter-s3", "counter", "100 processes, one counter, S3: all done", 25, "s", below=True),
+        Target("counter-threads-local", "counter", "100 threads, one counter, local: all done", 3, "s", below=True),
+        Target("counter-threads-s3", "counter", "100 threads, one counter, S3: all done", 25, "s", below=True),
+        Target("counter-wrong", "counter", "of all those increments: lost, doubled or failed", 0, "increments"),
+        Target("counter-order", "counter", "commits that overtook a lower ticket", 0, "commits"),
+        Target("counter-others", "counter", "updates of other keys meanwhile: in conflict or queued", 0, "updates"),
+        Target("grant-kill-s3", "queue", "S3: next grant after the holder is killed", 11, "s", below=True),
+        Target("grant-pause-s3", "queue", "S3: next grant after the holder is stopped", 11, "s", below=True),
+        Target("grant-kill-local", "queue", "local: next grant after the holder is killed", 100, "ms", below=True),
+        Target(
+            "admission-jobs", "queue", "10 jobs at capacity 4: not done, too many at once, a place lost", 0, "faults"
+        ),
+        Target(
+            "admission-bound", "queue", "300 against capacity 2, bound 50: not granted, not `QueueFull`", 0, "callers"
+        ),
+        Target(
+            "storm-wrong", "storm", "10 signals x 200 streams x 8: lost, doubled, refused, disordered", 0, "records"
+        ),
         Target("make-test", "suite", "the everyday tests", 360, "s", below=True),
     )
 }
