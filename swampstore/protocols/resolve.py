@@ -36,8 +36,7 @@ async def resolve(place: Place, register: Register, lane: str, slot: int, write_
         else:
             landed = False
         root = (await register.read()).root
-        if (
-            root.watermark(lane) < slot
-        ):  # else the slot may have been used and deleted meanwhile: what lies there is inert
+        # Covered meanwhile, the slot may have been used and deleted: what lies there then is inert.
+        if root.watermark(lane) < slot:
             return landed
     return remembered(root, lane, slot, write_id)

@@ -12,6 +12,7 @@ from swampstore.protocols import lock as lock_module
 from swampstore.protocols import update as update_module
 from swampstore.protocols.commit import CommitLane
 from swampstore.protocols.lock import Held, hold
+from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.update import Seen
 from swampstore.testing.sim_store import Faults
 from swampstore.values.deltas import Put
@@ -196,6 +197,77 @@ def test_without_the_mark_at_the_grant_it_does(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(lock_module, "mark_lock", nothing)
     assert sum(value != wanted for value, wanted in (block_and_update(seed, lock="deploy") for seed in range(30))) > 0
+
+
+class LateList:
+    """One player's next listing of the log comes late; what goes with it in the same round does not."""
+
+    def __init__(self, player: Player, seconds: float) -> None:
+        self.player, self.inner, self.seconds = player, player.sim_store.inner, seconds
+        player.sim_store.inner = self  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def list(self, prefix: str, **more: Any) -> Any:
+        if prefix.endswith("/log/"):
+            seconds, self.seconds = self.seconds, 0.0
+            await self.player.env.sleep(seconds)
+        return await self.inner.list(prefix, **more)
+
+
+@pytest.mark.parametrize("rule", ["on", "off"])
+def test_an_update_whose_look_at_the_queue_is_older_than_its_snapshot(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees the holder's mark but not yet its ticket: the mark alone must tell that the lock is held."""
+    if rule == "off":
+
+        async def free(self: Any, *_: Any) -> bool:
+            return False
+
+        monkeypatch.setattr(update_module._Attempt, "_held", free)
+    stage = Stage()
+    one, two = stage.player("one"), stage.player("two")
+    stage.does(one.put("n", b"0"))
+    LateList(two, 1.0)
+    update = two.does(two.ns.update(["n"], one_more, lock="deploy"))
+    stage.sim.run(seconds=0.3)
+
+    async def block() -> None:
+        held = await locked(one)
+        await increments(one, held, 3.0)
+        await held.release()
+
+    stage.ends(one.does(block()))
+    stage.sim.run(seconds=60, until=update)
+    assert stage.does(one.value("n")) == (b"2" if rule == "on" else b"1")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_update_that_was_passed_over_starts_over_by_itself(seed: int) -> None:
+    """Standing still for longer than a TTL is no error of its caller: it derives anew, in its turn."""
+    stage = Stage(seed)
+    one, two = stage.player("one"), stage.player("two")
+    stage.does(one.put("n", b"0"))
+    grant = stage.does(fair_queue(two.ns.place, "deploy").acquire())
+    calls = []
+
+    def slow(held: dict[str, Seen]) -> dict[str, bytes]:
+        calls.append(1)
+        if len(calls) == 1:
+            one.process.pause(30)
+        return one_more(held)
+
+    update = one.does(one.ns.update(["n"], slow, lock="deploy"))
+    stage.sim.run(seconds=1)
+    stage.does(grant.release())
+    stage.sim.run(seconds=2)
+    for _ in range(3):
+        stage.ends(two.does(two.ns.update(["n"], one_more, lock="deploy")), seconds=200)
+    done = stage.ends(update)
+    assert (done.how, len(calls)) == ("ticket", 2)
+    assert stage.does(two.value("n")) == b"4"
 
 
 def test_a_held_write_is_above_what_was_written_beside_it() -> None:

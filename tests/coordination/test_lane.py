@@ -9,7 +9,7 @@ import pytest
 from swampstore.errors import AmbiguousAppend, TooLarge
 from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft
 from swampstore.protocols.resolve import resolve
-from swampstore.stores.base import Create
+from swampstore.stores.base import Create, List, Request
 from swampstore.values.entry import OPAQUE, Record
 from swampstore.values.names import COMMIT_LANE
 from swampstore.values.segment import Commit, Segment, decode_segment
@@ -124,25 +124,30 @@ def test_weighing_one_draft_anew_weighs_its_companions_too() -> None:
     """A look taken for one draft moves the tail: a companion found good before it may be in conflict after it."""
     stage = Stage()
     one, two = stage.player("one"), stage.player("two")
-    stage.does(commit(one, "seed"))
+    stage.does(commit(two, "b"))
     good = stage.does(draft(one, "a"))
-    # The other is of a series whose last slot is not known here: it forces a look, which sees the foreign commit to "a".
-    odd = stage.does(draft(one, "b", series="b"))
+    odd = stage.does(draft(one, "b", series="b"))  # slot 1 is not known here: weighing it takes a look
     ahead = stage.does(draft(one, "first"))
-    stage.does(commit(two, "a"))
-    lane = lane_of(one)
-    actors = []
+    foreign = stage.does(draft(two, "a"))
+    lane, actors = lane_of(one), []
+    for each in (ahead, good, odd):
+        actors.append(one.does(lane.commit(each)))
+        stage.sim.run(seconds=0.0)
 
-    async def both() -> None:
-        first = one.does(lane.commit(ahead))
-        await one.env.sleep(0.0)
-        actors.extend([one.does(lane.commit(good)), one.does(lane.commit(odd))])
-        await first.finished.wait()
+    def stop(request: Request) -> None:
+        if isinstance(request, List):  # the look: before it is carried out, somebody else commits to "a"
+            one.hook = None
+            one.process.pause(5)
 
-    stage.does(both())
+    one.hook = stop
+    stage.ends(actors[0])
+    stage.sim.run(seconds=0.1)
+    assert one.hook is None
+    assert stage.does(lane_of(two).commit(foreign)).slot == 3
     for actor in actors:
         stage.sim.run(seconds=60, until=actor)
-    assert isinstance(actors[0].error, CommitConflict)
+    assert isinstance(actors[1].error, CommitConflict)
+    assert actors[2].result.slot == 4
 
 
 class Late:
