@@ -16,6 +16,7 @@ Invariants: a value that cannot be used is refused with ``BadConfig`` that names
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -176,6 +177,7 @@ def parse_section(text: str, file: Path) -> Section | None:
         raise BadConfig(f"{file} does not hold named sections", hint="it begins with a line like datastore:")
     found = (document or {}).get("datastore")
     if found is None:
+        _refuse_typo(document or {}, file)
         return None
     if not isinstance(found, dict):
         raise _bad(file, "", "it has no keys", "see: swamp datastore setup --help")
@@ -189,6 +191,16 @@ def parse_section(text: str, file: Path) -> Section | None:
         directories=_texts(found, "directories", file),
         exclude=_texts(found, "exclude", file),
     )
+
+
+def _refuse_typo(document: Mapping[str, Any], file: Path) -> None:
+    """Raise ``BadConfig`` for a section that is empty, or all but called ``datastore``: the default store would be
+    written to instead, without a word."""
+    if "datastore" in document:
+        raise _bad(file, "", "it is empty", "see: swamp datastore setup --help")
+    near = difflib.get_close_matches("datastore", [str(name) for name in document], n=1, cutoff=0.8)
+    if near:
+        raise BadConfig(f"{file}: {near[0]}: there is no such section", hint="is it datastore: that is meant?")
 
 
 def _store_of(found: Mapping[str, Any], file: Path) -> str | None:

@@ -104,7 +104,7 @@ def test_a_whole_section() -> None:
     assert (found.namespace, found.directories, found.exclude) == ("ops", ("data", "reports"), ("*.tmp",))
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "other: 1\n", "datastore:\n"])
+@pytest.mark.parametrize("text", ["", "# nothing\n", "other: 1\n"])
 def test_a_file_without_the_section_says_nothing(text: str) -> None:
     assert section(text) is None
 

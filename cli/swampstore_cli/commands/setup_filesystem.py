@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from swampstore.errors import BadURL
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
 from swampstore_cli.setting_up import set_up
@@ -31,6 +32,8 @@ def filesystem(
 
     Makes the directory, proves that it refuses broken preconditions, and writes .swamp.yaml in the repo.
     """
+    if not path:
+        raise BadURL("the path is empty", hint="name a directory: swamp datastore setup filesystem /srv/team")
     absolute = os.path.abspath(os.path.expanduser(path))
     session.check_apart(f"file://{absolute}")
     set_up(session, f"filesystem:{absolute}", {"type": "filesystem", "path": absolute}, force=force)
