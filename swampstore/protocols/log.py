@@ -18,7 +18,7 @@ import msgspec
 
 from swampstore.env.clock import Span
 from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, TryAgain
-from swampstore.limits import DELETE_GRACE_MS, LIST_PAGE, LIST_PAGES, SEGMENTS_PER_FETCH
+from swampstore.limits import DELETE_GRACE_MS, LIST_PAGE, LIST_PAGES, MIB, SEGMENT_RAW_BYTES, SEGMENTS_PER_FETCH
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.stores.base import Get, Got, Info, List, Outcome, Page, Request
@@ -30,6 +30,8 @@ Slot: TypeAlias = tuple[str, int]
 
 _log = logging.getLogger("swampstore")
 
+_WHOLE = (0, SEGMENT_RAW_BYTES + MIB)
+"""More than any segment takes: what somebody blew up to gigabytes is not read into memory to find that out."""
 LOST_ROOT_HINT = "do not write; restore the root from a backup (bucket versioning), then try again"
 
 SEGMENT_WEIGHT = 8
@@ -172,7 +174,7 @@ async def fetch(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:
             found[slot] = cached
     for start in range(0, len(missing), SEGMENTS_PER_FETCH):
         part = missing[start : start + SEGMENTS_PER_FETCH]
-        answers = await place.store.many([Get(place.names.segment(*slot)) for slot in part])
+        answers = await place.store.many([Get(place.names.segment(*slot), span=_WHOLE) for slot in part])
         for slot, answer in zip(part, answers, strict=True):
             name = place.names.segment(*slot)
             if isinstance(answer, NotFound):
@@ -193,7 +195,7 @@ async def _decode(place: Place, slot: Slot, body: bytes) -> Segment | Broken:
         return decode_segment(body, name, *slot)
     except CorruptObject as first:
         try:
-            again = await place.store.get(name)
+            again = await place.store.get(name, span=_WHOLE)
         except NotFound as gone:
             raise SegmentGone(f"{name} is gone") from gone
         assert isinstance(again, Got)

@@ -284,7 +284,7 @@ def test_a_broken_segment_is_skipped_and_named(two: Two) -> None:
     assert [entry.key for entry in run(snapshot.page()).entries] == ["k0", "k2"]
     assert [(broken.name, broken.slot) for broken in snapshot.broken] == [(name, (acks[1].lane, 2))]
     assert "checksum" in snapshot.broken[0].reason
-    assert [call for call in store.calls if isinstance(call, Get) and call.name == name] == [Get(name)] * 2
+    assert [call.name for call in store.calls if isinstance(call, Get)].count(name) == 2
     # It stays named while it is unfolded, also for a snapshot that builds on the last one.
     writer.put("k3")
     assert [broken.name for broken in reader.open().broken] == [name]
@@ -298,7 +298,7 @@ def test_one_cut_answer_is_no_damage(two: Two) -> None:
     store.set(name, whole[:-3])
 
     async def after(request: Request) -> None:
-        if request == Get(name):
+        if isinstance(request, Get) and request.name == name:
             store.set(name, whole)
 
     store.after = after
@@ -315,7 +315,7 @@ def test_two_reads_that_disagree_call_nothing_broken(two: Two) -> None:
 
     async def before(request: Request) -> None:
         nonlocal count
-        if request == Get(name):
+        if isinstance(request, Get) and request.name == name:
             count += 1
             store.set(name, b"noise %d" % count)
 
