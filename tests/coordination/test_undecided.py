@@ -87,16 +87,37 @@ def test_resolve_believes_the_root_more_than_what_lies_in_a_dead_slot() -> None:
     assert stage.does(two.ns.resolve(caught.value)) is False
 
 
+def test_resolve_looks_at_the_root_again_after_it_has_met_the_slot() -> None:
+    """The resolver stands still between its look at the root and the slot; meanwhile the slot is used and deleted."""
+    stage = Stage()
+    one, two, three = stage.player("one"), stage.player("two"), stage.player("three")
+    sent: list[Put] = []
+    one.hook = lambda request: sent.append(request) if _creates(request) else None
+    error = undecided(stage, one, landed=False)
+    three.hook = lambda request: three.process.pause(600) if _creates(request) else None
+    resolving = three.does(three.ns.resolve(error))
+    stage.sim.run(seconds=1)
+    assert not resolving.done
+    stage.does(commit(two, "k", data=b"theirs"))
+    stage.sweep_log(two)
+    stage.overwrite(sent[0].name, sent[0].body)  # type: ignore[arg-type]
+    three.hook = None
+    assert stage.ends(resolving) is False
+
+
 def _creates(request: Request) -> bool:
     return isinstance(request, Put) and isinstance(request.when, Create) and f"/log/{COMMIT_LANE}/" in request.name
 
 
-def test_a_broken_slot_blocks_nobody() -> None:
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_broken_slot_blocks_nobody(seen: bool) -> None:
+    """Whether it was there when the draft was made, or is met at its create."""
     stage = Stage()
     one, two = stage.player("one"), stage.player("two")
     stage.does(commit(one, "a"))
+    held = stage.does(draft(one, "b"))
     stage.overwrite(f"ops/log/{COMMIT_LANE}/{2:016x}", b"garbage")
-    assert stage.does(commit(one, "b")).slot == 3
+    assert stage.does(commit(one, "b") if seen else lane_of(one).commit(held)).slot == 3
     assert stage.does(commit(two, "c")).slot == 4
     stage.compact(two)
     assert stage.does(read(two, "b")) is not None
