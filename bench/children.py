@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -109,13 +109,22 @@ def run_job(job: str, env: Mapping[str, str], *, timeout_s: float = 300.0, **arg
 
 
 def run_together(
-    job: str, env: Mapping[str, str], many: Sequence[Mapping[str, Any]], *, timeout_s: float = 300.0
+    job: str,
+    env: Mapping[str, str],
+    many: Sequence[Mapping[str, Any]],
+    *,
+    timeout_s: float = 300.0,
+    before: Callable[[], object] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """One process per element of ``many``, released together after all have started up; their results in order."""
+    """One process per element of ``many``, released together after all have started up; their results in order.
+
+    ``before`` is called once, right before the release.
+    """
     with contextlib.ExitStack() as stack:
         children = [stack.enter_context(Child(job, args, env, timeout_s=timeout_s)) for args in many]
         for child in children:
             child.ready()
+        before()
         for child in children:
             child.go()
         return [child.result() for child in children]

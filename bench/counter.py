@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from bench.children import Child, run_together
+from bench.children import Child, behind, run_together
 from bench.harness import Report, interleaved, median, percentile
 from bench.lab import NAMESPACE, Lab
 
@@ -15,7 +17,7 @@ _OTHERS = 2
 
 
 def run(lab: Lab, report: Report) -> None:
-    """100 processes, and 100 threads of one, local and on S3 with the delay; beside each crowd two with keys of their own."""
+    """100 processes, and 100 threads of one, local and on S3 with the delay; beside each two with keys of their own."""
     crowd = lab.scale.crowd
     found = interleaved(
         min(lab.scale.rounds, _ROUNDS),
@@ -66,8 +68,9 @@ def _crowd(lab: Lab, s3: bool, processes: int, threads: int, turn: int) -> dict[
         others = (one, two)
         for other in others:
             other.ready()
-            other.go()
-        each = [one["value"] for one in run_together("counter:increment", lab.env, many)]
+        go = partial(_go, others)
+        with _folding(lab, at, s3=s3):
+            each = [one["value"] for one in run_together("counter:increment", lab.env, many, before=go)]
         for other in others:
             other.stop()
         meanwhile = [done for other in others for done in other.result()["value"]["done"]]
@@ -78,6 +81,16 @@ def _crowd(lab: Lab, s3: bool, processes: int, threads: int, turn: int) -> dict[
         **_judge([done for one in each for done in one["done"]], processes * threads, stands),
         **_beside([done for done in meanwhile if began <= done["at"] <= ended]),
     }
+
+
+def _folding(lab: Lab, at: dict[str, str], *, s3: bool) -> contextlib.AbstractContextManager[object]:
+    """The compactor of a shared bucket: else each in its turn reads every commit since it came, one request for each."""
+    return behind("upkeep:compactor", lab.env, **at) if s3 else contextlib.nullcontext()
+
+
+def _go(children: Sequence[Child]) -> None:
+    for child in children:
+        child.go()
 
 
 def _judge(done: list[dict[str, Any]], wanted: int, stands: int) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from bench.jobs.append import PAYLOAD
 
+_PAUSE_S = 0.1
+
 
 def updates(url: str, namespace: str, count: int, meddle: bool) -> Generator[None, None, dict[str, Any]]:
     """``count`` updates of one key; ms, dependent rounds and requests of each.
@@ -101,6 +103,6 @@ def others(url: str, namespace: str, prefix: str) -> Generator[None, None, dict[
         how = space.update(prefix, one_more)
         ms = (time.monotonic() - began) * 1000
         done.append({"at": began, "ms": ms, "how": how.how, "attempts": how.attempts, "neighbours": how.neighbours})
-        ended.wait(0.02)
+        ended.wait(_PAUSE_S)
     store.close()
     return {"done": done}
