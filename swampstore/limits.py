@@ -54,6 +54,8 @@ QUEUE_BOUND = 1_000_000
 TICKET_TTL_S = 10.0
 """A ticket near its turn that gives no sign of life for so long is passed over."""
 TICKET_KEEP_MS = 3_600_000
+TICKET_RETRY_S = 0.02
+TICKET_RETRY_CAP_S = 1.0
 WATCH_S = 0.5
 """How often those before a waiter are looked at for signs of life."""
 HEARTBEAT_PLACES = 3

@@ -13,6 +13,7 @@ from swampstore.env.base import Background
 from swampstore.errors import TryAgain
 from swampstore.limits import TICKET_TTL_S
 from swampstore.protocols.queue_register import QueueBase
+from swampstore.values.tickets import QueueRegister
 
 _log = logging.getLogger("swampstore")
 
@@ -20,7 +21,8 @@ _log = logging.getLogger("swampstore")
 class Grant:
     """``number`` is the fencing token; ``passed_over`` says that the grant stepped over somebody who seemed dead.
 
-    ``beats`` says that signs of life are needed (no kernel watches the holder); ``on_release`` runs last.
+    ``beats`` says that signs of life are needed (no kernel watches the holder); ``on_release`` runs last. ``known`` is the
+    register of the grant: while nobody else ends or joins at another capacity, the release needs no read of it.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Grant:
         *,
         beats: bool = True,
         on_release: Callable[[], None] | None = None,
+        known: tuple[QueueRegister, str] | None = None,
     ) -> None:
         self.queue = queue
         self.number = number
@@ -40,6 +43,7 @@ class Grant:
         self._granted = queue.place.clock.now_ms()
         self._progressed = 0
         self._on_release = on_release
+        self._known = known
         self._released = False
         self._process = queue.place.env.process_token()
         self._beat: Background | None = queue.place.env.every(TICKET_TTL_S / 3, self._live) if beats else None
@@ -83,7 +87,7 @@ class Grant:
 
     async def _end(self) -> None:
         if self._on_release is None:
-            await self.queue.finish(self.number)
+            await self.queue.finish(self.number, known=self._known)
         else:
             self._on_release()
         self._released = True

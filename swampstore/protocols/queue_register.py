@@ -23,7 +23,7 @@ from swampstore.errors import (
     SwampError,
     Undecided,
 )
-from swampstore.limits import POLL_MIN_S, QUEUE_BOUND
+from swampstore.limits import POLL_MIN_S, QUEUE_BOUND, TICKET_TTL_S
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Create, Got, Outcome, Overwrite, Replace
 from swampstore.values.tickets import (
@@ -93,10 +93,16 @@ class QueueBase:
         except NotFound as error:
             return self.register_of(error)
 
-    async def change(self, change: Callable[[QueueRegister], QueueRegister]) -> QueueRegister:
-        """Apply ``change`` (idempotent) by compare-and-swap until it holds."""
+    async def change(
+        self, change: Callable[[QueueRegister], QueueRegister], known: tuple[QueueRegister, str] | None = None
+    ) -> QueueRegister:
+        """Apply ``change`` (idempotent) by compare-and-swap until it holds.
+
+        ``known`` is what a read has answered, however long ago: if it still stands, the read is saved.
+        """
         while True:
-            register, etag = await self.read_register()
+            register, etag = known or await self.read_register()
+            known = None
             wanted = change(register)
             if wanted is register and etag:
                 return register
@@ -109,15 +115,15 @@ class QueueBase:
                 continue
             return wanted
 
-    async def finish(self, *numbers: int) -> None:
-        """Add ``numbers`` to the finished: release, give up, or pass over. Idempotent."""
+    async def finish(self, *numbers: int, known: tuple[QueueRegister, str] | None = None) -> None:
+        """Add ``numbers`` to the finished: release, give up, or pass over. Idempotent. ``known``: see :meth:`change`."""
 
         def finished(register: QueueRegister) -> QueueRegister:
             for number in numbers:
                 register = register.finish(number)
             return register
 
-        await self.change(finished)
+        await self.change(finished, known)
 
     async def pass_over(self, number: int) -> None:
         """End a ticket by force. Raises ``NotFound`` for one that nobody has: finished in advance, it would admit too many."""
@@ -232,3 +238,8 @@ class Pace:
             self._first = position
         moved = self._first - position
         return position * waited_s / moved if moved > 0 else None
+
+    def pause(self, position: int, waited_s: float) -> float:
+        """Seconds until the next look, before jitter: the next in line looks often, the others at half the way there."""
+        left = self.estimate(position, waited_s) or 0.0
+        return min(max(POLL_MIN_S * position, left / 2 if position > 1 else 0.0), TICKET_TTL_S / 3)

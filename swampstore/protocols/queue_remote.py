@@ -23,7 +23,13 @@ from collections.abc import Callable, Sequence
 
 from swampstore.env.clock import Span
 from swampstore.errors import AlreadyExists, CorruptObject, NotFound, SwampError
-from swampstore.limits import HEARTBEAT_PLACES, POLL_MIN_S, TICKET_KEEP_MS, TICKET_TTL_S
+from swampstore.limits import (
+    HEARTBEAT_PLACES,
+    TICKET_KEEP_MS,
+    TICKET_RETRY_CAP_S,
+    TICKET_RETRY_S,
+    TICKET_TTL_S,
+)
 from swampstore.protocols.queue_grant import Grant
 from swampstore.protocols.queue_register import Pace, QueueBase, Waiting, Wish
 from swampstore.protocols.queue_watch import Watch
@@ -137,7 +143,7 @@ class RemoteQueue(QueueBase):
         if not exists:
             register = await self.prepare()
         await self._clean(register, highest)
-        number = highest + 1
+        number, lost = highest + 1, 0
         while True:
             register = await self._check_room(register, number, wish.bound)
             since = place.clock.now_ms()
@@ -146,12 +152,25 @@ class RemoteQueue(QueueBase):
             try:
                 await place.store.put(self.ticket_name(number), encode_ticket(ticket), Create())
             except AlreadyExists:
-                number += 1
+                number = await self._next_number(number, lost := lost + 1)
                 continue
             taking.number = number
             if taking.abandoned:
                 await self.finish(number)
             return number
+
+    async def _next_number(self, taken: int, lost: int) -> int:
+        """The ticket to try after ``lost`` were taken by others.
+
+        Where many come at once, every further try of all of them would be n * n / 2 requests: from the second loss on
+        each waits a random while, twice as long each time, and looks where the line ends by then.
+        """
+        if lost == 1:
+            return taken + 1
+        env = self.place.env
+        await env.sleep(env.random() * min(TICKET_RETRY_S * 2**lost, TICKET_RETRY_CAP_S))
+        listed = await self.place.store.list(self.folder + "t/", limit=1)
+        return max([taken, *map(self._number, listed.items)]) + 1
 
     async def _check_room(self, register: QueueRegister, number: int, bound: int | None) -> QueueRegister:
         """Raise ``QueueFull`` if ticket ``number`` would have ``bound`` waiting before it; the register it was seen by."""
@@ -201,12 +220,13 @@ class _Waiter:
         """The grant, or ``None`` if this ticket was passed over meanwhile."""
         queue, env = self._queue, self._place.env
         while True:
-            register, _ = await queue.read_register()
+            register, etag = await queue.read_register()
             if register.is_finished(self._number):
                 return None
             before = register.unfinished_below(self._number)
             if before < register.capacity:
-                return Grant(queue, self._number, self._watch.passed_over, self._began.seconds())
+                known = (register, etag) if etag and register.capacity == 1 else None
+                return Grant(queue, self._number, self._watch.passed_over, self._began.seconds(), known=known)
             position = before - register.capacity + 1
             if on_wait is not None:
                 on_wait(await self._waiting(register, position))
@@ -215,7 +235,7 @@ class _Waiter:
                 await queue.write_sign(self._number, 0, 0)
             if await self._watch.look(register, position):
                 continue
-            pause = min(POLL_MIN_S * position * (0.5 + env.random()), TICKET_TTL_S / 3)
+            pause = min(self._pace.pause(position, self._began.seconds()) * (0.5 + env.random()), TICKET_TTL_S / 3)
             if deadline_s is not None:
                 left = deadline_s - self._began.seconds()
                 if left <= 0:

@@ -7,6 +7,7 @@ import pytest
 from swampstore.errors import SwampError
 from swampstore.limits import TICKET_TTL_S
 from swampstore.protocols.queue import Waiting
+from swampstore.testing.sim_store import Faults
 from swampstore.values.tickets import QueueRegister, decode_register
 from tests.coordination.support import Player, Stage
 from tests.coordination.test_queue_remote import Job, acquired, queue_of
@@ -138,8 +139,36 @@ def test_requests_are_counted() -> None:
     assert signs == {"overwrite": signs["overwrite"]}
     assert 16 < signs["overwrite"] < 20
     stage.does(grant.release())
-    assert counted(one) == {"get": 1, "replace": 1}
+    assert counted(one) == {"replace": 1}  # the register of the grant still stands
     stage.ends(waiting, seconds=2)
+    stage.sim.close()
+
+
+def test_a_release_whose_register_has_moved_reads_it_again() -> None:
+    stage = Stage()
+    one, two = stage.player("one"), stage.player("two")
+    stage.does(queue_of(two).set_capacity(1))
+    grant = stage.does(acquired(one))
+    stage.does(queue_of(two).set_capacity(2))
+    one.counting.reset()
+    stage.does(grant.release())
+    assert counted(one) == {"replace": 2, "get": 2}  # was the refused one ours? and what stands now?
+    register, _ = stage.does(queue_of(two).read_register())
+    assert (register.capacity, register.is_finished(grant.number)) == (2, True)
+
+
+def test_a_crowd_takes_its_tickets_in_few_requests() -> None:
+    """Each by itself would try every number that was free when it looked: n * n / 2 creates."""
+    crowd = 60
+    stage = Stage()
+    players = [stage.player(f"p{number}", Faults(latency_s=0.02)) for number in range(crowd)]
+    tasks = [player.does(acquired(player)) for player in players]
+    stage.sim.run(seconds=8)
+    numbers = sorted(name for name in stage.names(queue_of(players[0]).folder) if "/t/" in name)
+    assert len(numbers) == crowd
+    creates = sum(player.counting.requests["create"] for player in players)
+    assert creates < crowd * crowd / 4, creates
+    assert sum(task.done for task in tasks) == 1
     stage.sim.close()
 
 
