@@ -23,8 +23,11 @@ TEMP_PREFIX = ".swampstore-tmp-"
 
 
 class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``directories`` are folders at the top of the tree (all when empty). ``durable`` makes pulled files survive a
-    power cut before the state says that they are there.
+    """``directories`` are folders at the top of the tree (all when empty); ``folders`` narrow that further, at any depth.
+
+    ``metadata_only`` leaves large contents and those of data versions in the namespace (see
+    :mod:`swampstore.workers.sync.lazy`). ``durable`` makes pulled files survive a power cut before the state says that
+    they are there.
     """
 
     push: bool = True
@@ -32,7 +35,9 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     prefix: str = ""
     directories: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    metadata_only: bool = False
     durable: bool = True
 
 
@@ -43,8 +48,9 @@ class Scope:
         if not options.push and not options.pull:
             raise Misuse("a sync that neither pushes nor pulls", hint="leave out --pull and --push for both ways")
         check_prefix(options.prefix)
-        self.prefixes = _prefixes(options.prefix, options.directories)
+        self.prefixes = _within(_prefixes(options.prefix, options.directories), options.folders)
         """Disjoint, in key order."""
+        self._others: frozenset[str] = frozenset()
         self._names, self._paths = _compile(options.exclude)
         self._folder_excluded = lru_cache(maxsize=4096)(self._is_folder_excluded)
 
@@ -52,6 +58,15 @@ class Scope:
     def name(self) -> str:
         """Identifies what is covered of the namespace (excluded keys are covered there, just not acted upon)."""
         return "scope:" + "\n".join(self.prefixes)
+
+    def leave_out(self, folders: frozenset[str]) -> None:
+        """Top folders that are trees of other namespaces: excluded from now on."""
+        self._others = folders
+        self._folder_excluded.cache_clear()
+
+    def covers(self, key: str) -> bool:
+        """Whether ``key`` lies under one of the prefixes (patterns apart)."""
+        return any(key.startswith(prefix) for prefix in self.prefixes)
 
     def excludes(self, key: str) -> bool:
         """Whether a file key is excluded by a pattern, or is one of sync's own files."""
@@ -63,9 +78,11 @@ class Scope:
         return self._folder_excluded(folder)
 
     def _is_folder_excluded(self, folder: str) -> bool:
-        if folder == STATE_FOLDER:
+        if folder in self._others:
             return True
         parent, _, name = folder.rpartition("/")
+        if name == STATE_FOLDER:
+            return True
         return self._matches(folder, name, folder=True) or (parent != "" and self._folder_excluded(parent))
 
     def _matches(self, path: str, name: str, *, folder: bool) -> bool:
@@ -86,6 +103,16 @@ def _prefixes(prefix: str, directories: tuple[str, ...]) -> tuple[str, ...]:
         elif prefix.startswith(folder):
             found.add(prefix)
     return tuple(sorted(one for one in found if not any(one != other and one.startswith(other) for other in found)))
+
+
+def _within(prefixes: tuple[str, ...], folders: tuple[str, ...]) -> tuple[str, ...]:
+    """What ``prefixes`` and ``folders`` have in common; all of ``prefixes`` without folders."""
+    if not folders:
+        return prefixes
+    found: set[str] = set()
+    for prefix in prefixes:
+        found.update(_prefixes(prefix, folders))
+    return tuple(sorted(found))
 
 
 _Compiled = dict[bool, re.Pattern[str] | None]

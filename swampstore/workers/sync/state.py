@@ -16,32 +16,17 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
-import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import msgspec
 
-from swampstore.errors import CorruptObject, StoreForbidden, StoreFull, StoreUnavailable, SwampError
 from swampstore.values.keys import LAST_SUFFIX
+from swampstore.workers.sync.database import Database, typed
 from swampstore.workers.sync.options import STATE_FOLDER
 
-SCHEMA = 1
-_BUSY_S = 60.0
 _IN = 500
-_TABLES = """
-CREATE TABLE files (key TEXT PRIMARY KEY, version BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    inode INTEGER NOT NULL, sha256 BLOB NOT NULL, at_ms INTEGER NOT NULL, expires INTEGER NOT NULL, labels BLOB)
-    WITHOUT ROWID;
-CREATE TABLE remote (key TEXT PRIMARY KEY, version BLOB NOT NULL, gone INTEGER NOT NULL, size INTEGER NOT NULL,
-    sha256 BLOB, modified INTEGER NOT NULL, expires INTEGER NOT NULL, labels BLOB) WITHOUT ROWID;
-CREATE TABLE kept (key TEXT PRIMARY KEY, version BLOB NOT NULL, gone INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE loose (key TEXT PRIMARY KEY, source TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE marks (scope TEXT PRIMARY KEY, mark BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-"""
 _FILES = """
 SELECT f.key, f.version, f.size, f.mtime_ns, f.inode, f.sha256, f.at_ms, f.expires, f.labels,
        r.version, r.gone, r.size, r.sha256, r.modified, r.expires, r.labels
@@ -52,6 +37,15 @@ UNION ALL
 SELECT r.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
        r.version, r.gone, r.size, r.sha256, r.modified, r.expires, r.labels
   FROM remote r WHERE r.key >= ?1 AND r.key < ?2 AND r.gone = 0 AND NOT EXISTS (SELECT 1 FROM files WHERE key = r.key)
+ORDER BY 1
+"""
+_PENDING = f"""
+SELECT r.key, f.version, f.size, f.mtime_ns, f.inode, f.sha256, f.at_ms, f.expires, f.labels,
+       r.version, r.gone, r.size, r.sha256, r.modified, r.expires, r.labels
+  FROM remote r LEFT JOIN files f ON f.key = r.key
+ WHERE r.key >= ?1 AND r.key < ?2 AND (r.gone = 0 OR f.key IS NOT NULL)
+UNION ALL
+{_FILES} AND f.expires > 0 AND f.expires <= ?3 AND r.key IS NULL
 ORDER BY 1
 """
 
@@ -81,6 +75,10 @@ class RemoteRow(msgspec.Struct, frozen=True, gc=False):
     labels: bytes | None
 
 
+Beside: TypeAlias = tuple[str, Row | None, RemoteRow | None]
+"""A key, what both sides hold of it, and what is newer in the namespace."""
+
+
 class Run(msgspec.Struct, frozen=True, array_like=True):
     """A compared run: its blocks as ``(first, last, fingerprint)``."""
 
@@ -108,85 +106,13 @@ def state_path(tree: Path, url: str, namespace: str) -> Path:
     return tree / STATE_FOLDER / f"{digest}.db"
 
 
-@contextmanager
-def _typed(name: str) -> Iterator[None]:
-    """Turn SQLite's errors into this library's."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise _translate(error, name) from error
-
-
-def _translate(error: sqlite3.DatabaseError, name: str) -> SwampError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return StoreFull(f"{name}: no space left for the sync state", hint="free some space and sync again")
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return StoreForbidden(f"{name}: {error}", hint="sync keeps its state in the tree: make the tree writable")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreUnavailable(f"{name}: another sync holds the state: {error}", hint="try again")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return CorruptObject(
-            f"{name}: the sync state is damaged: {error}",
-            name=name,
-            hint="delete that file: the next sync compares everything by hash and deletes nothing",
-        )
-    return StoreUnavailable(f"{name}: {error}", hint="try again")
-
-
-class State:
+class State(Database):
     """The open state. ``path`` ``None`` keeps it in memory (a dry run of a tree that was never synced)."""
-
-    def __init__(self, path: Path | None, url: str, namespace: str) -> None:
-        self.name = str(path) if path else "sync state in memory"
-        if path is not None:
-            _make_private(path)
-        with _typed(self.name):
-            self._db = sqlite3.connect(
-                path or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare(url, namespace)
-            except BaseException:
-                self._db.close()
-                raise
-
-    def _prepare(self, url: str, namespace: str) -> None:
-        db = self._db
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA temp_store = MEMORY")
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            with self.transaction():
-                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    for statement in _TABLES.split(";"):
-                        db.execute(statement)
-                    db.executemany("INSERT INTO meta VALUES (?, ?)", [("url", url), ("namespace", namespace)])
-                    db.execute(f"PRAGMA user_version = {SCHEMA}")
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found != SCHEMA:
-            raise StoreForbidden(f"{self.name} was written by a newer version ({found})", hint="upgrade swampstore")
-
-    def close(self) -> None:
-        self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of it or nothing. Never awaits inside."""
-        with _typed(self.name):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
 
     # --- marks --------------------------------------------------------------------------------------------------
 
     def mark(self, scope: str) -> Mark | None:
-        with _typed(self.name):
+        with typed(self.name):
             found = self._db.execute("SELECT mark FROM marks WHERE scope = ?", (scope,)).fetchone()
         return _decode_mark(found[0]) if found else None
 
@@ -196,7 +122,7 @@ class State:
 
     def marks(self) -> list[Mark]:
         """The marks of every scope."""
-        with _typed(self.name):
+        with typed(self.name):
             return [_decode_mark(mark) for (mark,) in self._db.execute("SELECT mark FROM marks")]
 
     def set_mark(self, scope: str, mark: Mark) -> None:
@@ -226,7 +152,7 @@ class State:
     def known(self, keys: Sequence[str]) -> dict[str, tuple[bytes, bool, bytes | None]]:
         """``(version, gone, sha256)`` of the newest record known of each of ``keys`` of which one is known."""
         known: dict[str, tuple[bytes, bool, bytes | None]] = {}
-        with _typed(self.name):
+        with typed(self.name):
             for part in _parts(keys):
                 marks = ",".join("?" * len(part))
                 for key, version, sha256 in self._db.execute(
@@ -259,7 +185,7 @@ class State:
 
     def kept(self, prefix: str) -> list[tuple[str, bytes]]:
         """``(key, version)`` of the conflict entries that wait."""
-        with _typed(self.name):
+        with typed(self.name):
             return self._db.execute(
                 "SELECT key, version FROM kept WHERE gone = 0 AND key >= ? AND key < ? ORDER BY key",
                 (prefix, prefix + LAST_SUFFIX),
@@ -277,7 +203,7 @@ class State:
 
     def loose_from(self, prefix: str, sources: set[str]) -> list[str]:
         """Keys under ``prefix`` last seen in a place that is not one of ``sources``."""
-        with _typed(self.name):
+        with typed(self.name):
             found = self._db.execute(
                 "SELECT key, source FROM loose WHERE key >= ? AND key < ?", (prefix, prefix + LAST_SUFFIX)
             )
@@ -285,19 +211,19 @@ class State:
 
     def start_touching(self) -> None:
         """Begin anew to collect the keys that a refresh meets."""
-        with _typed(self.name):
+        with typed(self.name):
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS touched (key TEXT PRIMARY KEY) WITHOUT ROWID")
             self._db.execute("DELETE FROM touched")
 
     def touch(self, keys: Iterable[str]) -> None:
-        with _typed(self.name):
+        with typed(self.name):
             self._db.execute("BEGIN")
             self._db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", ((key,) for key in keys))
             self._db.execute("COMMIT")
 
     def untouched(self, first: str, last: str) -> list[str]:
         """Keys in [first, last] whose newest known record is live, that are not loose and were not touched."""
-        with _typed(self.name):
+        with typed(self.name):
             found = self._db.execute(
                 "SELECT key FROM (SELECT key FROM files WHERE key >= ?1 AND key <= ?2"
                 " UNION SELECT key FROM remote WHERE gone = 0 AND key >= ?1 AND key <= ?2) AS k"
@@ -311,24 +237,57 @@ class State:
     @property
     def empty(self) -> bool:
         """Whether nothing was ever synced or seen."""
-        with _typed(self.name):
+        with typed(self.name):
             return not any(
                 self._db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in ("files", "remote")
             )
 
     # --- what both sides hold -----------------------------------------------------------------------------------
 
-    def rows(self, prefix: str, *, unsynced: bool) -> Iterator[tuple[str, Row | None, RemoteRow | None]]:
+    def rows(self, prefix: str, *, unsynced: bool) -> Iterator[Beside]:
         """Every synced key in key order, with what is newer; ``unsynced``: also live keys that were never synced."""
-        with _typed(self.name):
+        with typed(self.name):
             for found in self._db.execute(_ALL if unsynced else f"{_FILES} ORDER BY 1", (prefix, prefix + LAST_SUFFIX)):
-                row = Row(*found[1:9]) if found[1] is not None else None
-                remote = RemoteRow(found[9], bool(found[10]), *found[11:]) if found[9] is not None else None
-                yield found[0], row, remote
+                yield _beside(found)
+
+    def pending(self, prefix: str, now_ms: int) -> Iterator[Beside]:
+        """The keys under ``prefix`` whose newest record is not what both sides hold, and those that have expired."""
+        with typed(self.name):
+            for found in self._db.execute(_PENDING, (prefix, prefix + LAST_SUFFIX, now_ms)):
+                yield _beside(found)
+
+    def beside(self, keys: Sequence[str]) -> list[Beside]:
+        """What is known of each of ``keys``, in their order."""
+        known: dict[str, Beside] = {}
+        with typed(self.name):
+            for part in _parts(keys):
+                marks = ",".join("?" * len(part))
+                both = f"SELECT * FROM files WHERE key IN ({marks})"
+                for found in self._db.execute(both, part):
+                    known[found[0]] = (found[0], Row(*found[1:]), None)
+                for found in self._db.execute(f"SELECT * FROM remote WHERE key IN ({marks})", part):
+                    row = known[found[0]][1] if found[0] in known else None
+                    known[found[0]] = (found[0], row, RemoteRow(found[1], bool(found[2]), *found[3:]))
+        return [known.get(key, (key, None, None)) for key in keys]
+
+    def holds(self, prefix: str, count: int) -> bool:
+        """Whether more than ``count`` keys under ``prefix`` are synced."""
+        with typed(self.name):
+            found = self._db.execute(
+                "SELECT 1 FROM files WHERE key >= ? AND key < ? LIMIT 1 OFFSET ?",
+                (prefix, prefix + LAST_SUFFIX, count),
+            )
+            return found.fetchone() is not None
+
+    def reserved(self) -> list[str]:
+        """Live keys of the namespace under names that sync keeps for itself."""
+        with typed(self.name):
+            found = self._db.execute("SELECT key FROM remote WHERE gone = 0 AND instr(key, ?) > 0", (STATE_FOLDER,))
+            return [key for (key,) in found]
 
     def unsynced(self, key: str) -> RemoteRow | None:
         """The newest record of a key that was never synced; ``None`` if none is known."""
-        with _typed(self.name):
+        with typed(self.name):
             found = self._db.execute(
                 "SELECT version, gone, size, sha256, modified, expires, labels FROM remote WHERE key = ?", (key,)
             ).fetchone()
@@ -336,7 +295,7 @@ class State:
 
     def synced_keys(self, prefix: str, limit: int) -> list[str]:
         """The first ``limit`` synced keys under ``prefix``."""
-        with _typed(self.name):
+        with typed(self.name):
             found = self._db.execute(
                 "SELECT key FROM files WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
                 (prefix, prefix + LAST_SUFFIX, limit),
@@ -346,7 +305,7 @@ class State:
     def synced_rows(self, keys: Sequence[str]) -> dict[str, Row]:
         """The rows of those of ``keys`` that are synced."""
         rows: dict[str, Row] = {}
-        with _typed(self.name):
+        with typed(self.name):
             for part in _parts(keys):
                 marks = ",".join("?" * len(part))
                 for found in self._db.execute(f"SELECT * FROM files WHERE key IN ({marks})", part):
@@ -370,20 +329,12 @@ class State:
         self.note([(key, tombstone, True, 0, None, 0, 0, None)])
 
 
+def _beside(found: tuple[Any, ...]) -> Beside:
+    row = Row(*found[1:9]) if found[1] is not None else None
+    remote = RemoteRow(found[9], bool(found[10]), *found[11:]) if found[9] is not None else None
+    return found[0], row, remote
+
+
 def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(keys), _IN):
         yield keys[start : start + _IN]
-
-
-def _make_private(path: Path) -> None:
-    """The folder and an empty file that only this user can read. Raises ``StoreForbidden`` or ``StoreFull``."""
-    try:
-        folder = path.parent
-        if folder.is_symlink() or path.is_symlink():
-            raise StoreForbidden(f"{path} is reached through a link", hint="remove the link: sync follows none")
-        folder.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise StoreForbidden(
-            f"{path}: {error.strerror}", hint="sync keeps its state in the tree: make the tree writable"
-        ) from error
