@@ -1,0 +1,132 @@
+"""The SQLite file of a sync state: how it is made, opened and upgraded, and its errors as this library's.
+
+Invariants:
+- The file is private to its user and never reached through a link.
+- Every change is one transaction; a process that is killed leaves the state before it or after it.
+- An older schema is upgraded in place, in the transaction that looks at it; a newer one is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from swampstore.errors import CorruptObject, StoreForbidden, StoreFull, StoreUnavailable, SwampError
+
+SCHEMA = 2
+_BUSY_S = 60.0
+_TABLES = """
+CREATE TABLE files (key TEXT PRIMARY KEY, version BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL, sha256 BLOB NOT NULL, at_ms INTEGER NOT NULL, expires INTEGER NOT NULL, labels BLOB)
+    WITHOUT ROWID;
+CREATE TABLE remote (key TEXT PRIMARY KEY, version BLOB NOT NULL, gone INTEGER NOT NULL, size INTEGER NOT NULL,
+    sha256 BLOB, modified INTEGER NOT NULL, expires INTEGER NOT NULL, labels BLOB) WITHOUT ROWID;
+CREATE TABLE kept (key TEXT PRIMARY KEY, version BLOB NOT NULL, gone INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE loose (key TEXT PRIMARY KEY, source TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE marks (scope TEXT PRIMARY KEY, mark BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+_UPGRADES = {
+    1: "CREATE INDEX files_expires ON files (expires) WHERE expires > 0",
+}
+"""What leads from each schema to the next."""
+
+
+@contextmanager
+def typed(name: str) -> Iterator[None]:
+    """Turn SQLite's errors into this library's."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _translate(error, name) from error
+
+
+def _translate(error: sqlite3.DatabaseError, name: str) -> SwampError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"{name}: no space left for the sync state", hint="free some space and sync again")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return StoreForbidden(f"{name}: {error}", hint="sync keeps its state in the tree: make the tree writable")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreUnavailable(f"{name}: another sync holds the state: {error}", hint="try again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return CorruptObject(
+            f"{name}: the sync state is damaged: {error}",
+            name=name,
+            hint="delete that file: the next sync compares everything by hash and deletes nothing",
+        )
+    return StoreUnavailable(f"{name}: {error}", hint="try again")
+
+
+class Database:
+    """The open file. ``path`` ``None`` keeps it in memory."""
+
+    def __init__(self, path: Path | None, url: str, namespace: str) -> None:
+        self.name = str(path) if path else "sync state in memory"
+        if path is not None:
+            _make_private(path)
+        with typed(self.name):
+            self._db = sqlite3.connect(
+                path or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._prepare(url, namespace)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _prepare(self, url: str, namespace: str) -> None:
+        db = self._db
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA temp_store = MEMORY")
+        if self._schema() < SCHEMA:
+            with self.transaction():
+                if self._schema() == 0:
+                    for statement in _TABLES.split(";"):
+                        db.execute(statement)
+                    db.executemany("INSERT INTO meta VALUES (?, ?)", [("url", url), ("namespace", namespace)])
+                    db.execute("PRAGMA user_version = 1")
+                for number in range(self._schema(), SCHEMA):
+                    db.execute(_UPGRADES[number])
+                    db.execute(f"PRAGMA user_version = {number + 1}")
+        found = self._schema()
+        if found != SCHEMA:
+            raise StoreForbidden(f"{self.name} was written by a newer version ({found})", hint="upgrade swampstore")
+
+    def _schema(self) -> int:
+        version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it or nothing. Never awaits inside."""
+        with typed(self.name):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+def _make_private(path: Path) -> None:
+    """The folder and an empty file that only this user can read. Raises ``StoreForbidden`` or ``StoreFull``."""
+    try:
+        folder = path.parent
+        if folder.is_symlink() or path.is_symlink():
+            raise StoreForbidden(f"{path} is reached through a link", hint="remove the link: sync follows none")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreForbidden(
+            f"{path}: {error.strerror}", hint="sync keeps its state in the tree: make the tree writable"
+        ) from error
