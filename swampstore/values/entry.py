@@ -16,6 +16,7 @@ import msgspec
 
 from swampstore.errors import CorruptObject
 from swampstore.values.frame import UNREADABLE
+from swampstore.values.keys import INTERNAL
 
 TOMBSTONE = 1
 """Flag: the key is deleted as of this version; the value is a :class:`Gone`."""
@@ -26,6 +27,12 @@ CONFLICT = 4
 
 OPAQUE = 8
 """Flag: the value is not a :class:`Meta` but the library's own bytes (stream records, lock marks)."""
+
+EPHEMERAL = 32
+"""Flag: runtime state. Kept beside the manifest, without versions, gone after its time; a put of it always expires."""
+
+AUDIT = 64
+"""Flag: an audit record (opaque). The fold moves it into the archive, never into the manifest."""
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -111,6 +118,7 @@ class Entry(msgspec.Struct, frozen=True):
     version: bytes
     expires: int
     meta: Meta
+    record_class: str = "indexed"
 
     @property
     def size(self) -> int:
@@ -147,6 +155,7 @@ class Entry(msgspec.Struct, frozen=True):
             "lifetime": meta.lifetime,
             "expires": self.expires,
             "unverified": meta.unverified,
+            "class": self.record_class if self.record_class != "indexed" else "",
         }
         return shown | {name: value for name, value in optional.items() if value}
 
@@ -188,7 +197,10 @@ def base_of(record: Record) -> bytes | None:
 
 
 def entry_of(record: Record) -> Entry:
-    return Entry(record.key, record.version, record.expires, meta_of(record))
+    meta = meta_of(record)
+    if record.flags & EPHEMERAL:
+        return Entry(record.key, record.version, record.expires, meta, "ephemeral")
+    return Entry(record.key, record.version, record.expires, meta)
 
 
 def content_of(record: Record) -> str | None:
@@ -209,6 +221,8 @@ def content_of(record: Record) -> str | None:
 
 def check_value(record: Record) -> None:
     """Raise ``CorruptObject`` unless the value is what the flags say, so that no later look at it can fail."""
+    if record.flags & (EPHEMERAL | AUDIT):
+        _check_class(record)
     if record.flags & OPAQUE:
         if record.flags & (HAS_BASE | CONFLICT):
             raise CorruptObject(f"the record of {record.key!r} has flags that no writer sets", name=record.key)
@@ -219,6 +233,16 @@ def check_value(record: Record) -> None:
             raise CorruptObject(f"the tombstone of {record.key!r} cannot be read: {error}", name=record.key) from error
     else:
         meta_of(record)
+
+
+def _check_class(record: Record) -> None:
+    """Raise ``CorruptObject`` for flags and times that no writer of an ephemeral or audit record sets."""
+    if record.flags & AUDIT:
+        good = record.flags == AUDIT | OPAQUE and INTERNAL in record.key
+    else:
+        good = record.gone or (record.flags == EPHEMERAL and record.expires > 0)
+    if not good or record.flags & CONFLICT:
+        raise CorruptObject(f"the record of {record.key!r} has flags that no writer sets", name=record.key)
 
 
 def record_sum(record: Record) -> int:
