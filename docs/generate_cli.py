@@ -33,7 +33,7 @@ standard error. The codes are in [errors](errors.md), where settings come from i
 | 1 | an error; the message names it, the hint says what to do |
 | 2 | wrong usage: the same call will always fail |
 | 3 | conflict: somebody else was first, or what is there is not what was expected |
-| 75 | a deadline passed while waiting; trying again may succeed |
+| 75 | nothing was decided: the store did not answer, or a deadline passed; trying again may succeed |
 | 130 | interrupted by Ctrl-C |
 | 141 | the reader of the output went away (`swamp object list \\| head`) |
 | 143 | terminated (SIGTERM); `compact --watch` ends its round and exits with 0 |

@@ -1,11 +1,11 @@
 """Every error this library raises, arranged by what the caller does next.
 
     SwampError
-    ├── TryAgain                    the same call may succeed later; nothing was decided
+    ├── TryAgain                    the same call may succeed later; nothing was decided (exit 75)
     │   ├── StoreUnavailable          the store did not answer, or answered 5xx, within the deadline
     │   │   └── Throttled             the store asked for fewer requests
-    │   ├── DeadlinePassed            a lock, queue or call deadline the caller set has passed (exit 75)
-    │   ├── QueueFull                 a bounded queue has no place left (exit 75)
+    │   ├── DeadlinePassed            a lock, queue or call deadline the caller set has passed
+    │   ├── QueueFull                 a bounded queue has no place left
     │   └── SnapshotExpired           what this read needs was swept: open a new snapshot
     ├── Conflict                    somebody else was first: read again, decide again (exit 3)
     │   ├── AlreadyExists             a create-only write met an object that is not ours
@@ -62,6 +62,7 @@ class SwampError(Exception):
 
 class TryAgain(SwampError):
     code = "try-again"
+    exit_code = 75
 
 
 class StoreUnavailable(TryAgain):
@@ -74,12 +75,10 @@ class Throttled(StoreUnavailable):
 
 class DeadlinePassed(TryAgain):
     code = "deadline-passed"
-    exit_code = 75
 
 
 class QueueFull(TryAgain):
     code = "queue-full"
-    exit_code = 75
 
 
 class SnapshotExpired(TryAgain):

@@ -1,7 +1,7 @@
 """The ``swamp`` command: runs a command of :mod:`swampstore_cli.tree` and turns every ending into an exit code.
 
-Exit codes: 0 ok, 1 error, 2 usage, 3 conflict, 75 deadline passed, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM),
-141 when the reader of the output went away.
+Exit codes: 0 ok, 1 error, 2 usage, 3 conflict, 75 try again (no answer in time), 130 interrupted (Ctrl-C), 143 terminated
+(SIGTERM), 141 when the reader of the output went away.
 """
 
 from __future__ import annotations

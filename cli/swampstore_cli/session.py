@@ -10,13 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swampstore.errors import BadConfig, StoreMissing
+from swampstore.errors import BadConfig, NotFound, StoreMissing
 from swampstore_cli.config import Flags, Settings, settle
 
 if TYPE_CHECKING:
     from swampstore.client.blocking import Datastore, Namespace
     from swampstore.client.core import CoreStore
     from swampstore.env.blocking import BlockingEnv
+
+
+_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,22 @@ class Opened:
     def names(self, wanted: str | None) -> list[str]:
         """The one namespace that was asked for, or all there are."""
         return [wanted] if wanted is not None else self.face.namespaces()
+
+    def exists(self, name: str) -> bool:
+        """Whether anything was ever written to the namespace. Costs two requests."""
+        status = self.face.namespace(name).status()
+        return bool(status.root_version or status.log_segments)
+
+    def existing(self, name: str) -> str:
+        """``name``. Raises ``NotFound`` for a namespace that nothing was ever written to (most often a slip)."""
+        if self.exists(name):
+            return name
+        there = self.face.namespaces()
+        hint = f"there are: {', '.join(there[:_NAMED])}{' ...' if there[_NAMED:] else ''}" if there else ""
+        raise NotFound(
+            f"no namespace {name!r} in {self.face.url}",
+            hint=hint or "the store holds none yet; the first write makes one",
+        )
 
 
 class Session:
@@ -59,7 +78,7 @@ class Session:
         settings, env = self.settings, BlockingEnv()
         create = create or (url is None and settings.is_default_store)
         try:
-            bare = open_store(url or settings.store, env=env, create=create)
+            bare = open_store(url or settings.store, env=env, create=create, timeout=settings.timeout)
         except StoreMissing as error:
             hint = "check the path, or make the store: swamp datastore setup filesystem PATH"
             raise StoreMissing(str(error), hint=hint) from None

@@ -96,7 +96,7 @@ Environment (flags win over it, it wins over .swamp.yaml):
 
 \b
 Exit codes:
-  0 ok, 1 error, 2 wrong usage, 3 conflict, 75 deadline passed (try again), 130 interrupted""",
+  0 ok, 1 error, 2 wrong usage, 3 conflict, 75 try again (no answer, or a deadline), 130 interrupted""",
 )
 
 

@@ -35,7 +35,7 @@ async def open_async(
 ) -> AsyncDatastore:
     """Open a store; see :func:`swampstore.client.blocking.open` for the URL, the arguments and the errors."""
     env = AioEnv()
-    store = open_store(url, env=env, asynchronous=True, create=create)
+    store = open_store(url, env=env, asynchronous=True, create=create, timeout=timeout)
     return AsyncDatastore(CoreStore(store, env, timeout=timeout, one_shot=one_shot))
 
 

@@ -42,7 +42,8 @@ def open(url: str, *, create: bool = False, timeout: float = 60.0, one_shot: boo
     Raises ``BadURL``, ``StoreMissing`` (no such directory), ``StoreForbidden``, ``UnsupportedPlatform``.
     """
     env = BlockingEnv()
-    return Datastore(CoreStore(open_store(url, env=env, create=create), env, timeout=timeout, one_shot=one_shot))
+    store = open_store(url, env=env, create=create, timeout=timeout)
+    return Datastore(CoreStore(store, env, timeout=timeout, one_shot=one_shot))
 
 
 class Datastore:

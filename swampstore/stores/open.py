@@ -18,12 +18,15 @@ def open_store(
     asynchronous: bool = False,
     create: bool = False,
     durable: bool = True,
+    timeout: float | None = None,
     **options: str | bool | None,
 ) -> Store:
     """The bare store (no retries) that ``url`` names; the forms are in :mod:`swampstore.stores.urls`.
 
     ``asynchronous`` chooses the S3 driver for asyncio; the verbs of the other stores never suspend and serve both.
     ``create`` makes a missing directory, ``durable=False`` does without syncs; both concern local stores alone.
+    ``timeout`` is the deadline of the retries above, in seconds: no single wait for an S3 server takes more than half of
+    it, so that a server that never answers is given up on time and after a second attempt.
     ``options`` are the parameters of an S3 URL and win over those in it; ``None`` leaves the URL's.
     Raises ``BadURL``; for a directory ``StoreMissing``, ``StoreForbidden`` and ``UnsupportedPlatform``. A bucket is
     first reached by the first request.
@@ -44,6 +47,8 @@ def open_store(
         old = {name: getattr(place, name) for name in place.__struct_fields__ if not name.endswith("_seconds")}
         merged: dict[str, Any] = {name: value for name, value in old.items() if value is not None} | given
         place = s3_options(merged)
+    if timeout is not None:
+        place = place.bounded(timeout / 2)
     if asynchronous:
         from swampstore.stores.s3_aioboto import AioBotoStore
 

@@ -60,6 +60,14 @@ class S3Options(msgspec.Struct, frozen=True, kw_only=True):
     connect_seconds: float = CONNECT_SECONDS
     read_seconds: float = READ_SECONDS
 
+    def bounded(self, seconds: float) -> S3Options:
+        """The same place, no single wait for it longer than ``seconds``."""
+        return msgspec.structs.replace(
+            self,
+            connect_seconds=min(self.connect_seconds, seconds),
+            read_seconds=min(self.read_seconds, seconds),
+        )
+
     @property
     def url(self) -> str:
         """The URL of this place, with the endpoint (two servers may have buckets of one name), without secrets."""

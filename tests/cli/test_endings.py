@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +59,22 @@ def test_the_exit_code_is_the_errors(
         assert done.err.count("\n") == 1
     else:
         assert done.err == "error: x\nhint: do that\n"
+
+
+def test_a_store_that_never_answers_is_given_up_in_time(
+    process: Swamp, monkeypatch: pytest.MonkeyPatch, user: Path
+) -> None:
+    """Without the bound on a single wait it would take the driver's 30 s; the exit code says that it may be repeated."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"s3://bucket/p?endpoint=http://127.0.0.1:{silent.getsockname()[1]}&region=us-east-1"
+        begun = time.monotonic()
+        done = process("object", "list", "--store", url, "--timeout", "1", "--json")
+        assert time.monotonic() - begun < 8
+    assert (done.code, done.error["code"]) == (75, "store-unavailable")
+    down = process("object", "list", "--store", url, "--timeout", "0.3")
+    assert down.code == 75
 
 
 def test_an_unexpected_error_is_short_and_says_how_to_see_more(swamp: Swamp, monkeypatch: pytest.MonkeyPatch) -> None:

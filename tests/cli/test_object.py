@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -148,9 +151,74 @@ def test_a_listing_as_json_is_one_document(
 
 def test_deleting_is_one_append(swamp: Swamp, filled: list[str]) -> None:
     done = swamp("object", "delete", "a/00", "top", "never/there", "--json").document
-    assert done["deleted"] == ["a/00", "top", "never/there"]
+    assert (done["deleted"], done["absent"]) == (["a/00", "top"], ["never/there"])
     assert swamp("object", "list").out.split() == [key for key in filled if key not in ("a/00", "top")]
     assert swamp("object", "delete", "a/01").out == "deleted 1 key in namespace default\n"
+    done = swamp("object", "delete", "a/01", "a/02", "a/02")
+    assert (done.code, done.out) == (0, "deleted 1 key in namespace default (1 key not there)\n")
+    assert swamp("object", "delete", "a/01", "--json").document == {
+        "deleted": [],
+        "absent": ["a/01"],
+        "namespace": "default",
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "object list",
+        "object list --delimiter /",
+        "object list --json",
+        "object delete a/00",
+        "datastore compact",
+        "datastore status",
+    ],
+)
+def test_a_namespace_that_does_not_exist_is_said_and_not_made(
+    swamp: Swamp, filled: list[str], store: Path, arguments: str
+) -> None:
+    done = swamp(*arguments.split(), "--namespace", "defualt")
+    assert (done.code, done.out) == (1, "")
+    assert "no namespace 'defualt'" in done.err
+    assert "there are: default" in done.err
+    assert not (store / "defualt").exists()
+    assert swamp(*arguments.split()).code == 0
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_a_name_of_standard_output_is_written_through(process: Swamp, repo: Path, name: str) -> None:
+    """Where the shell has sent standard output into a file, that very file gets the bytes, behind what it holds."""
+    process("object", "put", "k", stdin=b"contents")
+    with open("log", "wb") as log:
+        log.write(b"before,")
+    node = os.stat("log").st_ino
+    line = [sys.executable, "-m", "swampstore_cli", "object", "get", "k", "-o", name]
+    with open("log", "ab") as log:
+        done = subprocess.run(line, stdout=log, stderr=subprocess.PIPE, timeout=60, check=True)
+    assert (repo / "log").read_bytes() == b"before,contents"
+    assert os.stat("log").st_ino == node
+    assert b"wrote 8 B" in done.stderr
+
+
+def test_a_pipe_is_written_through_and_a_folder_refused(swamp: Swamp, repo: Path) -> None:
+    swamp("object", "put", "k", stdin=b"contents")
+    os.mkfifo("pipe")
+    taken: list[bytes] = []
+    reader = threading.Thread(target=lambda: taken.append((repo / "pipe").read_bytes()))
+    reader.start()
+    assert swamp("object", "get", "k", "-o", "pipe").code == 0
+    reader.join()
+    assert taken == [b"contents"]
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+    os.mkdir("folder")
+    assert swamp("object", "get", "k", "-o", "folder").code == 2
+
+
+def test_json_without_a_place_for_the_contents_says_what_to_add(swamp: Swamp) -> None:
+    swamp("object", "put", "k", stdin=b"contents")
+    done = swamp("object", "get", "k", "--json")
+    assert "--meta" in done.error["hint"]
+    assert "--output" in done.error["hint"]
 
 
 def test_namespaces_are_apart(swamp: Swamp) -> None:

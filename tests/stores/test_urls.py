@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,15 @@ def test_the_url_of_a_store_names_the_same_place(url: str) -> None:
     again = parse_url(BotoStore(place).url)
     assert isinstance(again, S3Options)
     assert (again.bucket, again.prefix, again.endpoint) == (place.bucket, place.prefix, place.endpoint)
+
+
+def test_no_single_wait_is_longer_than_half_the_deadline() -> None:
+    place = S3Options(bucket="bucket")
+    assert (place.bounded(30).read_seconds, place.bounded(30).connect_seconds) == (30, 5)
+    assert (place.bounded(2).read_seconds, place.bounded(2).connect_seconds) == (2, 2)
+    for asynchronous in (False, True):
+        store: Any = open_store("s3://bucket", env=BlockingEnv(), asynchronous=asynchronous, timeout=6)
+        assert store._calls.options.read_seconds == 3
 
 
 def test_open_chooses_the_driver(tmp_path: Path) -> None:

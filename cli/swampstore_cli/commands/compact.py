@@ -56,10 +56,15 @@ def compact(
             _once(session, opened)
 
 
+def _names(session: Session, opened: Opened) -> list[str]:
+    """The namespaces to work on. Raises ``NotFound`` for one that was named and does not exist."""
+    return opened.names(session.named) if session.named is None else [opened.existing(session.named)]
+
+
 def _once(session: Session, opened: Opened) -> None:
     done: list[tuple[str, CompactReport]] = []
     failed: list[tuple[str, SwampError]] = []
-    for name in opened.names(session.named):
+    for name in _names(session, opened):
         try:
             done.append((name, opened.face.namespace(name).compact()))
         except SwampError as error:
@@ -115,6 +120,8 @@ def _watch(session: Session, opened: Opened, interval: float) -> None:
 
     with StopSignals() as stop:
         output.note(f"compacting {opened.face.url}; Ctrl-C stops")
+        if session.named is not None and not opened.exists(session.named):
+            output.note(f"there is no namespace {session.named!r} yet")
         group = CompactorGroup(opened.env, discover, make)
         finish(group.run(stop, interval_s=interval, discover_s=DISCOVER_S, on_round=on_round, on_error=on_error))
         output.note("stopped")

@@ -62,7 +62,7 @@ def import_from(
     place = Place("", session.named or "")
     with session.opened(url=to) as opened:
         try:
-            bare = open_store(src, env=opened.env)
+            bare = open_store(src, env=opened.env, timeout=session.settings.timeout)
         except StoreMissing as error:
             raise StoreMissing(str(error), hint="SRC is the folder or bucket that holds the old datastore") from None
         source = Retrying(bare, opened.env, deadline_s=session.settings.timeout)

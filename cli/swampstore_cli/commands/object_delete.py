@@ -28,19 +28,19 @@ def delete(
 ) -> None:
     """Delete keys, all in one atomic step.
 
-    A key that is not there is no error: after the command it is not there.
+    A key that is not there is no error: it is counted apart, and after the command it is not there.
     """
-    with session.namespace(one_shot=True) as namespace:
-        ack = namespace.append([Delete(key=key) for key in keys])
+    with session.opened(one_shot=True) as opened:
+        namespace = opened.face.namespace(session.settings.namespace)
+        held = namespace.get_many(keys)
+        there = [key for key, entry in held.items() if entry is not None]
+        absent = [key for key, entry in held.items() if entry is None]
+        ack = namespace.append([Delete(key=key) for key in there]) if there else None
+        if ack is None:
+            opened.existing(namespace.name)
     if session.json:
-        output.document(
-            {
-                "deleted": keys,
-                "namespace": namespace.name,
-                "lane": ack.lane,
-                "slot": ack.slot,
-                "durable": ack.durable,
-            }
-        )
-    else:
-        output.line(f"deleted {output.count(len(keys), 'key')} in namespace {namespace.name}")
+        told = {"lane": ack.lane, "slot": ack.slot, "durable": ack.durable} if ack else {}
+        output.document({"deleted": there, "absent": absent, "namespace": namespace.name, **told})
+        return
+    gone = f" ({output.count(len(absent), 'key')} not there)" if absent else ""
+    output.line(f"deleted {output.count(len(there), 'key')} in namespace {namespace.name}{gone}")

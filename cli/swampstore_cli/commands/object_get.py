@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -13,6 +14,9 @@ from swampstore.values.entry import Entry
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
+
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/dev/stdout|/dev/stderr|/(?:dev|proc/self)/fd/([0-9]{1,6})")
 
 app = new_app()
 
@@ -40,7 +44,8 @@ def get(
     """
     if session.json and not meta and out == "-":
         raise Misuse(
-            "contents are no JSON document", hint="add --output FILE for the contents, or --meta for the entry"
+            "--json prints what is known of a key, not its contents",
+            hint="add --meta for the entry as JSON, or --output FILE to write the contents into a file",
         )
     with session.namespace() as namespace:
         if meta:
@@ -58,12 +63,32 @@ def get(
     if session.json:
         output.document({"key": key, "namespace": namespace.name, "size": size, "output": os.path.abspath(out)})
     else:
-        output.line(f"wrote {output.size(size)} to {output.printable(out)}")
+        told = output.note if is_output(out) else output.line
+        told(f"wrote {output.size(size)} to {output.printable(out)}")
+
+
+def is_output(path: str) -> bool:
+    """Whether ``path`` leads to standard output: nothing else may be printed there."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
 
 
 def save(path: str, chunks: Iterable[bytes]) -> int:
-    """Write ``chunks`` to ``path`` by temporary file and rename; the number of bytes. Nothing is left behind on error."""
+    """Write ``chunks`` to ``path`` by temporary file and rename; the number of bytes. Nothing is left behind on error.
+
+    What is no file of its own is written through, never replaced: a pipe, a device, and the names of open descriptors
+    (``/dev/stdout`` may well lead to a file, but to one that the shell has open).
+    """
     target = os.path.realpath(path)
+    if os.path.isdir(target):
+        raise Misuse(f"{path} is a folder", hint="name a file in it")
+    if described := _DESCRIPTOR.fullmatch(os.path.abspath(path)):
+        output.flush()
+        number = _STANDARD.get(described[0]) or int(described[1])
+        with open(os.dup(number), "wb") as descriptor:
+            return sum(descriptor.write(chunk) for chunk in chunks)
     if os.path.exists(target) and not os.path.isfile(target):
         with open(path, "wb") as device:  # a pipe or device takes bytes, it cannot be replaced
             return sum(device.write(chunk) for chunk in chunks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated
 
 import typer
@@ -40,11 +40,17 @@ def list_keys(
     ] = "",
     long: Annotated[bool, typer.Option("--long", "-l", help="Show size, time and type too.")] = False,
 ) -> None:
-    """List the keys that begin with PREFIX, in order."""
+    """List the keys that begin with PREFIX, in order.
+
+    None is no error, but a namespace that does not exist is one.
+    """
     if limit is not None and limit < 1:
         raise Misuse(f"--limit {limit} makes no sense", hint="leave it out to list everything")
-    with session.namespace() as namespace:
+    with session.opened() as opened:
+        namespace = opened.face.namespace(session.settings.namespace)
         listing = _Listing(namespace, prefix, start_after, limit, delimiter)
+        if listing.empty:
+            opened.existing(namespace.name)
         if session.json:
             _print_document(listing)
         else:
@@ -55,7 +61,8 @@ def list_keys(
 
 
 class _Listing:
-    """``(name, entry)`` in order, the entry ``None`` for a rolled-up prefix; ``more`` is known behind the last one."""
+    """``(name, entry)`` in order, the entry ``None`` for a rolled-up prefix; ``more`` is known behind the last
+    one, ``empty`` at once."""
 
     def __init__(self, namespace: Namespace, prefix: str, start_after: str, limit: int | None, delimiter: str) -> None:
         self.more = False
@@ -69,6 +76,9 @@ class _Listing:
             self.more = page.more
         else:
             self._names = ((entry.key, entry) for entry in namespace.scan(prefix, start_after=start_after))
+        first = list(islice(self._names, 1))
+        self.empty = not first
+        self._names = chain(first, self._names)
 
     def __iter__(self) -> Iterator[tuple[str, Entry | None]]:
         yield from islice(self._names, self._limit)

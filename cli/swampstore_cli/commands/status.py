@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swampstore.errors import NotFound
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
@@ -34,10 +33,8 @@ def status(session: Session) -> None:
     """
     with session.opened() as opened:
         found = [opened.face.namespace(name).status() for name in opened.names(session.named)]
-    if session.named is not None and not (found[0].root_version or found[0].log_segments):
-        raise NotFound(
-            f"no namespace {session.named!r} in {opened.face.url}", hint="see: swamp datastore namespace list"
-        )
+        if session.named is not None and not (found[0].root_version or found[0].log_segments):
+            opened.existing(session.named)
     if session.json:
         output.document({"store": opened.face.url, "namespaces": found})
         return
