@@ -3,13 +3,15 @@
 The shape is ``{version: 1, ..., entries: {<rel>: {size, lastModified, sha256?, ...}}}``; members may come in any order.
 
 Invariants:
-- Nothing is guessed: a truncated, malformed, over-nested or oddly typed index raises, at the latest in :meth:`finish`.
-  Entries handed out before that came from the good part; who needs all or nothing waits for ``finish``.
+- Nothing is guessed: a truncated, malformed or over-nested index raises, at the latest in :meth:`finish`. Entries handed
+  out before that came from the good part; who needs all or nothing waits for ``finish``.
+- One entry of an odd form in a whole index is told to ``bad`` and left out; without ``bad`` it raises.
 - The key of the map is the rel; a ``key`` inside an entry and another machine's ``localMtime`` are not looked at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +25,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _SIZE_LIMIT = 1 << 63
 _HINT = "restore the index, or rebuild the list of entries from a listing of the store"
+
+
+Bad = Callable[[str, str], None]
+"""Told of an entry that cannot be read: its rel, and why."""
 
 
 class LegacyEntry(msgspec.Struct, frozen=True, gc=False):
@@ -48,8 +54,9 @@ def parse_time(text: str) -> int:
 class EntryReader:
     """Parses one index object, ``name`` in errors. Feed it all the bytes in order, then call :meth:`finish`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, bad: Bad | None = None) -> None:
         self._name = name
+        self._bad = bad
         self._items = ijson.sendable_list()
         self._parser = ijson.kvitems_coro(self._items, "entries", use_float=True)
         # A second look at the beginning only: which version this is, and that there are entries at all.
@@ -67,7 +74,7 @@ class EntryReader:
             self._guard(piece)
             self._advance(piece)
             self._since_item = 0 if self._items else self._since_item + len(piece)
-            found += [self._entry(key, value) for key, value in self._items]
+            found += [entry for key, value in self._items if (entry := self._entry(key, value)) is not None]
             self._items.clear()
         return found
 
@@ -116,23 +123,31 @@ class EntryReader:
             raise UnknownFormat(message, name=self._name, hint="upgrade, or import from a listing of the store")
         self._version = value
 
-    def _entry(self, rel: str, value: Any) -> LegacyEntry:
-        if type(value) is not dict:
-            raise self._broken(f"the entry of {rel[:200]!r} is not a map")
-        size, modified, digest = value.get("size"), value.get("lastModified"), value.get("sha256")
-        if type(size) is not int or not 0 <= size < _SIZE_LIMIT:
-            raise self._broken(f"the entry of {rel[:200]!r} has no usable size")
+    def _entry(self, rel: str, value: Any) -> LegacyEntry | None:
         try:
-            when = parse_time(modified) if modified is not None else 0
-            sha256 = bytes.fromhex(digest) if digest is not None else None
+            return _read_entry(rel, value)
         except (TypeError, ValueError, OverflowError) as error:
-            raise self._broken(f"the entry of {rel[:200]!r} cannot be read: {error}") from error
-        if sha256 is not None and len(sha256) != 32:
-            raise self._broken(f"the entry of {rel[:200]!r} has a sha256 of {len(sha256)} bytes")
-        return LegacyEntry(rel, size, when, sha256)
+            if self._bad is None:
+                raise self._broken(f"the entry of {rel[:200]!r} cannot be read: {error}") from error
+            self._bad(rel, str(error))
+            return None
 
     def _broken(self, why: str) -> CorruptObject:
         return CorruptObject(f"the legacy index {self._name} cannot be read: {why}", name=self._name, hint=_HINT)
+
+
+def _read_entry(rel: str, value: Any) -> LegacyEntry:
+    """One entry. Times before 1970 count as 1970. Raises ``ValueError``, ``TypeError`` or ``OverflowError``."""
+    if type(value) is not dict:
+        raise ValueError("it is not a map")
+    size, modified, digest = value.get("size"), value.get("lastModified"), value.get("sha256")
+    if type(size) is not int or not 0 <= size < _SIZE_LIMIT:
+        raise ValueError("it has no usable size")
+    when = max(parse_time(modified), 0) if modified is not None else 0
+    sha256 = bytes.fromhex(digest) if digest is not None else None
+    if sha256 is not None and len(sha256) != 32:
+        raise ValueError(f"its sha256 has {len(sha256)} bytes")
+    return LegacyEntry(rel, size, when, sha256)
 
 
 def _first_line(error: Exception) -> str:

@@ -26,13 +26,13 @@ from swampstore.workers.legacy.difference import difference
 from swampstore.workers.legacy.entries import LegacyEntry
 from swampstore.workers.legacy.index import Flavour, detect, load, moved
 from swampstore.workers.legacy.index import Index as LegacyIndex
-from swampstore.workers.legacy.listing import listed, namespaces
+from swampstore.workers.legacy.listing import holds_a_namespace, listed, namespaces
 from swampstore.workers.legacy.locating import Finder, Located
 from swampstore.workers.legacy.locks import live_locks
 from swampstore.workers.legacy.origin import origin_of
 from swampstore.workers.legacy.reading import hashed
 from swampstore.workers.legacy.report import ImportReport
-from swampstore.workers.legacy.rules import Place, Rules
+from swampstore.workers.legacy.rules import Drop, Place, Rules
 from swampstore.workers.target import Progress, Target, silent
 
 _ROUGH_DELTA_BYTES = 400
@@ -77,6 +77,7 @@ class _Import:
         self._origin = origin_of(source, place, target)
         self._report = ImportReport(dry_run=options.dry_run, unverified=options.index_only)
         self._others: frozenset[str] = frozenset()
+        self._rules = Rules(place)
         self._inner_locks: list[str] = []
         self._unusable: set[str] = set()
 
@@ -85,6 +86,9 @@ class _Import:
         index = await detect(self._source, self._place)
         self._report.flavour = index.flavour.value
         self._others = await namespaces(self._source, self._place)
+        own_root = self._origin.is_ours(f"{self._place.base}root")
+        internals = not own_root and await holds_a_namespace(self._source, self._place)
+        self._rules = Rules(self._place, self._others, internals=internals)
         await self._refuse_if_locked()
         changed = await self._changed(index)
         if self._options.dry_run:
@@ -120,40 +124,47 @@ class _Import:
         if index.flavour is Flavour.NONE:
             return await self._located_by_listing()
         self._report.missing_partitions = list(index.missing)
-        found = await load(self._source, index, partial=self._options.partial)
-        self._report.entries = len(found)
-        self._drop(found, Rules(self._place, self._others))
+        bad: dict[str, str] = {}
+        found = await load(self._source, index, partial=self._options.partial, bad=bad.__setitem__)
+        bad = {rel: why for rel, why in bad.items() if rel not in found}
+        self._report.entries = len(found) + len(bad)
+        self._drop(found)
+        self._report_bad(bad)
         self._progress("reading the index", len(found), len(found))
         finder = Finder(self._origin, found, self._report)
         if self._options.index_only:
             finder.trust()
         else:
             await self._check_objects(finder, len(found))
-            self._unusable = found.keys() - finder.located.keys()
+            self._unusable |= found.keys() - finder.located.keys()
         return finder.located
 
     async def _located_by_listing(self) -> dict[str, Located]:
         """Without an index every object is an entry, and lies where it was listed."""
-        rules, base = Rules(self._place, self._others), self._place.base
+        base = self._place.base
         located: dict[str, Located] = {}
         async for page in self._pages():
             self._report.entries += len(page)
             found = {entry.rel: entry for entry in page}
-            self._drop(found, rules)
+            self._drop(found)
             for rel, entry in found.items():
                 located[rel] = Located(rel, base + rel, entry.size, entry.last_modified_ms, None)
             self._progress("listing objects", self._report.entries, 0)
+        if not located and Drop.INTERNALS in self._report.dropped:
+            raise Misuse(
+                f"{self._place.namespace or self._place.base!r} at {self._source.url} is a namespace of swampstore itself",
+                hint="copy it with: swamp datastore migrate",
+            )
         return located
 
     async def _check_objects(self, finder: Finder, total: int) -> None:
-        rules = Rules(self._place, self._others)
         known = 0
         async for page in self._pages():
             for entry in page:
                 if finder.listed(entry.rel, entry.size):
                     known += 1
                 else:
-                    self._report.unindexed += rules.dropped(entry.rel) is None
+                    self._report.unindexed += self._rules.dropped(entry.rel) is None
             self._progress("checking objects", known, total)
         await finder.fall_back()
 
@@ -165,10 +176,20 @@ class _Import:
             self._inner_locks += [base + entry.rel for entry in own if _is_inner_lock(entry.rel)]
             yield own
 
-    def _drop(self, found: dict[str, LegacyEntry], rules: Rules) -> None:
+    def _report_bad(self, bad: dict[str, str]) -> None:
+        """Report entries of the index that cannot be read; the others go on."""
+        for rel, why in bad.items():
+            reason = self._rules.dropped(rel)
+            if reason is not None:
+                self._report.drop(rel, reason.value)
+            else:
+                self._report.damage(rel, f"its entry in the index: {why}")
+                self._unusable.add(rel)
+
+    def _drop(self, found: dict[str, LegacyEntry]) -> None:
         """Take out what is not data, by reason."""
         for rel in list(found):
-            reason = rules.dropped(rel)
+            reason = self._rules.dropped(rel)
             if reason is not None:
                 del found[rel]
                 self._report.drop(rel, reason.value)

@@ -19,7 +19,7 @@ import msgspec
 from swampstore.errors import Conflict, CorruptObject, MissingObject, NotFound, SwampError, UnknownFormat
 from swampstore.limits import LIST_PAGE
 from swampstore.stores.base import Get, Got, Head, Headed, Info, Outcome, Store
-from swampstore.workers.legacy.entries import EntryReader, LegacyEntry, newer
+from swampstore.workers.legacy.entries import Bad, EntryReader, LegacyEntry, newer
 from swampstore.workers.legacy.limits import (
     CHUNK_BYTES,
     CHUNKS_AT_ONCE,
@@ -113,10 +113,12 @@ async def _detect_partitions(store: Store, place: Place, meta: _Meta, etag: str)
     )
 
 
-async def batches(store: Store, index: Index, *, partial: bool = False) -> AsyncIterator[list[LegacyEntry]]:
+async def batches(
+    store: Store, index: Index, *, partial: bool = False, bad: Bad | None = None
+) -> AsyncIterator[list[LegacyEntry]]:
     """The entries of ``index``, in the order they are stored, some thousands at a time; nothing for ``NONE``.
 
-    A rel can come more than once (in two partitions); :func:`~swampstore.workers.legacy.entries.newer` says which
+    ``bad`` is told of single entries that cannot be read (without it the first one raises). A rel can come more than once (in two partitions); :func:`~swampstore.workers.legacy.entries.newer` says which
     counts. Errors may come at any point until the end. Raises ``MissingObject``, ``CorruptObject``, ``UnknownFormat``,
     ``Conflict`` (the index was rewritten meanwhile), and what the store raises.
     """
@@ -124,14 +126,14 @@ async def batches(store: Store, index: Index, *, partial: bool = False) -> Async
         raise MissingObject(
             f"the legacy index lists {len(index.missing)} partitions that are not there, first {index.missing[0]}",
             name=index.missing[0],
-            hint="restore them, or import what is left with the entries of a listing",
+            hint="restore them, or import what is left with --partial",
         )
     for start in range(0, len(index.parts), PARTITIONS_AT_ONCE):
         group = index.parts[start : start + PARTITIONS_AT_ONCE]
         small = [part for part in group if part.size <= PARTITION_WHOLE_BYTES]
         answers = dict(zip(small, await store.many([Get(part.name) for part in small]), strict=True))
         for part in group:
-            reader = EntryReader(part.name)
+            reader = EntryReader(part.name, bad)
             if part in answers:
                 yield reader.feed(_bytes_of(part, answers.pop(part)))
             else:
@@ -147,10 +149,10 @@ async def entries(store: Store, index: Index, *, partial: bool = False) -> Async
             yield entry
 
 
-async def load(store: Store, index: Index, *, partial: bool = False) -> dict[str, LegacyEntry]:
+async def load(store: Store, index: Index, *, partial: bool = False, bad: Bad | None = None) -> dict[str, LegacyEntry]:
     """Every entry by its rel, in memory (about 0.5 KB each), the newer of two of one rel. Raises as :func:`batches`."""
     found: dict[str, LegacyEntry] = {}
-    async for batch in batches(store, index, partial=partial):
+    async for batch in batches(store, index, partial=partial, bad=bad):
         for entry in batch:
             held = found.get(entry.rel)
             found[entry.rel] = entry if held is None else newer(held, entry)

@@ -33,6 +33,14 @@ async def namespaces(store: Store, place: Place) -> frozenset[str]:
     return frozenset(folder for folder, mark, root in pairs if _is_there(mark) or _is_root(root))
 
 
+async def holds_a_namespace(store: Store, place: Place) -> bool:
+    """Whether the root of a namespace of this library lies in ``place`` itself."""
+    if not place.base:
+        return False
+    (answer,) = await store.many([Get(Names(place.base.removesuffix("/")).root, span=(0, len(MAGIC)))])
+    return _is_root(answer)
+
+
 def _is_there(answer: Outcome) -> bool:
     if isinstance(answer, SwampError) and not isinstance(answer, NotFound):
         raise answer
@@ -70,7 +78,7 @@ async def listed(store: Store, place: Place, others: Iterable[str] = ()) -> Asyn
         page = await store.list(base, start_after=after, limit=LIST_PAGE)
         own = [info for info in page.items if not info.name.startswith(foreign)]
         if own:
-            yield [LegacyEntry(info.name[len(base) :], info.size, info.modified) for info in own]
+            yield [LegacyEntry(info.name[len(base) :], info.size, max(info.modified, 0)) for info in own]
         if not page.more:
             return
         after = page.items[-1].name

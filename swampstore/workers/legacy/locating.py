@@ -64,7 +64,9 @@ class Finder:
         if not self._origin.place.namespace:
             return {}
         index = await detect(self._origin.store, self._origin.place.root)
-        return {} if index.flavour is Flavour.NONE else await load(self._origin.store, index, partial=True)
+        if index.flavour is Flavour.NONE:
+            return {}
+        return await load(self._origin.store, index, partial=True, bad={}.__setitem__)  # of other places
 
     async def _look(self, rels: Sequence[str], at_root: dict[str, LegacyEntry]) -> None:
         place = self._origin.place

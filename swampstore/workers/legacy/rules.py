@@ -17,6 +17,7 @@ from enum import StrEnum
 import msgspec
 
 from swampstore.values.keys import key_problem
+from swampstore.values.names import Names
 
 INDEX_NAME = ".datastore-index.json"
 INDEX_FOLDER = "_index/"
@@ -56,6 +57,7 @@ class Drop(StrEnum):
     OTHER_NAMESPACE = "other-namespace"
     NESTED_NAMESPACE = "nested-namespace"
     THROUGH_LINK = "through-latest-link"
+    INTERNALS = "swampstore-internals"
 
 
 _AT_BASE = {
@@ -109,9 +111,13 @@ class DataPath(msgspec.Struct, frozen=True):
 
 
 class Rules:
-    """The classification of one place; ``others`` are the namespaces that lie beside it."""
+    """The classification of one place; ``others`` are the namespaces that lie beside it.
 
-    def __init__(self, place: Place, others: Iterable[str] = ()) -> None:
+    ``internals`` says that a namespace of this library lies in the place too: its objects are no data.
+    """
+
+    def __init__(self, place: Place, others: Iterable[str] = (), *, internals: bool = False) -> None:
+        self._internals = Names(place.base.removesuffix("/")) if internals else None
         self._foreign = tuple(f"{name}/" for name in sorted(set(others) - LAYOUT_FOLDERS - {place.namespace}) if name)
         nested = place.namespace and place.namespace not in LAYOUT_FOLDERS
         self._nested = f"{place.namespace}/" if nested else None
@@ -132,6 +138,8 @@ class Rules:
             return Drop.OTHER_NAMESPACE
         if self._nested and rel.startswith(self._nested):
             return Drop.NESTED_NAMESPACE
+        if self._internals is not None and self._internals.is_ours(self._internals.prefix + rel):
+            return Drop.INTERNALS
         top, slash, rest = rel.partition("/")
         if not slash:
             return _dropped_at_base(rel)
