@@ -66,7 +66,8 @@ class Finder:
         index = await detect(self._origin.store, self._origin.place.root)
         if index.flavour is Flavour.NONE:
             return {}
-        return await load(self._origin.store, index, partial=True, bad={}.__setitem__)  # of other places
+        bad: dict[str, str] = {}  # of other places, mostly: what is missed here dangles
+        return await load(self._origin.store, index, partial=True, bad=bad.__setitem__)
 
     async def _look(self, rels: Sequence[str], at_root: dict[str, LegacyEntry]) -> None:
         place = self._origin.place
