@@ -16,6 +16,17 @@ CONTENT_TYPE_BYTES = 256
 TAGS = 64
 TAGS_BYTES = 16 * KIB
 
+# --- the data model
+DATA_ORDINAL = 10**12
+"""Highest ordinal that an import or a sync may give; the fold counts on from there."""
+DATA_FIELDS_BYTES = 16 * KIB
+DATA_FIELDS_DEPTH = 16
+DATA_METADATA_BYTES = 256 * KIB
+DATA_RENAMES = 16
+"""Renamings that a read follows."""
+DATA_NUMBER_TRIES = 32
+"""Folds that a put which asks for its ordinal at once may take."""
+
 # --- contents
 INLINE_CONTENT_BYTES = 4 * KIB
 """Contents up to this size travel in the delta."""
@@ -89,6 +100,28 @@ SHARED_LANE_MEMORY = 1024
 LANE_MEMORY_SLOTS = 4096
 QUARANTINE = 1000
 ROOT_CAS_TRIES = 10
+
+# --- record classes
+INLINE_EPHEMERAL_BYTES = 64 * KIB
+"""Ephemeral records that wait in the root before they are joined into runs of their own."""
+EPHEMERAL_RUN_BYTES = 1 * MIB
+"""Stored size of a run of ephemeral records; a join rewrites those that a change falls into."""
+EPHEMERAL_TTL_MS = 24 * 3_600_000
+"""How long an ephemeral entry lives whose writer does not say."""
+EPHEMERAL_TTL_MAX_MS = 30 * 24 * 3_600_000
+EPHEMERAL_TIDY_MS = 3_600_000
+"""Expired entries leave the runs of ephemeral records this long after their time, at the latest by the next fold."""
+CLASS_RULES = 256
+INLINE_AUDIT_BYTES = 12 * KIB
+"""Audit records that wait in the root before they become an archive."""
+AUDIT_FRESH_FILES = 8
+"""Archives of mixed topics at which they are sorted into archives of one topic and time each."""
+AUDIT_FILE_BYTES = 32 * MIB
+AUDIT_RECORD_BYTES = 256 * KIB
+AUDIT_TOPIC_BYTES = 256
+AUDIT_PAST_DAYS = 400
+"""Audit records older than this when they arrive share one partition, whatever day they name."""
+AUDIT_FUTURE_DAYS = 2
 
 # --- time
 DELETE_GRACE_MS = 30_000

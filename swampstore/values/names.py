@@ -6,7 +6,7 @@
     <ns>/l0/<unique>               level-0 run           <ns>/shard/<unique>   shard
     <ns>/blob/<unique>             one large content     <ns>/pack/<unique>    many small contents
     <ns>/pin/<unique>              a long reader's pin   <ns>/saved/<name>     a saved snapshot
-    <ns>/eph/...  <ns>/audit/...   ephemeral entries, audit archives
+    <ns>/eph/<unique>              run of ephemeral entries   <ns>/audit/<unique>   audit archive, or their catalog
     <ns>/queue/<hash of name>/     register, t/<number> tickets, h/<number> heartbeats
 
 Invariants:
@@ -24,14 +24,14 @@ from typing import Literal
 
 from swampstore.values.version import WRITER_BYTES
 
-UniqueKind = Literal["l0", "shard", "blob", "pack", "pin"]
+UniqueKind = Literal["l0", "shard", "eph", "audit", "blob", "pack", "pin"]
 
 COMMIT_LANE = "s00"
 _UNIQUE = r"[0-9a-f]{32}"
 _LANE = rf"s[0-9]{{2}}|w[0-9a-f]{{{2 * WRITER_BYTES}}}"
 _LANE_NAME = re.compile(_LANE)
 _SEGMENT = re.compile(rf"({_LANE})/([0-9a-f]{{16}})")
-_UNIQUE_NAME = re.compile(rf"(l0|shard|blob|pack|pin)/({_UNIQUE})")
+_UNIQUE_NAME = re.compile(rf"(l0|shard|eph|audit|blob|pack|pin)/({_UNIQUE})")
 
 
 def unique(store_ms: int, dice: bytes) -> str:
@@ -119,7 +119,7 @@ class Names:
             name == self.root
             or self.parse_segment(name) is not None
             or self.parse_unique(name) is not None
-            or name.startswith((self.prefix + "saved/", self.prefix + "queue/", self.prefix + "eph/"))
+            or name.startswith((self.prefix + "saved/", self.prefix + "queue/"))
         )
 
     def saved(self, name: str) -> str:

@@ -10,6 +10,7 @@ Invariants (checked by :func:`check_successor` before every CAS):
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -93,6 +94,28 @@ class SlotId(msgspec.Struct, frozen=True, array_like=True):
     id: bytes
 
 
+class Ephemeral(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where runtime state lies: what is new or little in ``inline``, the rest in ``runs`` (``eph/...``), by key."""
+
+    inline: tuple[Record, ...] = ()
+    runs: tuple[RunRef, ...] = ()
+
+
+class Audit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where audit records lie: the newest ``inline``, then in ``fresh`` archives (all topics mixed, in fold order), then
+    in archives of one topic and time each, which only the ``catalog`` names (runs by time and topic).
+
+    ``last`` is the root version that last took in records; ``records`` and ``bytes`` are totals of the archives.
+    """
+
+    inline: tuple[Record, ...] = ()
+    fresh: tuple[RunRef, ...] = ()
+    catalog: tuple[RunRef, ...] = ()
+    last: int = 0
+    records: int = 0
+    bytes: int = 0
+
+
 class Root(msgspec.Struct, frozen=True, omit_defaults=True):
     """See the module. ``version`` counts from 1; a namespace without a root is version 0 (:data:`NO_ROOT`).
 
@@ -120,13 +143,18 @@ class Root(msgspec.Struct, frozen=True, omit_defaults=True):
     garbage: tuple[Garbage, ...] = ()
     quarantine: tuple[Quarantined, ...] = ()
     settings: dict[str, Any] = {}
-    eph: dict[str, Any] = {}
-    audit: dict[str, Any] = {}
+    eph: Ephemeral = Ephemeral()
+    audit: Audit = Audit()
 
     @property
     def entries(self) -> int:
         """Records in the manifest, tombstones and shadowed level-0 records included."""
         return sum(run.count for run in self.shards) + sum(run.count for run in self.level0) + len(self.inline)
+
+    @property
+    def runs(self) -> tuple[RunRef, ...]:
+        """Every run that this root names itself, whatever it holds."""
+        return (*self.level0, *self.shards, *self.eph.runs, *self.audit.fresh, *self.audit.catalog)
 
     @property
     def merge_due(self) -> bool:
@@ -171,12 +199,13 @@ def root_problem(root: Root) -> str:
     """Which invariant a single root breaks, or the empty string."""
     if root.version < 1 or not root.nonce:
         return "a root without version or nonce"
-    for before, after in zip(root.shards, root.shards[1:], strict=False):
-        if before.last >= after.first:
-            return f"shards {before.name} and {after.name} overlap or are out of order"
-    if any(run.first > run.last or run.count < 1 for run in (*root.shards, *root.level0)):
+    for ordered in (root.shards, root.eph.runs, root.audit.catalog):
+        for before, after in pairwise(ordered):
+            if before.last >= after.first:
+                return f"shards {before.name} and {after.name} overlap or are out of order"
+    if any(run.first > run.last or run.count < 1 for run in root.runs):
         return "a run with an empty or inverted key range"
-    used = [run.name for run in (*root.shards, *root.level0)]
+    used = [run.name for run in root.runs]
     if len(set(used)) != len(used):
         return "one object is named twice"
     both = {item.name for item in root.garbage}.intersection(used)
@@ -210,6 +239,7 @@ def successor_problem(old: Root, new: Root) -> str:
         or new.hlc < old.hlc
         or new.retire_floor < old.retire_floor
         or new.sweep_floor < old.sweep_floor
+        or new.audit.last < old.audit.last
     ):
         return "an epoch, clock or floor goes back"
     for lane, slot in old.watermarks.items():
