@@ -43,6 +43,7 @@ class Watch:
         if watched[:1] != [self._front]:
             self._front, self._unmoved = watched[0], Span(env)
         if position > HEARTBEAT_PLACES and self._unmoved.seconds() < TICKET_TTL_S:
+            self._signs = {}  # who was near before the capacity went down need not give signs meanwhile
             return False
         if self._looked is not None and env.boot() - self._looked < WATCH_S:
             return False
