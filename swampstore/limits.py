@@ -50,6 +50,8 @@ SEGMENTS_PER_FETCH = 64
 HELP_FOLD_SEGMENTS = 256
 """A process that lists more unfolded segments than this folds once before it goes on."""
 LIST_AFTER_APPEND_ODDS = 64
+HELP_EVERY_COMMITS = 32
+"""How many commits of its own a process makes in a deep log between two tries to fold it."""
 
 # --- streams and locks
 STREAM_NAME_BYTES = 512

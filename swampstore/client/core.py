@@ -19,7 +19,13 @@ import msgspec
 from swampstore.env.base import Env
 from swampstore.env.clock import StoreClock
 from swampstore.errors import AmbiguousAppend, Misuse, NotFound, SnapshotExpired, SwampError, VersionConflict
-from swampstore.limits import HELP_FOLD_SEGMENTS, LIST_AFTER_APPEND_ODDS, READ_RESTARTS, SHARED_LANES
+from swampstore.limits import (
+    HELP_EVERY_COMMITS,
+    HELP_FOLD_SEGMENTS,
+    LIST_AFTER_APPEND_ODDS,
+    READ_RESTARTS,
+    SHARED_LANES,
+)
 from swampstore.protocols.contents import read_content, read_many, stream_content
 from swampstore.protocols.drafting import check_deltas, draft_records
 from swampstore.protocols.place import Caches, Place
@@ -116,6 +122,7 @@ class CoreNamespace:
         self.writer = Writer(self.place)
         self._proved = False
         self._appends = 0
+        self._commits = 0
         self._lanes: dict[str, CommitLane] = {}
         self._updates: Updates | None = None
 
@@ -162,6 +169,13 @@ class CoreNamespace:
         elif self._appends % HELP_FOLD_SEGMENTS == 0:
             await self.help(listed=True)
 
+    async def _help_if_deep(self) -> None:
+        """After a commit in a shared lane: it has looked at the log, so its depth is known for nothing."""
+        self._commits += 1
+        if self.reader.log_depth > HELP_FOLD_SEGMENTS and (self.owner.one_shot or self._commits >= HELP_EVERY_COMMITS):
+            self._commits = 0
+            await self.help(listed=True)
+
     async def help(self, *, listed: bool = False) -> None:
         """Fold (and merge when due) once, if the log holds more than 256 unfolded segments and nobody leads.
 
@@ -203,7 +217,9 @@ class CoreNamespace:
     ) -> Updated:
         self.owner.check()
         await self.prove()
-        return await self.updates.update(keys, decide, lock=lock, deadline_s=deadline)
+        done = await self.updates.update(keys, decide, lock=lock, deadline_s=deadline)
+        await self._help_if_deep()
+        return done
 
     async def put_if(self, delta: Put, *, if_version: bytes | str | None, if_absent: bool) -> Ack:
         """Put if the key's version is ``if_version``, or if it is absent. Raises ``VersionConflict``."""
@@ -247,7 +263,7 @@ class CoreNamespace:
 
         self.owner.check()
         lane = self._lane(stream_lane(check_stream(name), SHARED_LANES))
-        return Stream(self.place, self.reader, lane, name)
+        return Stream(self.place, self.reader, lane, name, self._help_if_deep)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

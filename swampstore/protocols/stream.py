@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -98,13 +98,16 @@ def check_tail(tail: Tail) -> Tail:
 
 
 class Stream:
-    """One stream of a namespace. ``lane`` is the shared lane that :func:`stream_lane` names."""
+    """One stream of a namespace. ``lane`` is the shared lane that :func:`stream_lane` names; ``after`` runs after each append."""
 
-    def __init__(self, place: Place, reader: SnapshotReader, lane: CommitLane, name: str) -> None:
+    def __init__(
+        self, place: Place, reader: SnapshotReader, lane: CommitLane, name: str, after: Callable[[], Awaitable[None]]
+    ) -> None:
         self.name = check_stream(name)
         self._place = place
         self._reader = reader
         self._lane = lane
+        self._after = after
         self._prefix = f"{_ROOT}{name}\0"
 
     # --- writing ------------------------------------------------------------------------------------------------
@@ -133,6 +136,7 @@ class Stream:
             done = await self._lane.commit(draft)
         except CommitConflict as error:
             raise await self._conflict(held) from error
+        await self._after()
         return self._ack(done, len(payload))
 
     def _records(self, payload: Sequence[bytes], slot: int, start: int) -> list[Record]:
