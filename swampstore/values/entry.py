@@ -15,8 +15,10 @@ from typing import Any, TypeAlias
 import msgspec
 
 from swampstore.errors import CorruptObject
+from swampstore.values.data import Datum, id_key
 from swampstore.values.frame import UNREADABLE
 from swampstore.values.keys import INTERNAL
+from swampstore.values.version import VERSION_BYTES, put_of
 
 TOMBSTONE = 1
 """Flag: the key is deleted as of this version; the value is a :class:`Gone`."""
@@ -27,6 +29,12 @@ CONFLICT = 4
 
 OPAQUE = 8
 """Flag: the value is not a :class:`Meta` but the library's own bytes (stream records, lock marks)."""
+
+PENDING = 16
+"""Flag: a version of the data model without an ordinal; the value is a :class:`Meta`. See :mod:`swampstore.values.data`."""
+
+VERSIONED = 128
+"""Flag: the value's :class:`Meta` has ``data``."""
 
 EPHEMERAL = 32
 """Flag: runtime state. Kept beside the manifest, without versions, gone after its time; a put of it always expires."""
@@ -96,6 +104,7 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
     lifetime: str = msgspec.field(name="L", default="")
     base: bytes | None = msgspec.field(name="b", default=None)
     unverified: bool = msgspec.field(name="u", default=False)
+    data: Datum | None = msgspec.field(name="d", default=None)
     extra: dict[str, Any] = msgspec.field(name="e", default_factory=dict)
 
 
@@ -106,13 +115,20 @@ class _At(msgspec.Struct, frozen=True):
 
 
 class Gone(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a tombstone says: the version it removes, when it removes one and not whatever was there."""
+    """What a tombstone says: the version it removes, when it removes one and not whatever was there.
+
+    ``ordinal``, of a removed id: its maker knew the number and removes the numbered entries along with it.
+    """
 
     base: bytes | None = msgspec.field(name="b", default=None)
+    ordinal: int = msgspec.field(name="o", default=0)
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A live key as callers see it. ``version`` is opaque: pass it back to say which one was seen."""
+    """A live key as callers see it. ``version`` is opaque: pass it back to say which one was seen.
+
+    It is that of the put, also where the fold or a repack has said the same put again.
+    """
 
     key: str
     version: bytes
@@ -167,13 +183,18 @@ _decode_gone = msgspec.msgpack.Decoder(Gone).decode
 
 
 def put_record(key: str, version: bytes, meta: Meta, *, expires: int = 0) -> Record:
-    flags = HAS_BASE if meta.base is not None else 0
+    flags = (HAS_BASE if meta.base is not None else 0) | (VERSIONED if meta.data is not None else 0)
     return Record(key, version, flags, expires, _encoder.encode(meta))
 
 
-def tombstone(key: str, version: bytes, *, base: bytes | None = None) -> Record:
+def pending_record(item: str, version: bytes, meta: Meta, *, expires: int = 0) -> Record:
+    """A version of the datum ``item`` that has no ordinal yet."""
+    return Record(id_key(item, version), version, OPAQUE | PENDING, expires, _encoder.encode(meta))
+
+
+def tombstone(key: str, version: bytes, *, base: bytes | None = None, ordinal: int = 0) -> Record:
     flags = TOMBSTONE | (HAS_BASE if base is not None else 0)
-    return Record(key, version, flags, 0, _encoder.encode(Gone(base)))
+    return Record(key, version, flags, 0, _encoder.encode(Gone(base, ordinal)))
 
 
 def meta_of(record: Record) -> Meta:
@@ -184,28 +205,31 @@ def meta_of(record: Record) -> Meta:
         raise CorruptObject(f"the entry of {record.key!r} cannot be read: {error}", name=record.key) from error
 
 
+def gone_of(record: Record) -> Gone:
+    """The decoded value of a tombstone. Raises ``CorruptObject``."""
+    try:
+        return _decode_gone(record.value)
+    except UNREADABLE as error:
+        raise CorruptObject(f"the tombstone of {record.key!r} cannot be read: {error}", name=record.key) from error
+
+
 def base_of(record: Record) -> bytes | None:
     """The version this record descends from, for records written by sync or gc."""
     if not record.flags & HAS_BASE:
         return None
-    if record.gone:
-        try:
-            return _decode_gone(record.value).base
-        except UNREADABLE as error:
-            raise CorruptObject(f"the tombstone of {record.key!r} cannot be read: {error}", name=record.key) from error
-    return meta_of(record).base
+    return gone_of(record).base if record.gone else meta_of(record).base
 
 
 def entry_of(record: Record) -> Entry:
     meta = meta_of(record)
     if record.flags & EPHEMERAL:
-        return Entry(record.key, record.version, record.expires, meta, "ephemeral")
-    return Entry(record.key, record.version, record.expires, meta)
+        return Entry(record.key, put_of(record.version), record.expires, meta, "ephemeral")
+    return Entry(record.key, put_of(record.version), record.expires, meta)
 
 
 def content_of(record: Record) -> str | None:
     """``blob/<unique>`` or ``pack/<unique>`` when the record names a content object of this namespace, else ``None``."""
-    if record.flags & (TOMBSTONE | OPAQUE):
+    if record.flags & TOMBSTONE or record.flags & (OPAQUE | PENDING) == OPAQUE:
         return None
     try:
         at = _decode_at(record.value).at
@@ -226,13 +250,24 @@ def check_value(record: Record) -> None:
     if record.flags & OPAQUE:
         if record.flags & (HAS_BASE | CONFLICT):
             raise CorruptObject(f"the record of {record.key!r} has flags that no writer sets", name=record.key)
+        if record.flags & PENDING:
+            _check_pending(record)
     elif record.gone:
-        try:
-            _decode_gone(record.value)
-        except UNREADABLE as error:
-            raise CorruptObject(f"the tombstone of {record.key!r} cannot be read: {error}", name=record.key) from error
+        gone_of(record)
     else:
         meta_of(record)
+
+
+def _check_pending(record: Record) -> None:
+    """A pending record lies where its fields say, under its own version."""
+    datum = meta_of(record).data
+    if (
+        datum is None
+        or record.gone
+        or len(record.version) != VERSION_BYTES
+        or record.key != id_key(datum.item, record.version)
+    ):
+        raise CorruptObject(f"the pending version {record.key!r} does not lie where its fields say", name=record.key)
 
 
 def _check_class(record: Record) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from swampstore.values.entry import CONFLICT, HAS_BASE, Record, base_of, meta_of
+from swampstore.values.version import put_of
 
 _CONFLICT_MARK = "\0conflict\0"
 
@@ -27,7 +28,7 @@ def newer(a: Record, b: Record) -> Record:
 
 def conflict_key(key: str, version: bytes) -> str:
     """The key under which a loser is kept: just behind its own key in key order, hidden from listings."""
-    return f"{key}{_CONFLICT_MARK}{version.hex()}"
+    return f"{key}{_CONFLICT_MARK}{put_of(version).hex()}"
 
 
 def conflict_of(key: str) -> str | None:
@@ -43,11 +44,15 @@ def last_conflict_key(key: str) -> str:
 
 
 def kept_loser(winner: Record, loser: Record) -> Record | None:
-    """The conflict entry for a loser that the winner's maker had not seen; ``None`` in the usual case."""
-    if not winner.flags & HAS_BASE or winner.gone or loser.gone or winner.version == loser.version:
+    """The conflict entry for a loser that the winner's maker had not seen; ``None`` in the usual case.
+
+    Two records of one put (one of them refined) never conflict: versions are compared without their suffix.
+    """
+    lost = put_of(loser.version)
+    if not winner.flags & HAS_BASE or winner.gone or loser.gone or put_of(winner.version) == lost:
         return None
     base = base_of(winner)
-    if base is None or loser.version <= base:
+    if base is None or lost <= put_of(base):
         return None
     mine, theirs = meta_of(winner), meta_of(loser)
     if mine.sha256 is not None and mine.sha256 == theirs.sha256 and mine.size == theirs.size:

@@ -2,11 +2,15 @@
 
 A version is 24 bytes that compare as ``(hlc, writer id, op number)``: an 8-byte hybrid logical clock (48 bits of
 milliseconds, 16 bits of counter; Kulkarni et al., "Logical Physical Clocks", 2014), the 12-byte writer id and a 4-byte
-operation number, all big-endian, so that ``bytes`` comparison is version order. A tombstone that removes one known
-version is that version with one byte added: it orders just above it, and below every later put.
+operation number, all big-endian, so that ``bytes`` comparison is version order. Two kinds of record order just above a
+put and below every later one, by one byte more:
+
+    <put>           the put itself
+    <put> 01 .. fe  the same put said again, better placed: numbered, or its contents moved (:func:`refined`)
+    <put> ff        a tombstone that removes exactly this put, however often it was refined (:func:`just_above`)
 
 Invariants: a version is fixed when its delta is made and never changed on a retry; no two deltas of different content
-share one.
+share one; whoever compares a version with a *base* compares :func:`put_of` of both.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from swampstore.errors import CorruptObject
 WRITER_BYTES = 12
 VERSION_BYTES = 8 + WRITER_BYTES + 4
 MAX_HLC = (1 << 64) - 1
-_JUST_ABOVE = b"\x01"
+_JUST_ABOVE = b"\xff"
+_REFINEMENTS = 0xFE
 _PACK = struct.Struct(f">Q{WRITER_BYTES}sI")
 
 
@@ -37,9 +42,30 @@ def version_ms(version: bytes) -> int:
     return int.from_bytes(version[:6])
 
 
+def put_of(version: bytes) -> bytes:
+    """The version of the put that ``version`` is, refines or removes."""
+    return version[:VERSION_BYTES]
+
+
 def just_above(base: bytes) -> bytes:
     """The version of a tombstone that removes exactly ``base``."""
     return base[:VERSION_BYTES] + _JUST_ABOVE
+
+
+def refined(version: bytes) -> bytes:
+    """The version of a record that says what ``version`` says, better placed: above it, below its tombstone.
+
+    Raises ``OverflowError`` for a tombstone's version, and when the put was refined 254 times.
+    """
+    number = version[VERSION_BYTES] + 1 if len(version) > VERSION_BYTES else 1
+    if number > _REFINEMENTS:
+        raise OverflowError("a version that cannot be refined any more")
+    return version[:VERSION_BYTES] + bytes([number])
+
+
+def is_refined(version: bytes) -> bool:
+    """Whether ``version`` is a refinement of a put rather than the put or a tombstone of it."""
+    return len(version) > VERSION_BYTES and version[VERSION_BYTES:] != _JUST_ABOVE
 
 
 def is_version(version: object) -> bool:
@@ -47,7 +73,7 @@ def is_version(version: object) -> bool:
     if not isinstance(version, bytes):
         return False
     size = len(version)
-    return size == VERSION_BYTES or (size == VERSION_BYTES + 1 and version.endswith(_JUST_ABOVE))
+    return size == VERSION_BYTES or (size == VERSION_BYTES + 1 and version[-1] != 0)
 
 
 def check_version(version: bytes, name: str) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from swampstore.errors import CorruptObject, SwampError, UnknownFormat
 from swampstore.testing.legacy_tree import make_index
-from swampstore.workers.legacy.entries import EntryReader, LegacyEntry, newer, parse_time
+from swampstore.values.lifetimes import parse_time
+from swampstore.workers.legacy.entries import EntryReader, LegacyEntry, newer
 from swampstore.workers.legacy.limits import ENTRY_BYTES
 from tests.legacy.helpers import an_entry, index_bytes
 

@@ -7,18 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swampstore.errors import CorruptObject
+from swampstore.limits import DATA_METADATA_BYTES
 from swampstore.testing.legacy_tree import metadata
-from swampstore.workers.legacy.limits import METADATA_BYTES
-from swampstore.workers.legacy.metadata import (
-    DAY_MS,
-    UNIT_MS,
-    Keep,
-    Lifetime,
-    parse_duration,
-    parse_keep,
-    parse_lifetime,
-    parse_metadata,
-)
+from swampstore.values.lifetimes import DAY_MS, UNIT_MS, Keep, Lifetime, parse_duration, parse_keep, parse_lifetime
+from swampstore.values.metadata import parse_metadata
 
 GOOD = "name: n\nid: i\nversion: 3\ntags: {type: resource}\n"
 
@@ -105,7 +97,7 @@ def test_scalars_stay_what_they_are_and_unknown_fields_are_kept() -> None:
         GOOD + "a: !!python/object/apply:os.system [ls]\n? [1]\n: 2\n",
         GOOD + "a: " + "[" * 1000,
         "- " * 100_000,
-        GOOD + "#" * METADATA_BYTES,
+        GOOD + "#" * DATA_METADATA_BYTES,
         GOOD + "a: '",
         GOOD + "\ttab: 1",
     ],

@@ -57,7 +57,7 @@ BAD: dict[str, tuple[Any, type[FixTheCall]]] = {
     "a mode as text": (put(mode="0644"), Misuse),
     "a base in hexadecimal": (put(base=VERSION.hex()), Misuse),
     "a short base": (put(base=b"x"), Misuse),
-    "a long base": (put(base=VERSION + b"\2"), Misuse),
+    "a long base": (put(base=VERSION + b"\0"), Misuse),
     "a delete of a short base": (Delete(key="k", base=b"x"), Misuse),
     "a delete of text": (Delete(key="k", base="v"), Misuse),
     "a content type of bytes": (put(content_type=b"text/plain"), BadConfig),

@@ -12,17 +12,15 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import ijson
 import msgspec
 
 from swampstore.errors import CorruptObject, UnknownFormat
+from swampstore.values.lifetimes import parse_time
 from swampstore.workers.legacy.limits import BRACKETS_PER_PIECE, ENTRY_BYTES, PARSE_BYTES
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
 _SIZE_LIMIT = 1 << 63
 _HINT = "restore the index, or rebuild the list of entries from a listing of the store"
 
@@ -43,12 +41,6 @@ class LegacyEntry(msgspec.Struct, frozen=True, gc=False):
 def newer(one: LegacyEntry, other: LegacyEntry) -> LegacyEntry:
     """Which of two entries of one rel counts: the later modified, in a tie the second."""
     return one if one.last_modified_ms > other.last_modified_ms else other
-
-
-def parse_time(text: str) -> int:
-    """Milliseconds since the epoch of an ISO 8601 time; without an offset it is UTC. Raises ``ValueError``."""
-    moment = datetime.fromisoformat(text)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MS
 
 
 class EntryReader:

@@ -18,7 +18,6 @@ PARSE_BYTES = 16 * KIB
 BRACKETS_PER_PIECE = PARSE_BYTES // 8
 """An index entry takes 60 bytes and one bracket; nesting as dense as this is not an index."""
 ENTRY_BYTES = MIB
-METADATA_BYTES = 256 * KIB
 LOCK_BYTES = 64 * KIB
 ASSUMED_LOCK_TTL_MS = 3_600_000
 """A lock file that cannot be read counts as live for so long after it was written."""

@@ -1,46 +1,33 @@
-"""The ``metadata.yaml`` of a legacy version, and the lifetimes it is written in.
+"""The ``metadata.yaml`` of a version, both ways.
 
 Invariants:
 - Scalars are read as text, so that a name such as ``207333`` or ``no`` stays what it is.
-- Unknown fields are kept in ``extra``; a known field of the wrong form is ``CorruptObject``, never a default.
+- Unknown fields are kept in ``extra`` and written back; a known field of the wrong form is ``CorruptObject``, never a
+  default.
+- The same entry gives the same bytes, whoever writes them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
 import msgspec
 
 from swampstore.errors import CorruptObject
-from swampstore.workers.legacy import plainyaml
-from swampstore.workers.legacy.entries import parse_time
-from swampstore.workers.legacy.limits import METADATA_BYTES
+from swampstore.limits import DATA_METADATA_BYTES
+from swampstore.values import plainyaml
+from swampstore.values.data import DELETED, DataPath, Datum
+from swampstore.values.entry import Meta
+from swampstore.values.lifetimes import Keep, Lifetime, format_time, parse_keep, parse_lifetime, parse_time
 
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
-UNIT_MS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS, "mo": 30 * DAY_MS, "y": 365 * DAY_MS}
-WORDS = frozenset({"ephemeral", "infinite", "job", "workflow"})
-_DURATION = re.compile(r"([0-9]{1,9})(mo|[mhdwy])")
-
-
-class Lifetime(msgspec.Struct, frozen=True):
-    """How long a datum lives: a word of the layout, or ``duration`` with its milliseconds."""
-
-    kind: str
-    ms: int = 0
-
-
-class Keep(msgspec.Struct, frozen=True):
-    """Which old versions stay: the newest ``count``, or those younger than ``ms``. The newest always stays."""
-
-    count: int | None = None
-    ms: int | None = None
+DEFAULT_TYPE = "resource"
+"""The tag ``type`` of a version that was given none: the layout asks for one."""
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """What a legacy version says of itself. Times in ms since the epoch, ``sha256`` 32 bytes; ``None`` is not said."""
+    """What a version says of itself. Times in ms since the epoch, ``sha256`` 32 bytes; ``None`` is not said."""
 
     name: str
     id: str
@@ -48,7 +35,9 @@ class Metadata(msgspec.Struct, frozen=True):
     tags: dict[str, str]
     content_type: str
     lifetime: Lifetime
+    lifetime_text: str
     keep: Keep | None
+    keep_text: str
     streaming: bool
     owner: dict[str, Any]
     created_ms: int | None
@@ -57,26 +46,6 @@ class Metadata(msgspec.Struct, frozen=True):
     deleted: bool
     renamed_to: str | None
     extra: dict[str, Any]
-
-
-def parse_duration(text: str) -> int:
-    """Milliseconds of ``<n>(m|h|d|w|mo|y)``. Raises ``ValueError``."""
-    match = _DURATION.fullmatch(text)
-    if not match:
-        raise ValueError(f"{text[:50]!r} is not a duration such as 90m, 12h, 30d, 2w, 6mo or 1y")
-    return int(match[1]) * UNIT_MS[match[2]]
-
-
-def parse_lifetime(text: str) -> Lifetime:
-    """A duration, or one of ``ephemeral``, ``infinite``, ``job``, ``workflow``. Raises ``ValueError``."""
-    return Lifetime(text) if text in WORDS else Lifetime("duration", parse_duration(text))
-
-
-def parse_keep(text: str) -> Keep:
-    """A count of versions, or a duration. Raises ``ValueError``."""
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return Keep(count=int(text))
-    return Keep(ms=parse_duration(text))
 
 
 def parse_metadata(body: bytes, name: str, *, version: int) -> Metadata:
@@ -93,9 +62,58 @@ def parse_metadata(body: bytes, name: str, *, version: int) -> Metadata:
     return found
 
 
+def datum_of(found: Metadata, path: DataPath) -> Datum:
+    """The fields of the version at ``path`` whose ``metadata.yaml`` was read as ``found``."""
+    return Datum(
+        model_type=path.model_type,
+        model_id=path.model_id,
+        name=path.name,
+        ordinal=found.version,
+        keep=found.keep_text,
+        owner=found.owner,
+        streaming=found.streaming,
+        lifecycle=DELETED if found.deleted else "",
+        renamed_to=found.renamed_to or "",
+        data_id=found.id,
+        extra=found.extra,
+    )
+
+
+def render_metadata(meta: Meta) -> bytes:
+    """The ``metadata.yaml`` that says what ``meta`` (of a version: ``meta.data`` is set) says."""
+    datum = meta.data
+    assert datum is not None
+    fields: dict[str, Any] = {
+        "name": datum.name,
+        "id": datum.data_id or item_uuid(datum.item),
+        "version": datum.ordinal,
+        "contentType": meta.content_type or "application/octet-stream",
+        "lifetime": meta.lifetime or "infinite",
+        "garbageCollection": int(datum.keep) if datum.keep.isdigit() else datum.keep,
+        "streaming": datum.streaming,
+        "tags": {"type": DEFAULT_TYPE} | meta.tags,
+        "ownerDefinition": datum.owner,
+        "createdAt": format_time(meta.created),
+        "size": meta.size,
+        "checksum": meta.sha256.hex() if meta.sha256 else "",
+        "lifecycle": datum.lifecycle or "active",
+        "renamedTo": datum.renamed_to,
+    }
+    said = {name: value for name, value in fields.items() if value not in ("", {})}
+    return plainyaml.dump(said | {name: value for name, value in datum.extra.items() if name not in fields}).encode()
+
+
+def item_uuid(item: str) -> str:
+    """The id of a datum that was given none: the same for all its versions, on every machine (RFC 9562, version 8)."""
+    digest = hashlib.sha256(item.encode()).digest()
+    number = int.from_bytes(digest[:16]) & ~(0xF << 76) & ~(0x3 << 62) | (0x8 << 76) | (0x2 << 62)
+    text = f"{number:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
 def _load(body: bytes) -> dict[str, Any]:
-    if len(body) > METADATA_BYTES:
-        raise ValueError(f"it is {len(body)} bytes, more than {METADATA_BYTES}")
+    if len(body) > DATA_METADATA_BYTES:
+        raise ValueError(f"it is {len(body)} bytes, more than {DATA_METADATA_BYTES}")
     held = plainyaml.load(body.decode("utf-8"))
     if not isinstance(held, dict):
         raise ValueError("it is not a map of fields")
@@ -112,21 +130,24 @@ def _build(held: dict[str, Any]) -> Metadata:
     if not isinstance(owner, dict):
         raise ValueError("ownerDefinition must be a map")
     keep, created, size = _text(held, "garbageCollection"), _text(held, "createdAt"), _text(held, "size")
-    lifecycle = _one_of(held, "lifecycle", "active", "deleted")
+    lifecycle = _one_of(held, "lifecycle", "active", DELETED)
+    lifetime = _text(held, "lifetime") or "infinite"
     return Metadata(
         name=_required(held, "name"),
         id=_required(held, "id"),
         version=_count(_required(held, "version")),
         tags=tags,
         content_type=_text(held, "contentType") or "application/octet-stream",
-        lifetime=parse_lifetime(_text(held, "lifetime") or "infinite"),
+        lifetime=parse_lifetime(lifetime),
+        lifetime_text=lifetime,
         keep=parse_keep(keep) if keep is not None else None,
+        keep_text=keep or "",
         streaming=_one_of(held, "streaming", "false", "true") == "true",
         owner=owner,
         created_ms=parse_time(created) if created is not None else None,
         size=_count(size) if size is not None else None,
         sha256=_digest(_text(held, "checksum")),
-        deleted=lifecycle == "deleted",
+        deleted=lifecycle == DELETED,
         renamed_to=_text(held, "renamedTo"),
         extra=held,
     )
