@@ -57,6 +57,48 @@ def decode_pin(data: bytes, name: str) -> Pin:
         raise CorruptObject(f"{name}: {error}", name=name) from error
 
 
+class Hold:
+    """One pin object: nothing that the root of ``version`` names is swept while it is renewed.
+
+    A pin alone proves nothing of what was swept before it was written: its maker has to look after :meth:`take`.
+    """
+
+    def __init__(self, place: Place, version: int) -> None:
+        self._place = place
+        self._version = version
+        _, self._name = place.new_object("pin")
+        self._written_ms = 0
+        self._since: Span | None = None
+
+    async def take(self) -> None:
+        """Write the pin."""
+        await self._write(Create())
+
+    async def keep(self) -> bool:
+        """Renew it if it is time (a third of the TTL); whether it held without a break until now."""
+        assert self._since is not None
+        if self._since.seconds() * 1000 < PIN_TTL_MS / 3:
+            return True
+        before = self._written_ms
+        await self._write(Overwrite())
+        return self.held_until(self._written_ms, since=before)
+
+    def held_until(self, store_ms: int, *, since: int = 0) -> bool:
+        """Whether the pin, last written at ``since`` (default: last of all), was alive at ``store_ms``."""
+        return store_ms - (since or self._written_ms) < PIN_TTL_MS - 2 * STORE_TIME_GRAIN_MS
+
+    async def release(self) -> None:
+        """Delete the pin. Idempotent."""
+        await self._place.store.delete([self._name])
+
+    async def _write(self, when: Create | Overwrite) -> None:
+        host, pid = self._place.env.identity()
+        since = Span(self._place.env)
+        stored = await self._place.store.put(self._name, encode_pin(Pin(self._version, f"{host}:{pid}")), when)
+        since.saw(stored.time)
+        self._since, self._written_ms = since, stored.time
+
+
 class PinnedSnapshot:
     """An async context manager over a snapshot whose runs and contents stay while it is renewed.
 
@@ -67,9 +109,7 @@ class PinnedSnapshot:
         self._place = place
         self._register = register
         self._reader = reader
-        self._name = ""
-        self._written_ms = 0
-        self._since: Span | None = None
+        self._hold: Hold | None = None
         self._snapshot: Snapshot | None = None
 
     @property
@@ -80,9 +120,8 @@ class PinnedSnapshot:
     async def __aenter__(self) -> PinnedSnapshot:
         for _ in range(READ_RESTARTS):
             snapshot = await self._reader.open()
-            _, self._name = self._place.new_object("pin")
-            self._snapshot = snapshot
-            await self._write(Create())
+            self._snapshot, self._hold = snapshot, Hold(self._place, snapshot.root.version)
+            await self._hold.take()
             if not passed((await self._register.read()).root, snapshot.root):
                 return self
             await self.release()
@@ -97,27 +136,14 @@ class PinnedSnapshot:
 
     async def keep(self) -> None:
         """Renew the pin if it is time. Raises ``SnapshotExpired`` when that came too late."""
-        assert self._since is not None
-        if self._since.seconds() * 1000 < PIN_TTL_MS / 3:
-            return
-        before = self._written_ms
-        await self._write(Overwrite())
-        if self._written_ms - before < PIN_TTL_MS - 2 * STORE_TIME_GRAIN_MS:
-            return
-        if passed((await self._register.read()).root, self.snapshot.root):
+        assert self._hold is not None
+        if not await self._hold.keep() and passed((await self._register.read()).root, self.snapshot.root):
             raise SnapshotExpired("the pin of this snapshot ran out", hint="call keep() more often in a long scan")
 
     async def release(self) -> None:
         """Delete the pin. Happens by itself at the end of the context."""
-        await self._place.store.delete([self._name])
-
-    async def _write(self, when: Create | Overwrite) -> None:
-        host, pid = self._place.env.identity()
-        since = Span(self._place.env)
-        body = encode_pin(Pin(self.snapshot.root.version, f"{host}:{pid}"))
-        stored = await self._place.store.put(self._name, body, when)
-        since.saw(stored.time)
-        self._since, self._written_ms = since, stored.time
+        if self._hold is not None:
+            await self._hold.release()
 
 
 def pin_snapshot(place: Place, register: Register, reader: SnapshotReader) -> PinnedSnapshot:
@@ -136,27 +162,40 @@ def live(item: Info, store_ms: int) -> bool:
 
 
 async def list_held(place: Place) -> list[Held]:
-    """Every live pin and every saved snapshot. One that cannot be read holds everything (version 0)."""
-    names: list[str] = []
-    for folder in (place.names.folder("pin"), place.names.saved("")):
-        after = ""
-        for _ in range(LIST_PAGES):
-            page = await place.store.list(folder, start_after=after)
-            pins = folder == place.names.folder("pin")
-            names += [item.name for item in page.items if not pins or live(item, page.time)]
-            if not page.more:
-                break
-            after = page.items[-1].name
+    """Every live pin and every saved snapshot. One that cannot be read holds everything (version 0).
+
+    Saved snapshots are listed before and after the pins: who makes a saved snapshot gives up its pin once the snapshot
+    is there, and who uses one gives it up (to whoever deletes it) once the pin is there. One of the two is always seen.
+    """
+    saved = await _list(place, place.names.saved(""))
+    pins = [item.name for item, now in await _list(place, place.names.folder("pin")) if live(item, now)]
+    saved += await _list(place, place.names.saved(""))
+    names = list(dict.fromkeys([*pins, *(item.name for item, _ in saved)]))
     held: list[Held] = []
     answers = await place.store.many([Get(name) for name in names])
     for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, NotFound):
+            if name not in pins:
+                held.append(Held(name, 0))  # deleted just now: somebody may have pinned it in the meantime
             continue
         if isinstance(answer, SwampError):
             raise answer
         assert isinstance(answer, Got)
         held.append(Held(name, _version(place, name, answer.body)))
     return held
+
+
+async def _list(place: Place, folder: str) -> list[tuple[Info, int]]:
+    """What lies in ``folder``, each with the store's time of the listing."""
+    found: list[tuple[Info, int]] = []
+    after = ""
+    for _ in range(LIST_PAGES):
+        page = await place.store.list(folder, start_after=after)
+        found += [(item, page.time) for item in page.items]
+        if not page.more:
+            break
+        after = page.items[-1].name
+    return found
 
 
 def _version(place: Place, name: str, body: bytes) -> int:
