@@ -6,7 +6,7 @@ the read began, and every put that a commit in it has read; it is not a cut betw
 Invariants:
 - The list is paired with its root as :mod:`swampstore.protocols.log` demands; a segment that is gone starts the read
   again from the root, a bounded number of times.
-- Every layer that may hold a key is asked, and the highest version wins; a tombstone or an expired entry is absence.
+- Every layer that may hold a key is asked, the ephemeral home included, and the highest version wins; a tombstone or an expired entry is absence.
 - A snapshot is immutable. Runs it names may be swept after their grace; then its reads raise ``SnapshotExpired``.
 """
 
@@ -24,6 +24,7 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.runs import RunGone, find_in_runs, load_blocks, load_indexes
 from swampstore.stores.base import Outcome, Request
+from swampstore.values.classes import rules_of
 from swampstore.values.entry import CONFLICT, Entry, Record, entry_of
 from swampstore.values.join import join_into, last_conflict_key, newer
 from swampstore.values.keys import INTERNAL, LAST_SUFFIX
@@ -91,7 +92,7 @@ class Snapshot:
     async def _in_runs(self, keys: Sequence[str]) -> dict[str, list[Record]]:
         shards = _covering(self.root.shards, keys[0], keys[-1]) if keys else ()
         try:
-            return await find_in_runs(self._place, [*self.root.level0, *shards], keys)
+            return await find_in_runs(self._place, [*self.root.level0, *shards, *self.root.eph.runs], keys)
         except RunGone as error:
             raise _expired(error) from error
 
@@ -163,7 +164,8 @@ class Snapshot:
 
     async def _merged(self, low: str, high: str) -> AsyncIterator[list[Record]]:
         """Join all layers over [low, high], cut at block boundaries of the runs."""
-        refs = [ref for ref in (*self.root.level0, *self.root.shards) if ref.first <= high and ref.last >= low]
+        layers = (*self.root.level0, *self.root.shards, *self.root.eph.runs)
+        refs = [ref for ref in layers if ref.first <= high and ref.last >= low]
         indexes = await load_indexes(self._place, refs)
         blocks = [
             (ref, info)
@@ -309,12 +311,14 @@ class SnapshotReader:
         else:
             fresh, broken = list(slots), ()
             table = {record.key: record for record in seen.root.inline}
-            self._observe(seen.root.inline)
+            join_into(table, seen.root.eph.inline)
+            self._observe(list(table.values()))
+        rules = rules_of(seen.root.settings)
         for found in await fetch(self._place, fresh):
             if isinstance(found, Broken):
                 broken = (*broken, found)
             else:
-                join_into(table, found.records)
+                join_into(table, rules.apply(found.records))
                 self._observe(found.records)
         return Snapshot(self._place, seen, slots, table, broken)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from swampstore.values.entry import CONFLICT, HAS_BASE, Record, base_of, meta_of
+from swampstore.values.entry import CONFLICT, EPHEMERAL, HAS_BASE, Record, base_of, meta_of
 from swampstore.values.version import put_of
 
 _CONFLICT_MARK = "\0conflict\0"
@@ -51,6 +51,8 @@ def kept_loser(winner: Record, loser: Record) -> Record | None:
     lost = put_of(loser.version)
     if not winner.flags & HAS_BASE or winner.gone or loser.gone or put_of(winner.version) == lost:
         return None
+    if loser.flags & EPHEMERAL:
+        return None  # runtime state has no versions: it is overwritten in place
     base = base_of(winner)
     if base is None or lost <= put_of(base):
         return None

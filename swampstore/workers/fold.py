@@ -40,6 +40,7 @@ from swampstore.protocols.log import (
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.stores.base import Create
+from swampstore.values.classes import rules_of, split
 from swampstore.values.entry import Record, record_sum
 from swampstore.values.join import join_counted
 from swampstore.values.names import lane_writer
@@ -50,6 +51,7 @@ from swampstore.values.version import split_version
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.report import FoldReport
 from swampstore.workers.retire import retire
+from swampstore.workers.side_runs import fold_ephemeral, tidy_due
 from swampstore.workers.tally import Tally
 
 SEGMENTS_PER_FOLD = 4096
@@ -87,7 +89,7 @@ async def fold(
         oldest = read.slots[0] if read.slots else None
         if not leadership.may_lead(read.seen, oldest, one_shot=not stay, insist=insist):
             return FoldReport(not_leader=True), read
-        if not read.slots:
+        if not read.slots and not tidy_due(read.seen.root, read.seen.time):
             return FoldReport(), read
         try:
             found = await _fetch_bounded(place, read.slots[:SEGMENTS_PER_FOLD])
@@ -114,16 +116,21 @@ async def _publish(
     segments = [item for item in found if isinstance(item, Segment)]
     broken = [item for item in found if isinstance(item, Broken)]
     table = {record.key: record for record in old.inline}
-    incoming = [record for segment in segments for record in segment.records]
-    before = _sum(old.inline) + _sum(incoming)
-    dropped, made = join_counted(table, incoming)
+    rules = rules_of(old.settings)
+    incoming = [record for segment in segments for record in rules.apply(segment.records)]
+    indexed, ephemeral = split(incoming)
+    before = _sum(old.inline) + _sum(indexed)
+    dropped, made = join_counted(table, indexed)
+    side = await fold_ephemeral(place, old, now, ephemeral, table)
+    dropped += side.unindexed
+    made += side.moved
     if (before + _sum(made) - _sum(dropped) - _sum(table.values())) % _MOST_SUMS:
         raise AssertionError(f"{place.names.namespace}: the fold does not conserve record sums; nothing was published")
     tally = Tally()
     tally.added(incoming)
-    tally.added(made)
-    tally.dropped(dropped)
-    packs, garbage = tally.apply(old, version, now)
+    tally.added([*made, *side.made])
+    tally.dropped([*dropped, *side.dropped])
+    packs, garbage = tally.apply(old, version, now, side.runs_out)
     inline, run = await _place_level0(place, table)
     new = msgspec.structs.replace(
         old,
@@ -133,6 +140,7 @@ async def _publish(
         shared=_shared(old, segments),
         inline=inline,
         level0=(*old.level0, run) if run else old.level0,
+        eph=side.eph,
         packs=packs,
         garbage=garbage,
         quarantine=(*old.quarantine, *(Quarantined(item.name, item.reason[:500], now) for item in broken)),
@@ -148,7 +156,7 @@ async def _publish(
         published=True,
         segments=len(segments),
         deltas=len(incoming),
-        dropped=len(dropped),
+        dropped=len(dropped) + len(side.dropped),
         quarantined=len(broken),
         spilled=run is not None,
     )

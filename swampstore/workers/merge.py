@@ -8,8 +8,8 @@ Invariants:
 - If the root has moved, it publishes only while this process may and while every input is still named; else it gives up.
 - Record sums are conserved, from independent sources: what the root says of the inputs, plus conflict entries made,
   equals what the outputs hold plus what was dropped, or nothing is published.
-- A tombstone is dropped only at the bottom, and only 48 hours below the retire floor and the birth of every writer that
-  has a watermark: no older put of its key can arrive any more.
+- A tombstone is dropped only at the bottom, only below the line that all of them need (:mod:`.tombstones`), and only if
+  its key does not lie in the ephemeral home: it may hide what lies there.
 - A shard uploaded more than 6 hours ago is not published: the sweep may take it for an orphan.
 """
 
@@ -21,19 +21,19 @@ import msgspec
 
 from swampstore.env.clock import Span
 from swampstore.errors import StaleWrite
-from swampstore.limits import ROOT_CAS_TRIES, SHARD_UPLOAD_AGE_S, TOMBSTONE_AGE_MS
+from swampstore.limits import ROOT_CAS_TRIES, SHARD_UPLOAD_AGE_S
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.values.entry import Record, record_sum
-from swampstore.values.names import lane_writer
 from swampstore.values.root import Root, RunRef
-from swampstore.values.version import writer_birth
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.level0 import Ledger, Level0
 from swampstore.workers.outputs import Outputs
 from swampstore.workers.report import MergeReport
 from swampstore.workers.run_reader import RunReader
 from swampstore.workers.shards import Plan, plan_merge
+from swampstore.workers.side_runs import ephemeral_keys
+from swampstore.workers.tombstones import tombstone_line_ms
 from swampstore.workers.weave import Burial, Weaver
 
 Between = Callable[[], Awaitable[None]]
@@ -92,12 +92,6 @@ async def merge(
     return await _publish(register, leadership, seen, merged, report, stay=stay, insist=insist)
 
 
-def tombstone_line_ms(root: Root) -> int:
-    """Tombstones with a version before this time (ms) are needed by nobody; 0 or less when all are."""
-    births = [writer_birth(writer) for lane in root.watermarks if (writer := lane_writer(lane)) is not None]
-    return min([root.retire_floor, *births]) - TOMBSTONE_AGE_MS
-
-
 # --- the work --------------------------------------------------------------------------------------------------------
 
 
@@ -106,6 +100,8 @@ async def _work(place: Place, seen: Seen, *, full: bool, between: Between | None
     inline = root.inline if full else ()
     kept = frozenset[str]() if full else frozenset(record.key for record in root.inline)
     line = tombstone_line_ms(root)
+    if line > 0 and (root.eph.inline or root.eph.runs):
+        kept |= await ephemeral_keys(place, root)
     ledger, age = Ledger(), Span(place.env, seen.time)
     level0 = await Level0.open(place, root.level0, inline)
     plan = await plan_merge(place, root, level0, line)

@@ -37,7 +37,7 @@ Item: TypeAlias = tuple[str, int]
 
 
 def is_run(item: Garbage) -> bool:
-    return item.name.startswith(("l0/", "shard/"))
+    return item.name.startswith(("l0/", "shard/", "eph/", "audit/"))
 
 
 def ripe_garbage(seen: Seen) -> list[Garbage]:

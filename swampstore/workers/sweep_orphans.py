@@ -26,7 +26,7 @@ from swampstore.workers.report import SweepReport
 from swampstore.workers.uses import find_uses, list_then_root
 
 CANDIDATES = 500_000
-_RUNS: tuple[UniqueKind, ...] = ("l0", "shard")
+_RUNS: tuple[UniqueKind, ...] = ("l0", "shard", "eph", "audit")
 _CONTENTS: tuple[UniqueKind, ...] = ("blob", "pack")
 
 Sizes: TypeAlias = dict[str, int]
@@ -49,7 +49,7 @@ class OrphanSweep:
         report = SweepReport()
         # A pin that was not renewed for a day holds nothing: live() decides that, not this.
         await self._delete(old["pin"], report)
-        runs = old["l0"] | old["shard"]
+        runs = {name: size for kind in _RUNS for name, size in old[kind].items()}
         contents = old["blob"] | old["pack"]
         if contents:
             contents = await self._unnamed_contents(contents)
@@ -110,5 +110,5 @@ class OrphanSweep:
 
 def _listed(root: Root) -> frozenset[str]:
     """What the root itself names, in use or as garbage."""
-    runs = (ref.name for ref in (*root.level0, *root.shards))
+    runs = (ref.name for ref in root.runs)
     return frozenset((*runs, *(item.name for item in root.garbage), *(f"pack/{part}" for part in root.packs)))

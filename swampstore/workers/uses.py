@@ -52,7 +52,7 @@ async def find_uses(place: Place, register: Register, contents: Iterable[str]) -
             named, held = await _in_log(place, listing, seen.root, wanted)
         except SegmentGone:
             continue
-        named |= _named(seen.root.inline, wanted)
+        named |= _named((*seen.root.inline, *seen.root.eph.inline), wanted)
         named |= await _in_runs(place, seen.root, wanted)
         return Uses(seen, frozenset(named), held)
     raise SegmentGone(f"{place.names.namespace}: the log moved during {READ_RESTARTS} reads in a row")
@@ -63,7 +63,7 @@ def _named(records: Iterable[Record], wanted: frozenset[str]) -> set[str]:
 
 
 async def _in_runs(place: Place, root: Root, wanted: frozenset[str]) -> set[str]:
-    refs = (*root.level0, *root.shards)
+    refs = (*root.level0, *root.shards, *root.eph.runs)
     reader = RunReader(place, refs)
     named: set[str] = set()
     for ref in refs:
