@@ -202,9 +202,9 @@ class AsyncNamespace:
         """See :meth:`swampstore.client.blocking.Namespace.compact`."""
         return await self._core.compact(full=full)
 
-    async def status(self) -> NamespaceStatus:
+    async def status(self, *, queues: bool = False) -> NamespaceStatus:
         """See :meth:`swampstore.client.blocking.Namespace.status`."""
-        return await self._core.status()
+        return await self._core.status(queues=queues)
 
 
 class AsyncSnapshot:

@@ -221,9 +221,12 @@ class Namespace:
         """Fold the log, merge level 0 into shards and sweep, once, now."""
         return run(self._core.compact(full=full))
 
-    def status(self) -> NamespaceStatus:
-        """Sizes, log depth, leader; cheap enough to poll."""
-        return run(self._core.status())
+    def status(self, *, queues: bool = False) -> NamespaceStatus:
+        """Sizes, log depth, leader, garbage: two requests, cheap enough to poll.
+
+        With ``queues`` also who holds and who waits where: some six requests for each queue.
+        """
+        return run(self._core.status(queues=queues))
 
 
 class Snapshot:

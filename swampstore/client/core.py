@@ -335,12 +335,12 @@ class CoreNamespace:
             self.owner.caches.segments.clear()  # slots of shared lanes will have the same names again
         return removal
 
-    async def status(self) -> NamespaceStatus:
-        """Cheap enough to poll: one list and one conditional read."""
+    async def status(self, *, queues: bool = False) -> NamespaceStatus:
+        """Cheap enough to poll: one list and one conditional read; ``queues`` costs more, by their number."""
         from swampstore.client.status import status_of
 
         self.owner.check()
-        return await status_of(self.place, self.register)
+        return await status_of(self.place, self.register, queues=queues)
 
 
 def puts(items: Mapping[str, object]) -> list[Delta]:

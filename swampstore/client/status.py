@@ -1,58 +1,118 @@
-"""The state of a namespace at a glance, from one list and one conditional read."""
+"""The state of a namespace at a glance, from one list and one conditional read.
+
+Everything comes from the root and from names: nothing here reads a shard, so it costs the same at a thousand entries and
+at a million, and may be polled. What only a look at the records can tell (bytes of contents, live entries to the last
+one) is left to ``doctor --deep``; queues are looked at only when asked for.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from swampstore.protocols.log import list_and_root, oldest_ms, unfolded
+from swampstore.protocols.log import Listing, list_and_root, oldest_ms, unfolded
 from swampstore.protocols.place import Place
-from swampstore.protocols.register import Register
+from swampstore.protocols.queue import fair_queue
+from swampstore.protocols.queue_status import QueueStatus, queue_names, queue_status
+from swampstore.protocols.register import Register, Seen
+from swampstore.values.names import lane_writer
+from swampstore.values.root import Root
+
+NAMED = 5
+"""Set-aside segments that are named; all of them are counted."""
+_RECORD_BYTES = 40
+_TICKETS = 20
 
 
 class NamespaceStatus(msgspec.Struct, frozen=True):
-    """Sizes are stored bytes, ages seconds. ``records`` counts the manifest's, tombstones included."""
+    """Sizes are stored bytes, ages seconds. ``records`` counts the manifest's, tombstones included.
+
+    ``entries`` is ``records`` without tombstones: exact when ``level0_runs`` and ``level0_inline`` are 0, an upper bound
+    otherwise. ``log_depth`` counts segments that are not folded yet, ``log_segments`` all that are listed. ``queues`` is
+    ``None`` unless asked for.
+    """
 
     namespace: str
     root_version: int
+    entries: int
     records: int
     tombstones: int
     shards: int
     shard_bytes: int
     level0_runs: int
+    level0_bytes: int
     level0_inline: int
+    manifest_bytes: int
+    packs: int
     log_segments: int
+    log_bytes: int
     log_depth: int
     oldest_unfolded_s: float
     writers: int
     leader: str
     epoch: int
     garbage: int
+    garbage_runs: int
     quarantined: int
+    quarantine: tuple[str, ...]
     root_age_s: float
+    settings: dict[str, Any]
+    queues: tuple[QueueStatus, ...] | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the namespace has ever been written to."""
+        return bool(self.root_version or self.log_segments)
 
 
-async def status_of(place: Place, register: Register) -> NamespaceStatus:
+async def status_of(place: Place, register: Register, *, queues: bool = False) -> NamespaceStatus:
     """One list and one conditional read. Raises ``Damaged`` for a lost root."""
     listing, seen = await list_and_root(place, register)
+    status = _status(place.names.namespace, listing, seen)
+    if not queues:
+        return status
+    return msgspec.structs.replace(status, queues=await _queues(place))
+
+
+async def _queues(place: Place) -> tuple[QueueStatus, ...]:
+    names = await queue_names(place)
+    return tuple([await queue_status(fair_queue(place, name), limit=_TICKETS) for name in names])
+
+
+def _status(namespace: str, listing: Listing, seen: Seen) -> NamespaceStatus:
     slots, root = unfolded(listing, seen.root), seen.root
-    runs = (*root.level0, *root.shards)
     oldest = oldest_ms(listing, slots)
+    tombstones = sum(run.tombstones for run in (*root.level0, *root.shards)) + sum(one.gone for one in root.inline)
+    shard_bytes, level0_bytes = (sum(run.size for run in runs) for runs in (root.shards, root.level0))
     return NamespaceStatus(
-        namespace=place.names.namespace,
+        namespace=namespace,
         root_version=root.version,
+        entries=root.entries - tombstones,
         records=root.entries,
-        tombstones=sum(run.tombstones for run in runs) + sum(record.gone for record in root.inline),
+        tombstones=tombstones,
         shards=len(root.shards),
-        shard_bytes=sum(run.size for run in root.shards),
+        shard_bytes=shard_bytes,
         level0_runs=len(root.level0),
+        level0_bytes=level0_bytes,
         level0_inline=len(root.inline),
+        manifest_bytes=shard_bytes + level0_bytes + _inline_bytes(root),
+        packs=len(root.packs),
         log_segments=listing.names,
+        log_bytes=listing.bytes,
         log_depth=len(slots),
         oldest_unfolded_s=max(seen.time - oldest, 0) / 1000 if oldest else 0.0,
-        writers=len(root.watermarks),
+        writers=sum(lane_writer(lane) is not None for lane in root.watermarks),
         leader=root.leader.who if root.leader else "",
         epoch=root.epoch,
         garbage=len(root.garbage),
+        garbage_runs=sum(not item.name.startswith(("blob/", "pack/")) for item in root.garbage),
         quarantined=len(root.quarantine),
+        quarantine=tuple(item.name for item in root.quarantine[:NAMED]),
         root_age_s=max(seen.time - seen.modified, 0) / 1000 if seen.modified else 0.0,
+        settings=root.settings,
     )
+
+
+def _inline_bytes(root: Root) -> int:
+    return sum(len(record.key) + len(record.value) + _RECORD_BYTES for record in root.inline)

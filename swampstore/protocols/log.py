@@ -41,7 +41,8 @@ SEGMENT_WEIGHT = 8
 class Listing(msgspec.Struct, frozen=True):
     """What one listing of the log showed. ``time`` is the store's time when it began, in ms.
 
-    ``lanes`` maps a lane to its slots in order, ``modified`` to their store times (ms) in the same order.
+    ``lanes`` maps a lane to its slots in order, ``modified`` to their store times (ms) in the same order; ``bytes`` is
+    the size of all names listed.
     """
 
     lanes: dict[str, list[int]]
@@ -49,6 +50,7 @@ class Listing(msgspec.Struct, frozen=True):
     foreign: tuple[str, ...]
     time: int
     names: int
+    bytes: int = 0
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -125,7 +127,7 @@ def _parse(place: Place, items: Sequence[Info], began: int) -> Listing:
         else:
             lanes.setdefault(parsed[0], []).append(parsed[1])
             modified.setdefault(parsed[0], []).append(item.modified)
-    return Listing(lanes, modified, tuple(foreign), began, len(items))
+    return Listing(lanes, modified, tuple(foreign), began, len(items), sum(item.size for item in items))
 
 
 def unfolded(listing: Listing, root: Root) -> list[Slot]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from swampstore.errors import NotFound
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from swampstore.client.status import NamespaceStatus
 
 app = new_app()
@@ -22,19 +27,29 @@ _NUMBERS = frozenset({1, 2, 3, 4, 5, 7})
     "status",
     examples="""
     swamp datastore status
-    swamp datastore status --namespace ops --json
+    swamp datastore status --namespace ops
+    swamp datastore status --namespace ops --queues --json
     """,
 )
-def status(session: Session) -> None:
-    """Show the state of every namespace in the store, or of the one named with --namespace.
+def status(
+    session: Session,
+    queues: Annotated[
+        bool, typer.Option("--queues", help="Queues and locks too: some six more requests for each.")
+    ] = False,
+) -> None:
+    """Show the state of every namespace in the store, or more of the one named with --namespace.
 
     RECORDS counts what the manifest holds, LOG the segments that are not folded yet, OLDEST the age of the first of
     them. A log that stays long means that no compactor runs: see swamp datastore compact --watch.
+
+    Two requests for each namespace, whatever its size. What may be wrong is the business of swamp datastore doctor.
     """
     with session.opened() as opened:
-        found = [opened.face.namespace(name).status() for name in opened.names(session.named)]
-        if session.named is not None and not (found[0].root_version or found[0].log_segments):
-            opened.existing(session.named)
+        found = [opened.face.namespace(name).status(queues=queues) for name in opened.names(session.named)]
+    if session.named is not None and not found[0].exists:
+        raise NotFound(
+            f"no namespace {session.named!r} in {opened.face.url}", hint="see: swamp datastore namespace list"
+        )
     if session.json:
         output.document({"store": opened.face.url, "namespaces": found})
         return
@@ -43,10 +58,18 @@ def status(session: Session) -> None:
         output.line("it holds no namespace yet; the first write makes one")
         return
     output.line()
-    output.table(_HEADER, (_row(one) for one in found), _NUMBERS)
+    if session.named is not None:
+        output.table(("NAMESPACE", found[0].namespace), _details(found[0]))
+    else:
+        output.table(_HEADER, (_row(one) for one in found), _NUMBERS)
     for one in found:
         if one.quarantined:
             output.line(f"\n{one.namespace}: {output.count(one.quarantined, 'broken segment')} set aside")
+            for name in one.quarantine:
+                output.line(f"  {name}")
+            output.line("  see: swamp datastore doctor")
+        if one.queues is not None:
+            _show_queues(one)
 
 
 def _row(one: NamespaceStatus) -> tuple[str, ...]:
@@ -60,3 +83,48 @@ def _row(one: NamespaceStatus) -> tuple[str, ...]:
         one.leader or "-",
         f"{one.root_version:,}",
     )
+
+
+def _details(one: NamespaceStatus) -> Iterator[tuple[str, str]]:
+    """All there is to say of one namespace."""
+    about = "" if not one.level0_runs + one.level0_inline else "at most "
+    yield "entries", f"{about}{one.entries:,} ({output.count(one.tombstones, 'tombstone')} beside them)"
+    yield "manifest", output.size(one.manifest_bytes)
+    yield "  shards", f"{one.shards:,} ({output.size(one.shard_bytes)})"
+    yield (
+        "  level 0",
+        f"{output.count(one.level0_runs, 'run')} ({output.size(one.level0_bytes)}), {one.level0_inline:,} inline",
+    )
+    yield "packs", f"{one.packs:,}"
+    yield "log", f"{output.count(one.log_segments, 'segment')} ({output.size(one.log_bytes)})"
+    waits = f", the oldest since {output.age(one.oldest_unfolded_s)}" if one.log_depth else ""
+    yield "  not folded", f"{one.log_depth:,}{waits}"
+    yield "writers", f"{one.writers:,} remembered"
+    yield "leader", one.leader or "nobody"
+    yield "epoch", f"{one.epoch:,}"
+    yield "root", f"version {one.root_version:,}, {output.age(one.root_age_s)} old" if one.root_version else "none yet"
+    yield (
+        "garbage",
+        f"{output.count(one.garbage, 'object')} ({output.count(one.garbage_runs, 'run')}) waiting to be swept",
+    )
+    yield "set aside", output.count(one.quarantined, "broken segment")
+    for name in sorted(one.settings):
+        yield f"setting {name}", str(one.settings[name])
+
+
+def _show_queues(one: NamespaceStatus) -> None:
+    output.line()
+    if not one.queues:
+        output.line(f"{one.namespace}: nobody has ever queued here")
+        return
+    rows = (
+        (
+            queue.queue,
+            f"{queue.capacity:,}",
+            f"{len(queue.holders):,}",
+            f"{queue.unfinished - len(queue.holders):,}",
+            ", ".join(sorted({ticket.state for ticket in queue.tickets if ticket.state in ("stuck", "dead")})) or "-",
+        )
+        for queue in one.queues
+    )
+    output.table(("QUEUE", "CAPACITY", "HOLD", "WAIT", "TROUBLE"), rows, frozenset({1, 2, 3}))
