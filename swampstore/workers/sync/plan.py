@@ -6,7 +6,7 @@ about the time the state was (a later change within the clock's grain would not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,7 +14,7 @@ from swampstore.workers.sync.decide import NEEDS_BOTH, NEEDS_PULL, NEEDS_PUSH, A
 from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.report import Progress, SyncReport
 from swampstore.workers.sync.scan import Scan
-from swampstore.workers.sync.state import RemoteRow, Row, State
+from swampstore.workers.sync.state import Beside, RemoteRow, Row, State
 from swampstore.workers.sync.tree import Found, Left, Tree
 
 _RACY_MS = 2_000
@@ -48,10 +48,10 @@ class Planner:
         self._report = report
         self._now_ms = now_ms
 
-    def items(self, progress: Progress) -> Iterator[Item]:
-        """What to do, in key order; paths with nothing to do are counted."""
+    def items(self, progress: Progress, prefixes: Sequence[str]) -> Iterator[Item]:
+        """What to do under ``prefixes``, in key order; paths with nothing to do are counted."""
         seen = 0
-        for prefix in self._scope.prefixes:
+        for prefix in prefixes:
             for key, found, row, remote in self._side_by_side(prefix):
                 seen += 1
                 if seen % _TELL_EVERY == 0:
@@ -59,6 +59,20 @@ class Planner:
                 item = self._item(key, found, row, remote)
                 if item is not None:
                     yield item
+
+    def points(self, known: Iterable[Beside]) -> Iterator[Item]:
+        """What to do at these paths, each looked at by itself: nothing is walked."""
+        for key, row, remote in known:
+            if self._scope.excludes(key):
+                continue
+            try:
+                found = self._tree.look(key, past_folders=True)
+            except Left as reason:
+                self._report.skip(key, str(reason))
+                continue
+            item = self._item(key, found, row, remote)
+            if item is not None:
+                yield item
 
     def _side_by_side(self, prefix: str) -> Iterator[tuple[str, Found | None, Row | None, RemoteRow | None]]:
         """Join the walk and the state, both in key order."""

@@ -45,6 +45,9 @@ class Change(msgspec.Struct, frozen=True):
 class SyncReport(msgspec.Struct):
     """Counts of files; bytes of contents. ``changes`` lists the first 1,000 changes.
 
+    ``unchanged`` counts files that were looked at: a pull looks only at those that changed in the namespace.
+    ``not_here`` counts contents that a metadata-only sync left there.
+
     ``revived`` names paths that one side had deleted and the other changed: the change was kept.
     """
 
@@ -53,6 +56,7 @@ class SyncReport(msgspec.Struct):
     deleted_local: int = 0
     deleted_remote: int = 0
     unchanged: int = 0
+    not_here: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
     appends: int = 0

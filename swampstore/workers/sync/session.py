@@ -10,15 +10,21 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
 from swampstore.errors import StoreForbidden, StoreMissing
 from swampstore.values.entry import entry_of
+from swampstore.values.keys import key_problem
 from swampstore.values.version import just_above
 from swampstore.workers.sync.conflicts import Settler, hash_entry
 from swampstore.workers.sync.decide import NEEDS_BOTH, Action
+from swampstore.workers.sync.lazy import Lazy
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.plan import Item, Planner
@@ -26,18 +32,31 @@ from swampstore.workers.sync.pull import Puller
 from swampstore.workers.sync.push import FROM_NOTHING, Namespace, Pusher, Step, Upload, steps_of
 from swampstore.workers.sync.report import Progress, SyncReport, quiet
 from swampstore.workers.sync.scan import Scan
-from swampstore.workers.sync.state import Row, State, state_path
+from swampstore.workers.sync.state import Beside, Row, State, state_path
 from swampstore.workers.sync.tree import Left, Tree
 
 _FEW_KEYS = 2_000
+_FEW_POINTS = 20_000
+_POINT_COST = 4
+"""Looking at one path by itself costs about as much as passing so many in a walk."""
 _PULLS = frozenset({Action.PULL, Action.PULL_REVIVED})
 _PUSHES = frozenset({Action.PUSH, Action.PUSH_REVIVED, Action.DELETE_REMOTE})
 _REVIVED = frozenset({Action.PULL_REVIVED, Action.PUSH_REVIVED})
 _SHOWN = {Action.PULL_REVIVED: "pull", Action.PUSH_REVIVED: "push"}
 
 
-async def sync(namespace: Namespace, tree: Path, options: SyncOptions, progress: Progress | None = None) -> SyncReport:
+async def sync(
+    namespace: Namespace,
+    tree: Path,
+    options: SyncOptions,
+    progress: Progress | None = None,
+    *,
+    paths: Sequence[str] | None = None,
+) -> SyncReport:
     """Bring ``tree`` (a folder; made if only it is missing) and ``namespace`` together. Returns what was done.
+
+    ``paths`` says where to look (files, or folders with all below them), and that nothing changed elsewhere in the
+    tree: both ways, the namespace's changes come from everywhere; a pull brings those paths alone.
 
     Raises ``StoreMissing`` or ``StoreForbidden`` for a tree that is not there or cannot hold the state, ``StoreFull``,
     ``BadKey``/``BadConfig``/``Misuse`` for options, and what reads and appends raise. Trouble with one file is no error
@@ -51,10 +70,13 @@ async def sync(namespace: Namespace, tree: Path, options: SyncOptions, progress:
     if options.dry_run and path is not None and not path.exists():
         path = None
     report = SyncReport(dry_run=options.dry_run)
-    with Tree(tree, env) as files:
+    with ExitStack() as stack:
+        if options.dry_run and not tree.exists() and tree.parent.is_dir():
+            tree = Path(stack.enter_context(TemporaryDirectory(prefix="swampstore-")))  # as empty as what would be made
+        files = stack.enter_context(Tree(tree, env))
         state = State(path, namespace.place.store.url, namespace.name)
         try:
-            await _Session(namespace, files, state, scope, options, report, progress or quiet).run()
+            await _Session(namespace, files, state, scope, options, report, progress or quiet).run(paths)
         finally:
             state.close()
     report.seconds = env.boot() - began
@@ -96,14 +118,21 @@ class _Session:
         self._puller = Puller(place, self._mirror, tree, state, options, report)
         self._pusher = Pusher(namespace, self._mirror, tree, state, options, report)
         self._settler = Settler(place, self._mirror, tree, self._puller, report)
+        self._lazy = Lazy(state)
+        self._now_ms = 0
 
-    async def run(self) -> None:
+    async def run(self, paths: Sequence[str] | None) -> None:
         self._progress("look", 0, 0, 0)
-        await self._mirror.refresh(None if self._options.pull else self._few_keys())
+        self._scope.leave_out(self._tree.others())
+        await self._mirror.refresh(None if self._options.pull else self._few_keys(paths))
         self._report.reset = self._mirror.reset
-        now_ms = self._place.clock.now_ms()
-        planner = Planner(self._state, self._tree, self._scan, self._scope, self._options, self._report, now_ms)
-        items = list(planner.items(self._progress))
+        self._now_ms = self._place.clock.now_ms()
+        planner = Planner(self._state, self._tree, self._scan, self._scope, self._options, self._report, self._now_ms)
+        items = list(self._items(planner, None if self._mirror.reset else paths))
+        if self._options.pull:
+            for key in self._state.reserved():
+                if self._scope.covers(key):
+                    self._report.skip(key, "sync keeps its own files under such a name")
         for path, reason in sorted(self._scan.blocked.items()):
             self._report.skip(_printable(path), reason)
         items = await self._compare(planner, items)
@@ -111,11 +140,77 @@ class _Session:
         if not self._options.dry_run:
             await self._carry_out(items)
 
-    def _few_keys(self) -> list[str] | None:
-        """The keys that a push may concern, if they are few enough to be asked for one by one."""
-        keys: set[str] = set()
-        scan = Scan(self._tree, self._scope, self._place.env.wall_ms())
+    # --- where to look ------------------------------------------------------------------------------------------
+
+    def _items(self, planner: Planner, paths: Sequence[str] | None) -> Iterator[Item]:
+        """The plan. A sync that pushes walks the tree; one that pulls looks where the namespace has changed."""
+        if paths is not None:
+            yield from self._items_at(planner, _outermost(paths))
+            return
         for prefix in self._scope.prefixes:
+            points = None if self._options.push else self._few_points(prefix)
+            if points is not None:
+                yield from planner.points(points)
+            else:
+                yield from self._here(planner.items(self._progress, (prefix,)))
+
+    def _items_at(self, planner: Planner, paths: Sequence[str]) -> Iterator[Item]:
+        """The plan for ``paths`` and what lies below them; both ways, also for whatever changed in the namespace."""
+        found: dict[str, Item] = {}
+        paths = [path for path in paths if not key_problem(path)]
+        for item in planner.points(self._state.beside([path for path in paths if self._scope.covers(path)])):
+            found[item.key] = item
+        for folder in self._folders(paths):
+            if self._options.push:
+                found.update((item.key, item) for item in planner.items(self._progress, (folder,)))
+            else:
+                found.update((item.key, item) for item in planner.points(self._state.pending(folder, self._now_ms)))
+        if self._options.push and self._options.pull:
+            looked = tuple(path + "/" for path in paths)
+            for prefix in self._scope.prefixes:
+                elsewhere = (one for one in self._pending(prefix) if not (one[0] + "/").startswith(looked))
+                found.update((item.key, item) for item in planner.points(elsewhere))
+        yield from (found[key] for key in sorted(found))
+
+    def _folders(self, paths: Sequence[str]) -> list[str]:
+        """What is covered of the folders at ``paths``, as prefixes."""
+        found: set[str] = set()
+        for folder in (path + "/" for path in paths):
+            for prefix in self._scope.prefixes:
+                if folder.startswith(prefix) or prefix.startswith(folder):
+                    found.add(max(folder, prefix, key=len))
+        return sorted(found)
+
+    def _few_points(self, prefix: str) -> list[Beside] | None:
+        """What is pending under ``prefix``, unless a walk is the quicker way to look at it."""
+        points = list(islice(self._pending(prefix), _FEW_POINTS + 1))
+        if not points or (len(points) <= _FEW_POINTS and self._state.holds(prefix, _POINT_COST * len(points))):
+            return points
+        self._report.not_here = 0  # the walk counts them again
+        return None
+
+    def _pending(self, prefix: str) -> Iterator[Beside]:
+        for key, row, remote in self._state.pending(prefix, self._now_ms):
+            if self._options.metadata_only and self._lazy.stays_away(key, row, remote):
+                self._report.not_here += 1
+            else:
+                yield key, row, remote
+
+    def _here(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The items of a walk without contents that are left in the namespace."""
+        for item in items:
+            new = self._options.metadata_only and item.action is Action.PULL and item.found is None
+            if new and self._lazy.stays_away(item.key, item.row, self._state.unsynced(item.key)):
+                self._report.not_here += 1
+            else:
+                yield item
+
+    def _few_keys(self, paths: Sequence[str] | None) -> list[str] | None:
+        """The keys that a push may concern, if they are few enough to be asked for one by one."""
+        keys: set[str] = set(paths or ())
+        scan = Scan(self._tree, self._scope, self._place.env.wall_ms())
+        prefixes = self._scope.prefixes if paths is None else [path + "/" for path in paths]
+        for prefix in prefixes:
             keys.update(self._state.synced_keys(prefix, _FEW_KEYS + 1))
             for key, _ in scan.files(prefix):
                 keys.add(key)
@@ -228,6 +323,15 @@ class _Session:
                 upload = msgspec.structs.replace(upload, base=row.version, row=row)
             steps.append(upload)
         return steps
+
+
+def _outermost(paths: Sequence[str]) -> list[str]:
+    """``paths`` in order, without those that lie below another."""
+    kept: list[str] = []
+    for path in sorted(set(paths), key=lambda path: path + "/"):
+        if not kept or not path.startswith(kept[-1] + "/"):
+            kept.append(path)
+    return kept
 
 
 def _printable(path: str) -> str:

@@ -270,6 +270,14 @@ class State(Database):
                     known[found[0]] = (found[0], row, RemoteRow(found[1], bool(found[2]), *found[3:]))
         return [known.get(key, (key, None, None)) for key in keys]
 
+    def is_live(self, key: str) -> bool:
+        """Whether ``key`` is in the namespace as far as is known."""
+        with typed(self.name):
+            found = self._db.execute(
+                "SELECT 1 FROM files WHERE key = ?1 UNION ALL SELECT 1 FROM remote WHERE key = ?1 AND gone = 0", (key,)
+            )
+            return found.fetchone() is not None
+
     def holds(self, prefix: str, count: int) -> bool:
         """Whether more than ``count`` keys under ``prefix`` are synced."""
         with typed(self.name):

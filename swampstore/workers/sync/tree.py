@@ -24,7 +24,7 @@ import msgspec
 from swampstore.env.base import Env
 from swampstore.errors import StoreForbidden, StoreFull, StoreMissing, SwampError
 from swampstore.limits import MIB
-from swampstore.workers.sync.options import TEMP_PREFIX
+from swampstore.workers.sync.options import STATE_FOLDER, TEMP_PREFIX
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -80,6 +80,8 @@ def reason_of(error: OSError) -> str:
         raise StoreFull(
             f"no space left for the tree: {error.strerror}", hint="free some space and sync again; nothing is lost"
         ) from error
+    if error.errno in (errno.ENOTDIR, errno.ELOOP) and error.filename:
+        return f"{error.filename} is a file or a link where a folder should be: move it away"
     return _REASONS.get(error.errno or 0, error.strerror or str(error))
 
 
@@ -181,8 +183,14 @@ class Tree:
             return self._parent[1], name
         self._forget_parent()
         fd = os.dup(self.fd)
+        at = 0
         for part in folder.split("/") if folder else ():
-            fd = _step(fd, part, create=create)
+            at += len(part) + 1
+            try:
+                fd = _step(fd, part, create=create)
+            except OSError as error:
+                error.filename = folder[: at - 1]
+                raise
         self._parent = (folder, fd)
         return fd, name
 
@@ -191,8 +199,23 @@ class Tree:
             os.close(self._parent[1])
             self._parent = None
 
-    def look(self, key: str) -> Found | None:
-        """The regular file at ``key``, or ``None`` if there is nothing. Raises ``Left`` for anything else."""
+    def others(self) -> frozenset[str]:
+        """Folders at the top that are trees of their own: they hold a state (several namespaces lie in one tree so)."""
+        found: set[str] = set()
+        with suppress(PermissionError), os.scandir(self.fd) as items:  # the walk says what cannot be looked into
+            for item in items:
+                if item.is_dir(follow_symlinks=False) and item.name != STATE_FOLDER:
+                    with suppress(PermissionError):
+                        seen = _stat_at(self.fd, f"{item.name}/{STATE_FOLDER}")
+                        if seen is not None and stat.S_ISDIR(seen.st_mode):
+                            found.add(item.name)
+        return frozenset(found)
+
+    def look(self, key: str, *, past_folders: bool = False) -> Found | None:
+        """The regular file at ``key``, or ``None`` if there is nothing. Raises ``Left`` for anything else.
+
+        ``past_folders``: a folder is nothing (a walk would find what lies in it).
+        """
         try:
             folder, name = self.open_parent(key)
             seen = _stat_at(folder, name)
@@ -201,6 +224,8 @@ class Tree:
         except OSError as error:
             raise Left(reason_of(error)) from error
         if seen is None:
+            return None
+        if past_folders and stat.S_ISDIR(seen.st_mode):
             return None
         if not stat.S_ISREG(seen.st_mode):
             raise Left("something that is not a regular file is in the way")
