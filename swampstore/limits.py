@@ -102,6 +102,7 @@ SHARED_LANE_MEMORY = 1024
 LANE_MEMORY_SLOTS = 4096
 QUARANTINE = 1000
 ROOT_CAS_TRIES = 10
+SETTINGS_BYTES = 64 * KIB
 
 # --- record classes
 INLINE_EPHEMERAL_BYTES = 64 * KIB
@@ -136,6 +137,8 @@ SHARD_GRACE_MS = 3_600_000
 CONTENT_GRACE_MS = 24 * 3_600_000
 ORPHAN_AGE_MS = 24 * 3_600_000
 TOMBSTONE_AGE_MS = 48 * 3_600_000
+CONTENT_CARRY_AGE_S = 3600.0
+"""A location that was read in an entry may be named by a new delta for so long."""
 CONTENT_UPLOAD_AGE_S = 12 * 3600.0
 """A delta is not appended when a content it names was uploaded longer ago."""
 SHARD_UPLOAD_AGE_S = 6 * 3600.0

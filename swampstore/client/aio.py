@@ -26,8 +26,10 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
     from swampstore.protocols.pins import PinnedSnapshot
+    from swampstore.protocols.saved import Saved
     from swampstore.protocols.update import Updated
     from swampstore.workers.report import CompactReport
+    from swampstore.workers.restore import RestoreReport
 
 
 async def open_async(
@@ -93,11 +95,21 @@ class AsyncNamespace:
         content_type: str = "",
         tags: dict[str, str] | None = None,
         expires: int = 0,
+        ttl: float = 0,
+        record_class: str = "indexed",
         if_version: bytes | str | None = None,
         if_absent: bool = False,
     ) -> Ack:
         """See :meth:`swampstore.client.blocking.Namespace.put`."""
-        delta = Put(key=key, data=data, content_type=content_type, tags=tags or {}, expires=expires)
+        delta = Put(
+            key=key,
+            data=data,
+            content_type=content_type,
+            tags=tags or {},
+            expires=expires,
+            ttl=ttl,
+            record_class=record_class,
+        )
         if if_version is None and not if_absent:
             return await self._core.put(delta)
         return await self._core.put_if(delta, if_version=if_version, if_absent=if_absent)
@@ -106,9 +118,9 @@ class AsyncNamespace:
         """See :meth:`swampstore.client.blocking.Namespace.put_many`."""
         return await self._core.append(puts(items))
 
-    async def delete(self, key: str) -> Ack:
+    async def delete(self, key: str, *, record_class: str = "indexed") -> Ack:
         """See :meth:`swampstore.client.blocking.Namespace.delete`."""
-        return await self._core.append([Delete(key=key)])
+        return await self._core.append([Delete(key=key, record_class=record_class)])
 
     async def append(self, deltas: Sequence[Delta]) -> Ack:
         """See :meth:`swampstore.client.blocking.Namespace.append`."""
@@ -191,12 +203,44 @@ class AsyncNamespace:
         async for entry in (await self.snapshot()).scan(prefix, start_after=start_after):
             yield entry
 
-    async def snapshot(self, *, max_age: float = 0.0, pin: bool = False) -> AsyncSnapshot:
+    async def snapshot(self, *, max_age: float = 0.0, pin: bool = False, saved: str | None = None) -> AsyncSnapshot:
         """See :meth:`swampstore.client.blocking.Namespace.snapshot`."""
+        if saved is not None:
+            from swampstore.client.saving import open_saved
+
+            return AsyncSnapshot(await open_saved(self._core, saved))
         if not pin:
             return AsyncSnapshot(await self._core.snapshot(max_age=max_age))
         pinned = await self._core.pinned()
         return AsyncSnapshot(pinned.snapshot, pinned)
+
+    async def set_classes(self, rules: Mapping[str, str]) -> dict[str, str]:
+        """See :meth:`swampstore.client.blocking.Namespace.set_classes`."""
+        return await self._core.set_classes(rules)
+
+    async def save(self, name: str) -> Saved:
+        """See :meth:`swampstore.client.blocking.Namespace.save`."""
+        from swampstore.client.saving import save
+
+        return await save(self._core, name)
+
+    async def saved(self) -> Sequence[Saved]:
+        """See :meth:`swampstore.client.blocking.Namespace.saved`."""
+        from swampstore.client.saving import list_saved
+
+        return await list_saved(self._core)
+
+    async def delete_saved(self, name: str) -> Saved:
+        """See :meth:`swampstore.client.blocking.Namespace.delete_saved`."""
+        from swampstore.client.saving import delete_saved
+
+        return await delete_saved(self._core, name)
+
+    async def restore(self, name: str, *, dry_run: bool = True, prefix: str = "", full: bool = False) -> RestoreReport:
+        """See :meth:`swampstore.client.blocking.Namespace.restore`."""
+        from swampstore.client.saving import restore_saved
+
+        return await restore_saved(self._core, name, dry_run=dry_run, prefix=prefix, full=full)
 
     async def compact(self, *, full: bool = True) -> CompactReport:
         """See :meth:`swampstore.client.blocking.Namespace.compact`."""
@@ -239,6 +283,17 @@ class AsyncSnapshot:
     async def get_many(self, keys: Iterable[str]) -> dict[str, Entry | None]:
         """See :meth:`swampstore.client.blocking.Snapshot.get_many`."""
         return await self._core.get_many(keys)
+
+    async def read(self, key: str) -> bytes:
+        """See :meth:`swampstore.client.blocking.Snapshot.read`."""
+        return b"".join([chunk async for chunk in self.read_chunks(key)])
+
+    async def read_chunks(self, key: str) -> AsyncIterator[bytes]:
+        """See :meth:`swampstore.client.blocking.Snapshot.read_chunks`."""
+        from swampstore.client.saving import chunks_in
+
+        async for chunk in chunks_in(self._core, key):
+            yield chunk
 
     async def list(
         self, prefix: str = "", *, start_after: str = "", limit: int | None = None, delimiter: str = ""

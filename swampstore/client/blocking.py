@@ -26,8 +26,10 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
     from swampstore.protocols.pins import PinnedSnapshot
+    from swampstore.protocols.saved import Saved
     from swampstore.protocols.update import Updated
     from swampstore.workers.report import CompactReport
+    from swampstore.workers.restore import RestoreReport
 
 T = TypeVar("T")
 
@@ -100,18 +102,29 @@ class Namespace:
         content_type: str = "",
         tags: dict[str, str] | None = None,
         expires: int = 0,
+        ttl: float = 0,
+        record_class: str = "indexed",
         if_version: bytes | str | None = None,
         if_absent: bool = False,
     ) -> Ack:
         """Write contents (bytes, text or a ``FileSource``) under ``key``: one append, no lock, no read.
 
-        ``expires`` is ms since the epoch, 0 = never. With ``if_version`` (an entry's version) or ``if_absent`` the write
+        ``expires`` is ms since the epoch, 0 = never; ``ttl`` seconds from now. ``record_class="ephemeral"`` is runtime
+        state (see :class:`swampstore.Put`). With ``if_version`` (an entry's version) or ``if_absent`` the write
         is an update: it commits only if the key is as said, else ``VersionConflict``.
 
         Returns when the write is durable. Raises ``BadKey``, ``TooLarge``, ``AmbiguousAppend``, or what the store refuses
         with.
         """
-        delta = Put(key=key, data=data, content_type=content_type, tags=tags or {}, expires=expires)
+        delta = Put(
+            key=key,
+            data=data,
+            content_type=content_type,
+            tags=tags or {},
+            expires=expires,
+            ttl=ttl,
+            record_class=record_class,
+        )
         if if_version is None and not if_absent:
             return run(self._core.put(delta))
         return run(self._core.put_if(delta, if_version=if_version, if_absent=if_absent))
@@ -120,9 +133,9 @@ class Namespace:
         """Write many keys as one atomic batch. Values are contents, or :class:`swampstore.Put` for more than that."""
         return run(self._core.append(puts(items)))
 
-    def delete(self, key: str) -> Ack:
+    def delete(self, key: str, *, record_class: str = "indexed") -> Ack:
         """Delete ``key`` as of now, whether it is there or not: one append."""
-        return run(self._core.append([Delete(key=key)]))
+        return run(self._core.append([Delete(key=key, record_class=record_class)]))
 
     def append(self, deltas: Sequence[Delta]) -> Ack:
         """Append any mix of :class:`swampstore.Put`, ``Index`` and ``Delete`` as one atomic batch."""
@@ -206,16 +219,55 @@ class Namespace:
         """Every entry under ``prefix`` in key order, however many, in bounded memory."""
         return self.snapshot().scan(prefix, start_after=start_after)
 
-    def snapshot(self, *, max_age: float = 0.0, pin: bool = False) -> Snapshot:
-        """What the namespace holds now (or held at most ``max_age`` seconds ago).
+    def snapshot(self, *, max_age: float = 0.0, pin: bool = False, saved: str | None = None) -> Snapshot:
+        """What the namespace holds now (or held at most ``max_age`` seconds ago, or when snapshot ``saved`` was made).
 
         With ``pin`` nothing it names is swept while it is used; end it (``with``, or ``close``). For scans of an hour
-        and more; an unpinned one then raises ``SnapshotExpired``.
+        and more; an unpinned one then raises ``SnapshotExpired``. A saved one needs no pin.
         """
+        if saved is not None:
+            from swampstore.client.saving import open_saved
+
+            return Snapshot(run(open_saved(self._core, saved)))
         if not pin:
             return Snapshot(run(self._core.snapshot(max_age=max_age)))
         pinned = run(self._core.pinned())
         return Snapshot(pinned.snapshot, pinned)
+
+    def set_classes(self, rules: Mapping[str, str]) -> dict[str, str]:
+        """Say which prefixes belong to which class of records (``"ephemeral"``), instead of what was said before.
+
+        The rules lie in the namespace: they hold for every writer, whether it knows them or not. Returns them.
+        """
+        return run(self._core.set_classes(rules))
+
+    def save(self, name: str) -> Saved:
+        """Keep what the namespace holds now as snapshot ``name``, until it is deleted. Raises ``AlreadyExists``."""
+        from swampstore.client.saving import save
+
+        return run(save(self._core, name))
+
+    def saved(self) -> Sequence[Saved]:
+        """The saved snapshots, by name."""
+        from swampstore.client.saving import list_saved
+
+        return run(list_saved(self._core))
+
+    def delete_saved(self, name: str) -> Saved:
+        """Delete a saved snapshot; what only it held may then be swept. Raises ``NotFound``."""
+        from swampstore.client.saving import delete_saved
+
+        return run(delete_saved(self._core, name))
+
+    def restore(self, name: str, *, dry_run: bool = True, prefix: str = "", full: bool = False) -> RestoreReport:
+        """Bring the entries back to snapshot ``name`` by appending the difference; by default only say what it is.
+
+        ``full`` reads and hashes every content that is to come back before anything is changed. Raises ``NotFound``,
+        ``MissingObject`` or ``CorruptObject`` (then nothing was changed).
+        """
+        from swampstore.client.saving import restore_saved
+
+        return run(restore_saved(self._core, name, dry_run=dry_run, prefix=prefix, full=full))
 
     def compact(self, *, full: bool = True) -> CompactReport:
         """Fold the log, merge level 0 into shards and sweep, once, now."""
@@ -260,6 +312,16 @@ class Snapshot:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Entry | None]:
         return run(self._core.get_many(keys))
+
+    def read(self, key: str) -> bytes:
+        """The contents that ``key`` has in this snapshot, hash checked. Raises as :meth:`Namespace.read`."""
+        return b"".join(self.read_chunks(key))
+
+    def read_chunks(self, key: str) -> Iterator[bytes]:
+        """See :meth:`Namespace.read_chunks`."""
+        from swampstore.client.saving import chunks_in
+
+        return each(chunks_in(self._core, key))
 
     def list(self, prefix: str = "", *, start_after: str = "", limit: int | None = None, delimiter: str = "") -> Listed:
         """Entries under ``prefix`` in key order; see :meth:`Namespace.list`."""

@@ -316,6 +316,17 @@ class CoreNamespace:
 
         return Compactor(self.place, self.register)
 
+    async def set_classes(self, rules: Mapping[str, str]) -> dict[str, str]:
+        """Replace the rules by which keys belong to a class. Raises ``BadKey``, ``BadConfig``, ``StaleWrite``."""
+        from swampstore.protocols.settings import change_settings
+        from swampstore.values.classes import SETTING, check_rules
+
+        self.owner.check()
+        checked = check_rules(rules)
+        await self.prove()
+        await change_settings(self.place, self.register, lambda old: {**old, SETTING: checked})
+        return checked
+
     # --- upkeep -------------------------------------------------------------------------------------------------
 
     async def compact(self, *, full: bool = True) -> CompactReport:

@@ -10,12 +10,19 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from swampstore.errors import Misuse, TooLarge
-from swampstore.limits import BATCH_BYTES, CONTENT_UPLOAD_AGE_S, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
+from swampstore.limits import (
+    BATCH_BYTES,
+    CONTENT_CARRY_AGE_S,
+    CONTENT_UPLOAD_AGE_S,
+    INLINE_CONTENT_BYTES,
+    SEGMENT_DELTAS,
+)
 from swampstore.protocols.contents import Uploaded, upload
 from swampstore.protocols.place import Place
 from swampstore.protocols.writer import Writer
 from swampstore.stores.base import Body, Source
-from swampstore.values.deltas import Delete, Delta, Index, Put, check_delta
+from swampstore.values.classes import as_ephemeral
+from swampstore.values.deltas import Delete, Delta, Index, Put, Relabel, check_delta
 from swampstore.values.entry import Meta, Record, put_record, tombstone
 from swampstore.values.join import conflict_of
 from swampstore.values.keys import check_key
@@ -25,13 +32,18 @@ _SPLIT = "split it into several calls"
 
 
 class Drafted(msgspec.Struct, frozen=True):
-    """Records ready to be appended. ``uploaded`` is when the oldest upload among them began (boot clock, s)."""
+    """Records ready to be appended. ``uploaded`` is when the oldest upload among them began (boot clock, s), ``carried``
+    when the oldest read of a location that is taken over."""
 
     records: list[Record]
     uploaded: float | None
+    carried: float | None = None
 
     def check_age(self, boot: float) -> None:
-        """Raise ``Misuse`` when contents were uploaded too long ago to be named now (they may be swept as orphans)."""
+        """Raise ``Misuse`` when contents were uploaded, or their location read, too long ago to be named now: they may be
+        swept."""
+        if self.carried is not None and boot - self.carried > CONTENT_CARRY_AGE_S:
+            raise Misuse("the entry was read more than an hour ago", hint="read it again")
         if self.uploaded is not None and boot - self.uploaded > CONTENT_UPLOAD_AGE_S:
             raise Misuse("the contents were uploaded more than 12 hours ago", hint="write them again")
 
@@ -63,7 +75,11 @@ async def draft_records(place: Place, writer: Writer, deltas: Sequence[Delta], b
     """Upload ``bodies`` (from :func:`check_deltas`) and make the records of ``deltas``, in order."""
     placed = await upload(place, bodies) if bodies else {}
     records = [_record(place, writer, delta, placed.get(str(number))) for number, delta in enumerate(deltas)]
-    return Drafted(records, min((item.boot for item in placed.values()), default=None))
+    return Drafted(
+        records,
+        uploaded=min((item.boot for item in placed.values()), default=None),
+        carried=min((delta.read for delta in deltas if isinstance(delta, Relabel)), default=None),
+    )
 
 
 def _record(place: Place, writer: Writer, delta: Delta, placed: Uploaded | None) -> Record:
@@ -75,18 +91,26 @@ def _record(place: Place, writer: Writer, delta: Delta, placed: Uploaded | None)
                 sha256=placed.sha256,
                 content_type=delta.content_type,
                 tags=delta.tags,
-                created=place.clock.now_ms(),
+                created=delta.created or place.clock.now_ms(),
                 modified=delta.modified,
                 mode=delta.mode,
+                lifetime=delta.lifetime,
                 base=delta.base,
+                data=delta.datum,
             )
-            return put_record(delta.key, writer.new_version(), meta, expires=delta.expires)
-        case Index():
+            expires = delta.expires or (place.clock.now_ms() + round(delta.ttl * 1000) if delta.ttl else 0)
+            return _classed(put_record(delta.key, writer.new_version(), meta, expires=expires), delta.record_class)
+        case Index() | Relabel():
             return put_record(delta.key, writer.new_version(), delta.meta, expires=delta.expires)
         case _:
-            assert not isinstance(delta, Put)
+            assert isinstance(delta, Delete)
             version = just_above(delta.base) if delta.base is not None else writer.new_version()
-            return tombstone(delta.key, version, base=delta.base)
+            return _classed(tombstone(delta.key, version, base=delta.base), delta.record_class)
+
+
+def _classed(record: Record, name: str) -> Record:
+    """``record`` in the class asked for; runtime state gets its default time, and never more than the longest."""
+    return as_ephemeral(record) if name == "ephemeral" else record
 
 
 def _body(data: object) -> Body:

@@ -1,4 +1,4 @@
-"""What a caller asks of the index: the three kinds of change that one atomic append may hold.
+"""What a caller asks of the index: the kinds of change that one atomic append may hold.
 
 Invariants: every field is checked before anything is sent. A field that readers could not decode would make the whole
 segment broken for them, the deltas of other callers that travel in it included, after it was acknowledged.
@@ -11,11 +11,15 @@ from typing import TypeAlias
 import msgspec
 
 from swampstore.errors import BadConfig, CorruptObject, Misuse, TooLarge
-from swampstore.limits import CONTENT_TYPE_BYTES, TAGS, TAGS_BYTES
+from swampstore.limits import CONTENT_TYPE_BYTES, EPHEMERAL_TTL_MAX_MS, TAGS, TAGS_BYTES
+from swampstore.values.data import Datum, check_datum
 from swampstore.values.entry import Blob, Meta, Packed, check_value, put_record
+from swampstore.values.lifetimes import check_lifetime
 from swampstore.values.version import is_version
 
 _MOST_INT = (1 << 63) - 1
+_MOST_TTL_S = 1e10
+_KEEP = "runtime state lives at most 30 days; what is to be kept longer is an indexed entry"
 _NO_VERSION = b""
 
 
@@ -24,6 +28,10 @@ class Put(msgspec.Struct, frozen=True, kw_only=True):
 
     ``expires`` is ms since the epoch (0 = never), ``modified`` the file's own time in ms, ``mode`` its permission bits;
     ``base`` is the version this one was made from, when the caller wants a put it had not seen to be kept beside it.
+    ``datum`` makes it a version of the data model, of the given ``lifetime``; ``created`` is ms since the epoch, 0 = now.
+
+    ``ttl`` is seconds from now, instead of ``expires``. ``record_class`` ``"ephemeral"`` is runtime state: no weight in
+    the index, no versions, overwritten in place, gone after its time (a day when neither is given, 30 days at most).
     """
 
     key: str
@@ -34,6 +42,11 @@ class Put(msgspec.Struct, frozen=True, kw_only=True):
     modified: int = 0
     mode: int = 0
     base: bytes | None = None
+    datum: Datum | None = None
+    lifetime: str = ""
+    created: int = 0
+    ttl: float = 0
+    record_class: str = "indexed"
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,14 +57,30 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
     expires: int = 0
 
 
+class Relabel(msgspec.Struct, frozen=True, kw_only=True):
+    """New words about the contents that an entry of this key has: ``meta`` names the location that was read there.
+
+    ``read`` is when that read began (boot clock, s): the location may be carried for an hour, then the sweep may take it.
+    """
+
+    key: str
+    meta: Meta
+    read: float
+    expires: int = 0
+
+
 class Delete(msgspec.Struct, frozen=True, kw_only=True):
-    """Remove a key; with ``base``, remove just that version: any later put wins over it."""
+    """Remove a key; with ``base``, remove just that version: any later put wins over it.
+
+    Of which class the key is need not be said; ``record_class="ephemeral"`` keeps the tombstone out of the index.
+    """
 
     key: str
     base: bytes | None = None
+    record_class: str = "indexed"
 
 
-Delta: TypeAlias = Put | Index | Delete
+Delta: TypeAlias = Put | Index | Relabel | Delete
 
 
 def check_delta(delta: Delta) -> None:
@@ -59,14 +88,20 @@ def check_delta(delta: Delta) -> None:
     match delta:
         case Put():
             check_labels(delta.content_type, delta.tags)
-            for field in ("expires", "modified", "mode"):
+            for field in ("expires", "modified", "mode", "created"):
                 _check_int(field, getattr(delta, field))
             _check_base(delta.base)
-        case Index():
+            _check_class(delta)
+            if delta.lifetime:
+                check_lifetime(delta.lifetime)
+            if delta.datum is not None:
+                check_datum(delta.datum, delta.key)
+        case Index() | Relabel():
             _check_int("expires", delta.expires)
             _check_meta(delta)
         case Delete():
             _check_base(delta.base)
+            _check_class_name(delta.record_class)
         case _:
             raise Misuse(f"a delta of type {type(delta).__name__}", hint="pass swampstore.Put, Index or Delete")
 
@@ -76,19 +111,40 @@ def _check_int(field: str, value: object) -> None:
         raise Misuse(f"{field} is {value!r}", hint=f"{field} is a whole number, 0 = none; times are ms since the epoch")
 
 
+def _check_class(delta: Put) -> None:
+    _check_class_name(delta.record_class)
+    ttl = delta.ttl
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl <= _MOST_TTL_S:
+        raise Misuse(f"ttl is {ttl!r}", hint="ttl is a number of seconds from now, 0 = none")
+    if ttl and delta.expires:
+        raise Misuse("both expires and ttl", hint="give one of them")
+    if delta.record_class == "ephemeral":
+        if delta.base is not None:
+            raise Misuse("runtime state with a base", hint="an ephemeral entry is overwritten in place: leave base out")
+        if ttl * 1000 > EPHEMERAL_TTL_MAX_MS:
+            raise Misuse(f"runtime state with a ttl of {ttl:g} s", hint=_KEEP)
+
+
+def _check_class_name(name: object) -> None:
+    if name not in ("indexed", "ephemeral"):
+        raise Misuse(f"{name!r} is no class of records", hint='"indexed" (the default) or "ephemeral"')
+
+
 def _check_base(base: object) -> None:
     if base is not None and not is_version(base):
         raise Misuse(f"base is {base!r}, not a version", hint="pass the version of an entry that was read")
 
 
-def _check_meta(delta: Index) -> None:
+def _check_meta(delta: Index | Relabel) -> None:
     try:
         check_value(put_record(delta.key, _NO_VERSION, delta.meta))
     except (CorruptObject, TypeError, OverflowError, UnicodeEncodeError) as error:
         raise Misuse(f"the index entry of {delta.key!r} cannot be stored: {error}") from error
     if delta.meta.size < 0:
         raise Misuse(f"the index entry of {delta.key!r} has {delta.meta.size} bytes")
-    if isinstance(delta.meta.at, Blob | Packed):
+    if delta.meta.data is not None:
+        check_datum(delta.meta.data, delta.key)
+    if isinstance(delta, Index) and isinstance(delta.meta.at, Blob | Packed):
         # The sweep may already have called it garbage: only who has uploaded a content may name it.
         raise Misuse(
             f"the index entry of {delta.key!r} takes over the contents of another entry",
