@@ -115,13 +115,9 @@ class _At(msgspec.Struct, frozen=True):
 
 
 class Gone(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a tombstone says: the version it removes, when it removes one and not whatever was there.
-
-    ``ordinal``, of a removed id: its maker knew the number and removes the numbered entries along with it.
-    """
+    """What a tombstone says: the version it removes, when it removes one and not whatever was there."""
 
     base: bytes | None = msgspec.field(name="b", default=None)
-    ordinal: int = msgspec.field(name="o", default=0)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -192,9 +188,9 @@ def pending_record(item: str, version: bytes, meta: Meta, *, expires: int = 0) -
     return Record(id_key(item, version), version, OPAQUE | PENDING, expires, _encoder.encode(meta))
 
 
-def tombstone(key: str, version: bytes, *, base: bytes | None = None, ordinal: int = 0) -> Record:
+def tombstone(key: str, version: bytes, *, base: bytes | None = None) -> Record:
     flags = TOMBSTONE | (HAS_BASE if base is not None else 0)
-    return Record(key, version, flags, 0, _encoder.encode(Gone(base, ordinal)))
+    return Record(key, version, flags, 0, _encoder.encode(Gone(base)))
 
 
 def meta_of(record: Record) -> Meta:

@@ -22,6 +22,7 @@ from swampstore.values.data import DELETED, DataPath, Datum
 from swampstore.values.entry import Meta
 from swampstore.values.lifetimes import Keep, Lifetime, format_time, parse_keep, parse_lifetime, parse_time
 
+METADATA_TYPE = "application/yaml"
 DEFAULT_TYPE = "resource"
 """The tag ``type`` of a version that was given none: the layout asks for one."""
 

@@ -22,6 +22,8 @@ from swampstore.errors import CorruptObject
 WRITER_BYTES = 12
 VERSION_BYTES = 8 + WRITER_BYTES + 4
 MAX_HLC = (1 << 64) - 1
+FROM_NOTHING = bytes(VERSION_BYTES)
+"""The base of a put whose maker had seen no version at all: below every version."""
 _JUST_ABOVE = b"\xff"
 _REFINEMENTS = 0xFE
 _PACK = struct.Struct(f">Q{WRITER_BYTES}sI")

@@ -1,7 +1,8 @@
 """The fold: unfolded log segments into level 0, by one CAS of the root.
 
 Cost: one list and one conditional read side by side, one read per new segment, one CAS (plus one write when the inline
-level 0 spills into a run). It never reads a shard, so it does not depend on the size of the index.
+level 0 spills into a run). It never reads a shard, so it does not depend on the size of the index; only versions of the
+data model that wait for their ordinal cost a look-up (:mod:`swampstore.workers.numbering`).
 
 Invariants:
 - The new watermarks are exact: per lane the last slot of the contiguous run that was joined or quarantined, never "the
@@ -39,9 +40,10 @@ from swampstore.protocols.log import (
 )
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
+from swampstore.protocols.runs import RunGone
 from swampstore.stores.base import Create
 from swampstore.values.classes import rules_of, split
-from swampstore.values.entry import Record, record_sum
+from swampstore.values.entry import PENDING, Record, record_sum
 from swampstore.values.join import join_counted
 from swampstore.values.names import lane_writer
 from swampstore.values.root import Quarantined, Root, RunRef, SlotId
@@ -49,6 +51,7 @@ from swampstore.values.run import build_run
 from swampstore.values.segment import Segment
 from swampstore.values.version import split_version
 from swampstore.workers.leadership import Leadership
+from swampstore.workers.numbering import MADE_BY_ONE, number
 from swampstore.workers.report import FoldReport
 from swampstore.workers.retire import retire
 from swampstore.workers.side_runs import fold_ephemeral, tidy_due
@@ -93,9 +96,12 @@ async def fold(
             return FoldReport(), read
         try:
             found = await _fetch_bounded(place, read.slots[:SEGMENTS_PER_FOLD])
+            return await _publish(place, register, leadership, prior, read, found, stay=stay)
         except SegmentGone:
             continue
-        return await _publish(place, register, leadership, prior, read, found, stay=stay)
+        except RunGone:
+            if (await register.read()).root.version == read.seen.root.version:
+                raise
     return FoldReport(raced=True), await read_log(place, register)
 
 
@@ -121,6 +127,9 @@ async def _publish(
     indexed, ephemeral = split(incoming)
     before = _sum(old.inline) + _sum(indexed)
     dropped, made = join_counted(table, indexed)
+    settled, numbered = await number(place, old, table, indexed, dropped)
+    dropped += settled
+    made += numbered
     side = await fold_ephemeral(place, old, now, ephemeral, table)
     dropped += side.unindexed
     made += side.moved
@@ -175,7 +184,8 @@ async def _fetch_bounded(place: Place, slots: Sequence[Slot]) -> list[Segment | 
         for item in await fetch(place, slots[start : start + SEGMENTS_PER_FETCH]):
             found.append(item)
             if isinstance(item, Segment):
-                deltas += len(item.records)
+                pending = sum(bool(record.flags & PENDING) for record in item.records)
+                deltas += len(item.records) + MADE_BY_ONE * pending
                 size += item.stored_bytes
             if deltas > _DELTAS_PER_FOLD or size > _BYTES_PER_FOLD:
                 return found
