@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     )
     from swampstore.protocols.queue import Waiting
     from swampstore.protocols.queue_status import QueueStatus, TicketStatus
+    from swampstore.protocols.saved import Saved
     from swampstore.protocols.snapshot import Listed
     from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord
     from swampstore.protocols.update import DELETE, SKIP, Updated
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from swampstore.values.deltas import Delete, Delta, Index, Put
     from swampstore.values.entry import Entry, Meta
     from swampstore.workers.report import CompactReport
+    from swampstore.workers.restore import RestoreReport
 
 __all__ = [
     "DELETE",
@@ -121,6 +123,8 @@ __all__ = [
     "Queue",
     "QueueFull",
     "QueueStatus",
+    "RestoreReport",
+    "Saved",
     "Snapshot",
     "SnapshotExpired",
     "StaleWrite",
@@ -155,6 +159,7 @@ _HOMES = {
     "client.blocking": "Datastore Namespace Snapshot open",
     "client.sources": "FileSource",
     "client.status": "NamespaceStatus",
+    "protocols.saved": "Saved",
     "protocols.snapshot": "Listed",
     "protocols.stream": "EMPTY StreamAck StreamRecord",
     "protocols.update": "DELETE SKIP Updated",
@@ -164,6 +169,7 @@ _HOMES = {
     "values.deltas": "Delete Delta Index Put",
     "values.entry": "Entry Meta",
     "workers.report": "CompactReport",
+    "workers.restore": "RestoreReport",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

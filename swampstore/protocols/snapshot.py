@@ -7,7 +7,8 @@ Invariants:
 - The list is paired with its root as :mod:`swampstore.protocols.log` demands; a segment that is gone starts the read
   again from the root, a bounded number of times.
 - Every layer that may hold a key is asked, the ephemeral home included, and the highest version wins; a tombstone or an expired entry is absence.
-- A snapshot is immutable. Runs it names may be swept after their grace; then its reads raise ``SnapshotExpired``.
+- A snapshot is immutable. Runs it names may be swept after their grace; then its reads raise ``SnapshotExpired``. A run
+  that the root still names is never swept: when it is gone, that is damage (``MissingObject``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from swampstore.env.clock import Span
-from swampstore.errors import SnapshotExpired
+from swampstore.errors import MissingObject, SnapshotExpired, SwampError
 from swampstore.limits import READ_RESTARTS
 from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_and_root, list_root_and, unfolded
 from swampstore.protocols.place import Place
@@ -28,7 +29,7 @@ from swampstore.values.classes import rules_of
 from swampstore.values.entry import CONFLICT, Entry, Record, entry_of
 from swampstore.values.join import join_into, last_conflict_key, newer
 from swampstore.values.keys import INTERNAL, LAST_SUFFIX
-from swampstore.values.root import RunRef
+from swampstore.values.root import NO_ROOT, RunRef
 from swampstore.values.run import BlockInfo
 from swampstore.values.version import split_version
 
@@ -41,15 +42,26 @@ class Snapshot:
     """See the module. Made by :class:`SnapshotReader`; never by hand."""
 
     def __init__(
-        self, place: Place, seen: Seen, slots: tuple[Slot, ...], tail: dict[str, Record], broken: tuple[Broken, ...]
+        self,
+        place: Place,
+        seen: Seen,
+        slots: tuple[Slot, ...],
+        tail: dict[str, Record],
+        broken: tuple[Broken, ...],
+        register: Register | None = None,
     ) -> None:
         self._place = place
+        self._register = register
         self.seen = seen
         self.root = seen.root
         self.slots = slots
         self.broken = broken
         self.overlay = tail
         self._overlay_keys: list[str] | None = None
+
+    @property
+    def place(self) -> Place:
+        return self._place
 
     def tail(self, lane: str) -> int:
         """The last slot of ``lane`` that this snapshot holds, folded or not."""
@@ -94,7 +106,18 @@ class Snapshot:
         try:
             return await find_in_runs(self._place, [*self.root.level0, *shards, *self.root.eph.runs], keys)
         except RunGone as error:
-            raise _expired(error) from error
+            raise await self._gone(error) from error
+
+    async def _gone(self, error: RunGone) -> SwampError:
+        """What a missing run means: names are never used again, so one that the root still names has been lost."""
+        root = (await self._register.read()).root if self._register else NO_ROOT
+        if any(self._place.full(ref.name) == error.name for ref in root.runs):
+            return MissingObject(
+                f"{error.name} is missing, but the root names it: it has been lost",
+                name=error.name,
+                hint="restore it from a backup of the store; swamp datastore doctor --deep says what else is missing",
+            )
+        return SnapshotExpired(f"this snapshot is too old: {error}", hint="open a new snapshot; pin it for long scans")
 
     # --- ranges -------------------------------------------------------------------------------------------------
 
@@ -153,7 +176,7 @@ class Snapshot:
                 else:
                     yield [record for record in records if INTERNAL not in record.key]
         except RunGone as error:
-            raise _expired(error) from error
+            raise await self._gone(error) from error
 
     async def conflicts(self, prefix: str = "") -> AsyncIterator[list[Record]]:
         """Kept losers of puts that did not know of each other (see :mod:`swampstore.values.join`)."""
@@ -228,9 +251,6 @@ def _covering(shards: Sequence[RunRef], low: str, high: str) -> Sequence[RunRef]
     end = bisect.bisect_right(shards, high, key=lambda ref: ref.first)
     return shards[start:end]
 
-
-def _expired(error: RunGone) -> SnapshotExpired:
-    return SnapshotExpired(f"this snapshot is too old: {error}", hint="open a new snapshot; pin it for long scans")
 
 
 class Look(NamedTuple):
@@ -320,7 +340,7 @@ class SnapshotReader:
             else:
                 join_into(table, rules.apply(found.records))
                 self._observe(found.records)
-        return Snapshot(self._place, seen, slots, table, broken)
+        return Snapshot(self._place, seen, slots, table, broken, self._register)
 
     def _observe(self, records: Sequence[Record]) -> None:
         """Let later stamps of this process exceed everything it has read."""
