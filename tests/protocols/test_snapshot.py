@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from swampstore.env.blocking import run
-from swampstore.errors import SnapshotExpired
+from swampstore.errors import MissingObject, SnapshotExpired
 from swampstore.limits import KEY_BYTES
 from swampstore.protocols.snapshot import Snapshot
 from swampstore.testing.env import FakeEnv
@@ -311,15 +311,22 @@ def _meta() -> object:
 
 
 @pytest.mark.parametrize("kind", ["shard", "l0"])
-def test_a_run_that_was_swept_makes_a_snapshot_expire(kind: str) -> None:
+@pytest.mark.parametrize("swept", [True, False])
+def test_a_run_that_was_swept_makes_a_snapshot_expire_and_one_that_was_lost_is_damage(kind: str, swept: bool) -> None:
     rows = [put("a", 1), put("b", 2)]
-    _, store, reader = lay(Layers([rows] if kind == "shard" else [], [rows] if kind == "l0" else [], [], []))
+    env, store, reader = lay(Layers([rows] if kind == "shard" else [], [rows] if kind == "l0" else [], [], []))
     snapshot = reader.open()
-    store.drop(*store.names(f"ns/{kind}/"))
-    with pytest.raises(SnapshotExpired):
-        run(snapshot.get("a"))
-    with pytest.raises(SnapshotExpired):
-        run(snapshot.page())
+    (name,) = store.names(f"ns/{kind}/")
+    if swept:
+        other = Process(store, env)
+        seen = run(other.register.read())
+        run(other.register.publish(seen, replace(seen.root, shards=(), level0=())))
+    store.drop(name)
+    expected = SnapshotExpired if swept else MissingObject
+    for read in (snapshot.get("a"), snapshot.page()):
+        with pytest.raises(expected) as caught:
+            run(read)
+        assert "doctor" in caught.value.hint or swept
 
 
 def test_a_snapshot_is_a_thing_of_its_moment() -> None:
