@@ -20,6 +20,7 @@ from swampstore.limits import LEVEL0_RUNS, ROOT_RAW_BYTES, SHARED_LANES
 from swampstore.values.entry import Record
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
 from swampstore.values.names import is_lane, lane_writer
+from swampstore.values.summary import NOTHING, Summary
 from swampstore.values.version import writer_birth
 
 FORMAT = 1
@@ -36,7 +37,8 @@ class Leader(msgspec.Struct, frozen=True):
 class RunRef(msgspec.Struct, frozen=True, array_like=True):
     """A level-0 run or a shard: an immutable sorted object. Keys are inclusive; ``expires`` is the earliest, 0 = none.
 
-    ``index_at`` is where its block index begins; ``digest`` the SHA-256 of the object; ``sum`` the record sum.
+    ``index_at`` is where its block index begins; ``digest`` the SHA-256 of the object; ``sum`` the record sum;
+    ``summary`` says what retention may have to do in it.
     """
 
     first: str
@@ -49,6 +51,7 @@ class RunRef(msgspec.Struct, frozen=True, array_like=True):
     digest: bytes
     sum: int
     expires: int
+    summary: Summary = NOTHING
 
 
 class Garbage(msgspec.Struct, frozen=True, array_like=True):

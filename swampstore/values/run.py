@@ -27,6 +27,7 @@ from swampstore.limits import BLOCK_MAX_RAW_BYTES, BLOCK_RAW_BYTES, INDEX_MAX_RA
 from swampstore.values.entry import Record, record_sum
 from swampstore.values.frame import UNREADABLE, Kind, compress, decompress, pack, unpack
 from swampstore.values.root import RunRef
+from swampstore.values.summary import NOTHING, Summary, earliest, joined, summary_of
 
 FORMAT = 1
 FOOTER = struct.Struct(">QI4s")
@@ -35,7 +36,10 @@ _ROUGH_RECORD_OVERHEAD = 40
 
 
 class BlockInfo(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One block: its keys, where it lies, what it holds. ``expires`` is the earliest expiry in ms, 0 = none."""
+    """One block: its keys, where it lies, what it holds. ``expires`` is the earliest expiry in ms, 0 = none.
+
+    ``summary`` says what retention may have to do in it (blocks written before there was one hold no versions of data).
+    """
 
     first: str
     last: str
@@ -47,6 +51,7 @@ class BlockInfo(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tombstones: int
     sum: int
     expires: int
+    summary: Summary = NOTHING
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -114,7 +119,8 @@ class RunBuilder:
             count=len(records),
             tombstones=sum(record.gone for record in records),
             sum=sum(map(record_sum, records)),
-            expires=_earliest(record.expires for record in records),
+            expires=earliest(record.expires for record in records),
+            summary=summary_of(records),
         )
         self._append(stored, info)
         self._pending, self._pending_bytes = [], 0
@@ -142,7 +148,8 @@ class RunBuilder:
             tombstones=sum(block.tombstones for block in blocks),
             digest=hashlib.sha256(data).digest(),
             sum=sum(block.sum for block in blocks),
-            expires=_earliest(block.expires for block in blocks),
+            expires=earliest(block.expires for block in blocks),
+            summary=joined(block.summary for block in blocks),
         )
         return ref, data
 
@@ -203,7 +210,3 @@ def find_record(records: Sequence[Record], key: str) -> Record | None:
     """The record of ``key`` in a decoded block."""
     at = bisect.bisect_left(records, key, key=lambda record: record.key)
     return records[at] if at < len(records) and records[at].key == key else None
-
-
-def _earliest(times: Iterable[int]) -> int:
-    return min((time for time in times if time), default=0)
