@@ -175,8 +175,7 @@ async def list_held(place: Place) -> list[Held]:
     answers = await place.store.many([Get(name) for name in names])
     for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, NotFound):
-            if name not in pins:
-                held.append(Held(name, 0))  # deleted just now: somebody may have pinned it in the meantime
+            held.append(Held(name, 0))  # gone just now: what took its place may be too young to be listed
             continue
         if isinstance(answer, SwampError):
             raise answer

@@ -112,7 +112,15 @@ async def save_root(
             if passed(again.root, seen.root):
                 seen = again
                 continue
-            return await _write(place, register, seen, target, name, hold)
+            time = await _write(place, seen, target, name)
+            if hold.held_until(time):
+                return _describe(name, time, seen.root)
+            again = await register.read()
+            if not passed(again.root, seen.root):
+                return _describe(name, time, seen.root)
+            # It came so late that the pin had run out, and the sweep has passed: what it names may be gone.
+            await place.store.delete([target])
+            seen = again
         finally:
             await hold.release()
     raise TryAgain(f"the sweep passed {READ_RESTARTS} roots in a row", hint="try again")
@@ -139,17 +147,14 @@ async def _folded(
     return seen
 
 
-async def _write(place: Place, register: Register, seen: Seen, target: str, name: str, hold: Hold) -> Saved:
+async def _write(place: Place, seen: Seen, target: str, name: str) -> int:
+    """The store's time of the write."""
     try:
-        stored = await place.store.put(target, encode_root(seen.root), Create())
+        return (await place.store.put(target, encode_root(seen.root), Create())).time
     except AlreadyExists as error:
         raise AlreadyExists(
             f"there is a snapshot {name!r} already", hint="choose another name, or delete it first"
         ) from error
-    if not hold.held_until(stored.time) and passed((await register.read()).root, seen.root):
-        await place.store.delete([target])
-        raise TryAgain("the store answered too slowly: the sweep may have passed what was saved", hint="try again")
-    return _describe(name, stored.time, seen.root)
 
 
 def _describe(name: str, time: int, root: Root) -> Saved:
