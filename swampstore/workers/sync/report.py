@@ -63,6 +63,10 @@ class SyncReport(msgspec.Struct):
     conflicts: list[Conflict] = []
     revived: list[str] = []
     skipped: list[Skipped] = []
+    not_versions: list[Skipped] = []
+    """Folders that look like versions of data and are not, and why: their files are synced as plain files."""
+    expired: int = 0
+    """Files past the lifetime in their metadata, never pushed before: left alone here and there."""
     changes: list[Change] = []
     seconds: float = 0.0
     dry_run: bool = False
@@ -75,6 +79,9 @@ class SyncReport(msgspec.Struct):
 
     def skip(self, path: str, reason: str) -> None:
         self.skipped.append(Skipped(path, reason))
+
+    def plain(self, folder: str, reason: str) -> None:
+        self.not_versions.append(Skipped(folder, reason))
 
     @property
     def idle(self) -> bool:

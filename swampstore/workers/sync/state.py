@@ -278,6 +278,26 @@ class State(Database):
             )
             return found.fetchone() is not None
 
+    def known_below(self, low: str, high: str) -> list[str]:
+        """The keys in [low, high) that are, or were, known; in order."""
+        with typed(self.name):
+            found = self._db.execute(
+                "SELECT key FROM files WHERE key >= ?1 AND key < ?2"
+                " UNION SELECT key FROM remote WHERE key >= ?1 AND key < ?2 ORDER BY 1",
+                (low, high),
+            )
+            return [key for (key,) in found]
+
+    def notes(self, name: str) -> list[str]:
+        """What :meth:`set_notes` kept."""
+        with typed(self.name):
+            found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return msgspec.msgpack.decode(found[0], type=list[str]) if found else []
+
+    def set_notes(self, name: str, notes: Sequence[str]) -> None:
+        """Keep a few texts for the next sync (within a transaction)."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, msgspec.msgpack.encode(list(notes))))
+
     def holds(self, prefix: str, count: int) -> bool:
         """Whether more than ``count`` keys under ``prefix`` are synced."""
         with typed(self.name):
