@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from swampstore.client.blocking import Datastore, Namespace
 from swampstore.client.core import CoreNamespace, CoreStore
@@ -24,7 +24,7 @@ class Scene:
         self.store = HookedStore(self.env)
 
     def open(self) -> Namespace:
-        return Datastore(CoreStore(self.store, self.env)).namespace("ns")
+        return Datastore(CoreStore(self.store, cast(Any, self.env))).namespace("ns")
 
     def core(self, namespace: Namespace) -> CoreNamespace:
         return namespace._core

@@ -13,8 +13,8 @@ from swampstore.protocols import pins, saved
 from swampstore.protocols.pins import Hold, list_held
 from swampstore.stores.base import Overwrite
 from swampstore.workers.compactor import Compactor
-from tests.saved.support import BIG, Crash, Scene
-from tests.workers.world import DAY_S
+from tests.saved.support import BIG, Scene
+from tests.workers.world import DAY_S, Crash
 
 
 @pytest.fixture
@@ -319,7 +319,7 @@ def test_listing_pins_or_snapshots_once_would_miss_one(scene: Scene, monkeypatch
             skip = folder == "ns/saved/" and (len(seen) == 3) == (first == "saved")
             return [] if skip else await whole(place, folder)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(pins, "_list", lambda place, folder, once=once, seen=[]: once(place, folder, seen))  # noqa: B006
+        monkeypatch.setattr(pins, "_list", lambda place, folder, once=once, seen=[]: once(place, folder, seen))
         missed.append(not held_while(world, act, 1))
         monkeypatch.setattr(pins, "_list", whole)
     assert missed == [True, True]
