@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
 from swampstore.errors import CorruptObject, MissingObject, NotFound, SwampError
 from swampstore.limits import INLINE_CONTENT_BYTES, PACK_TARGET_BYTES, PACKED_CONTENT_BYTES, PART_BYTES
 from swampstore.protocols.place import Place
-from swampstore.stores.base import Body, Create, Get, Got, Overwrite, Put
+from swampstore.stores.base import Body, Create, Get, Got, Outcome, Overwrite, Put, Stored
 from swampstore.values.entry import Blob, Entry, External, Inline, Location, Packed
+
+_PARTS_AT_ONCE = 4
+"""Parts of one large content that are read side by side, and so held in memory."""
 
 
 class Uploaded(msgspec.Struct, frozen=True):
@@ -53,10 +57,21 @@ async def upload(place: Place, bodies: Mapping[str, Body]) -> dict[str, Uploaded
             puts.append(_alone(place, *pack[0], boot, placed))
         else:
             puts.append(_pack(place, pack, boot, placed))
-    for answer in await place.store.many(puts):
+    answers = await place.store.many(puts)
+    for answer in answers:
         if isinstance(answer, SwampError):
+            await _take_back(place, puts, answers, answer)
             raise answer
     return placed
+
+
+async def _take_back(place: Place, puts: Sequence[Put], answers: Sequence[Outcome], cause: SwampError) -> None:
+    """Delete what was uploaded beside what failed: nothing names it, and a full disk wants the room at once."""
+    there = [put.name for put, answer in zip(puts, answers, strict=True) if isinstance(answer, Stored)]
+    try:
+        await place.store.delete(there)
+    except SwampError as error:
+        cause.add_note(f"{len(there)} uploaded contents stay until the sweep: {error}")
 
 
 def _alone(place: Place, label: str, body: bytes, digest: bytes, boot: float, placed: dict[str, Uploaded]) -> Put:
@@ -118,11 +133,24 @@ async def read_content(place: Place, entry: Entry) -> bytes:
     return b"".join([chunk async for chunk in stream_content(place, entry)])
 
 
-async def stream_content(place: Place, entry: Entry) -> AsyncIterator[bytes]:
-    """The contents of ``entry`` in pieces of at most 16 MB. The check is made at the end, before the last piece."""
-    digest, total = hashlib.sha256(), 0
+class Begun(Protocol):
+    """A hash that has taken in the first part of some contents."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
+async def stream_content(
+    place: Place, entry: Entry, *, start: int = 0, begun: Begun | None = None
+) -> AsyncIterator[bytes]:
+    """The contents of ``entry`` in pieces of at most 16 MB. The check is made at the end, before the last piece.
+
+    Who has the first ``start`` bytes (a multiple of that size) goes on behind them; ``begun`` has hashed them.
+    """
+    digest, total = begun or hashlib.sha256(), start
     held = b""
-    async for chunk in _pieces(place, entry):
+    async for chunk in _pieces(place, entry, start):
         if held:
             yield held
         held = chunk
@@ -162,7 +190,7 @@ def _gone(name: str, entry: Entry) -> MissingObject:
     )
 
 
-async def _pieces(place: Place, entry: Entry) -> AsyncIterator[bytes]:
+async def _pieces(place: Place, entry: Entry, begin: int) -> AsyncIterator[bytes]:
     at = entry.meta.at
     if isinstance(at, Inline):
         yield at.data
@@ -170,18 +198,21 @@ async def _pieces(place: Place, entry: Entry) -> AsyncIterator[bytes]:
     name = _object_name(place, at)
     assert name is not None
     start, length = (at.offset, at.length) if isinstance(at, Packed) else (0, entry.meta.size)
-    for offset in range(0, max(length, 1), PART_BYTES):
-        span = (start + offset, min(PART_BYTES, length - offset)) if length else None
-        try:
-            got = await place.store.get(name, span=span)
-        except NotFound as error:
-            raise _gone(name, entry) from error
-        assert isinstance(got, Got)
-        if isinstance(at, External | Blob) and got.size != entry.meta.size:
-            raise CorruptObject(
-                f"{name}: {got.size} bytes, the entry of {entry.key!r} says {entry.meta.size}", name=name
-            )
-        yield got.body
+    offsets = range(begin, length, PART_BYTES) or range(1)
+    spans = [(start + offset, min(PART_BYTES, length - offset)) if length else None for offset in offsets]
+    for first in range(0, len(spans), _PARTS_AT_ONCE):
+        gets = [Get(name, span=span) for span in spans[first : first + _PARTS_AT_ONCE]]
+        for got in await place.store.many(gets):
+            if isinstance(got, NotFound):
+                raise _gone(name, entry) from got
+            if isinstance(got, SwampError):
+                raise got
+            assert isinstance(got, Got)
+            if isinstance(at, External | Blob) and got.size != entry.meta.size:
+                raise CorruptObject(
+                    f"{name}: {got.size} bytes, the entry of {entry.key!r} says {entry.meta.size}", name=name
+                )
+            yield got.body
 
 
 async def read_many(place: Place, entries: Sequence[Entry]) -> list[bytes | SwampError]:

@@ -12,7 +12,8 @@ import pytest
 from swampstore.stores.memory import MemoryStore
 from swampstore.workers.sync import state as state_module
 from swampstore.workers.sync.options import TEMP_PREFIX
-from swampstore.workers.sync.tree import Temporary, Tree
+from swampstore.workers.sync.temporary import Temporary
+from swampstore.workers.sync.tree import Tree
 from tests.sync.machines import OLD, Machine
 
 

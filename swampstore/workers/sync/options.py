@@ -64,6 +64,13 @@ class Scope:
         self._others = folders
         self._folder_excluded.cache_clear()
 
+    @staticmethod
+    def reserves(key: str) -> bool:
+        """Whether ``key`` is named like sync's own files."""
+        *folders, name = key.split("/")
+        own = any(part == STATE_FOLDER or part.startswith(TEMP_PREFIX) for part in folders)
+        return own or name.startswith(TEMP_PREFIX)
+
     def covers(self, key: str) -> bool:
         """Whether ``key`` lies under one of the prefixes (patterns apart)."""
         return any(key.startswith(prefix) for prefix in self.prefixes)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from swampstore.errors import Damaged, NotFound, SwampError, TryAgain
+from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, TryAgain
 from swampstore.limits import MIB, PART_BYTES
 from swampstore.protocols.contents import stream_content
 from swampstore.protocols.place import Place
@@ -23,7 +24,10 @@ from swampstore.workers.sync.report import Progress, SyncReport
 from swampstore.workers.sync.state import Row, State
 from swampstore.workers.sync.tree import Found, Left, Tree, reason_of
 
-_BATCH_FILES = 512
+if TYPE_CHECKING:
+    from swampstore.workers.sync.temporary import Partial, Temporary
+
+_BATCH_FILES = 4096
 _BATCH_BYTES = 32 * MIB
 
 
@@ -95,28 +99,60 @@ class Puller:
 
         A new file that turns out to be there with the same contents is taken as it is.
         """
-        digest = hashlib.sha256()
         meta = entry.meta
         try:
+            if body is None and meta.size > PART_BYTES and meta.sha256 is not None:
+                partial = self._tree.partial(key, meta.mode, meta.sha256)
+                if partial is not None:
+                    with partial:
+                        sha256 = await self._collect(partial, entry)
+                        placed = self._place_as(partial, key, entry, replaces, sha256)
+                        partial.done = True
+                    return self.row(entry, placed, sha256)
+            digest = hashlib.sha256()
             with self._tree.temporary(key, meta.mode) as temp:
                 if body is not None:
                     digest.update(body)
                     temp.write(body)
+                    self._report.bytes_down += len(body)
                 else:
                     async for chunk in stream_content(self._place, entry):
                         digest.update(chunk)
                         temp.write(chunk)
-                placed = temp.finish(meta.modified)
-                try:
-                    temp.place(replaces)
-                except FileExistsError:
-                    placed = self._same_already(key, digest.digest())
+                        self._report.bytes_down += len(chunk)
+                placed = self._place_as(temp, key, entry, replaces, digest.digest())
         except OSError as error:
             raise Left(reason_of(error)) from error
         except (Damaged, NotFound) as error:
             raise Left(str(error)) from error
-        self._report.bytes_down += placed.size
         return self.row(entry, placed, digest.digest())
+
+    def _place_as(self, temp: Temporary, key: str, entry: Entry, replaces: Found | None, sha256: bytes) -> Found:
+        placed = temp.finish(entry.meta.modified)
+        try:
+            temp.place(replaces)
+        except FileExistsError:
+            return self._same_already(key, sha256)
+        return placed
+
+    async def _collect(self, partial: Partial, entry: Entry) -> bytes:
+        """Bring a large content into its partial file, behind what an earlier sync left of it; the hash."""
+        begin = min(partial.held(), entry.size - 1) // PART_BYTES * PART_BYTES
+        digest = hashlib.sha256()
+        for offset in range(0, begin, PART_BYTES):
+            digest.update(partial.read(offset, PART_BYTES))
+        partial.keep(begin)
+        try:
+            async for chunk in stream_content(self._place, entry, start=begin, begun=digest):
+                partial.write(chunk)
+                self._report.bytes_down += len(chunk)
+        except CorruptObject:
+            partial.keep(0)
+            if not begin:
+                partial.done = True
+                raise
+            return await self._collect(partial, entry)  # what was left is rubbish, or the store's is: this tells
+        return digest.digest()
 
     def row(self, entry: Entry, placed: Found, sha256: bytes) -> Row:
         """What the state says of an entry and the file that holds it."""

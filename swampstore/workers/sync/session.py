@@ -131,7 +131,7 @@ class _Session:
         items = list(self._items(planner, None if self._mirror.reset else paths))
         if self._options.pull:
             for key in self._state.reserved():
-                if self._scope.covers(key):
+                if self._scope.covers(key) and self._scope.reserves(key):
                     self._report.skip(key, "sync keeps its own files under such a name")
         for path, reason in sorted(self._scan.blocked.items()):
             self._report.skip(_printable(path), reason)

@@ -4,7 +4,7 @@ Invariants:
 - Nothing outside the tree is ever read or written: each folder of a path is opened relative to its parent and refused
   if it is a link.
 - A file is replaced or removed only while it still is the one that was looked at; a new one never replaces anything.
-- A half-written file is never visible under its own name: contents go to a temporary file in the same folder first.
+- A half-written file is never visible under its own name (see :mod:`swampstore.workers.sync.temporary`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from swampstore.env.base import Env
 from swampstore.errors import StoreForbidden, StoreFull, StoreMissing, SwampError
 from swampstore.limits import MIB
-from swampstore.workers.sync.options import STATE_FOLDER, TEMP_PREFIX
+from swampstore.workers.sync.options import STATE_FOLDER
+
+if TYPE_CHECKING:
+    from swampstore.workers.sync.temporary import Partial, Temporary
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_DEFAULT_MODE = 0o644  # the system takes the umask off
 _INODE_BITS = (1 << 63) - 1
 _REASONS = {
     errno.ENOTDIR: "a file or a link is where a folder should be",
@@ -83,69 +84,6 @@ def reason_of(error: OSError) -> str:
     if error.errno in (errno.ENOTDIR, errno.ELOOP) and error.filename:
         return f"{error.filename} is a file or a link where a folder should be: move it away"
     return _REASONS.get(error.errno or 0, error.strerror or str(error))
-
-
-class Temporary:
-    """A file being written in the folder of its key. Use as a context manager: what is not placed is removed."""
-
-    def __init__(self, tree: Tree, key: str, mode: int, dice: bytes) -> None:
-        self.folder, self.name = tree.open_parent(key, create=True)
-        self._held = os.dup(self.folder)
-        self.key = key
-        self.temp = TEMP_PREFIX + dice.hex()
-        self._mode = mode & 0o777
-        self._fd = -1
-        self._placed = False
-
-    def __enter__(self) -> Self:
-        try:
-            self._fd = os.open(self.temp, _NEW, 0o600 if self._mode else _DEFAULT_MODE, dir_fd=self._held)
-        except BaseException:
-            os.close(self._held)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            os.close(self._fd)
-        try:
-            if not self._placed:
-                os.unlink(self.temp, dir_fd=self._held)
-        except FileNotFoundError:
-            pass
-        finally:
-            os.close(self._held)
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-    def finish(self, modified: int) -> Found:
-        """Set the time (ms, 0 = now) and the permission bits; what the file will look like once placed."""
-        if self._mode:
-            os.fchmod(self._fd, self._mode)
-        if modified:
-            os.utime(self._fd, ns=(modified * 1_000_000, modified * 1_000_000))
-        return found_of(os.fstat(self._fd))
-
-    def place(self, replaces: Found | None) -> None:
-        """Give the file its name. Raises ``Left`` or ``FileExistsError`` if the name is not as it was looked at."""
-        if replaces is None:
-            try:
-                os.link(self.temp, self.name, src_dir_fd=self._held, dst_dir_fd=self._held, follow_symlinks=False)
-                return
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
-                    raise
-            if _stat_at(self._held, self.name) is not None:
-                raise FileExistsError(errno.EEXIST, "exists", self.name)
-        else:
-            _check_unchanged(self._held, self.name, replaces)
-        os.rename(self.temp, self.name, src_dir_fd=self._held, dst_dir_fd=self._held)
-        self._placed = True
 
 
 class Tree:
@@ -206,7 +144,7 @@ class Tree:
             for item in items:
                 if item.is_dir(follow_symlinks=False) and item.name != STATE_FOLDER:
                     with suppress(PermissionError):
-                        seen = _stat_at(self.fd, f"{item.name}/{STATE_FOLDER}")
+                        seen = stat_at(self.fd, f"{item.name}/{STATE_FOLDER}")
                         if seen is not None and stat.S_ISDIR(seen.st_mode):
                             found.add(item.name)
         return frozenset(found)
@@ -218,7 +156,7 @@ class Tree:
         """
         try:
             folder, name = self.open_parent(key)
-            seen = _stat_at(folder, name)
+            seen = stat_at(folder, name)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -268,13 +206,27 @@ class Tree:
 
     def temporary(self, key: str, mode: int) -> Temporary:
         """A new file for ``key``, its folders made on the way; ``mode`` 0 is what new files have. Raises ``OSError``."""
-        return Temporary(self, key, mode, self._env.random_bytes(8))
+        from swampstore.workers.sync.temporary import Temporary
+
+        return Temporary(*self.open_parent(key, create=True), mode, self._env.random_bytes(8).hex())
+
+    def partial(self, key: str, mode: int, sha256: bytes) -> Partial | None:
+        """The file that collects the contents of this hash for ``key``, as far as it got; ``None`` while another uses it.
+
+        Raises ``OSError``.
+        """
+        from swampstore.workers.sync.temporary import Partial, Taken
+
+        try:
+            return Partial(*self.open_parent(key, create=True), mode, sha256.hex()[:32])
+        except Taken:
+            return None
 
     def remove(self, key: str, found: Found) -> None:
         """Remove the file that was looked at, and the folders that it leaves empty. Raises ``Left``."""
         try:
             folder, name = self.open_parent(key)
-            _check_unchanged(folder, name, found)
+            check_unchanged(folder, name, found)
             os.unlink(name, dir_fd=folder)
         except FileNotFoundError:
             return
@@ -328,15 +280,17 @@ def _step(fd: int, part: str, *, create: bool) -> int:
         os.close(fd)
 
 
-def _stat_at(folder: int, name: str) -> os.stat_result | None:
+def stat_at(folder: int, name: str) -> os.stat_result | None:
+    """What lies at ``name``, links not followed; ``None`` for nothing."""
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
 
 
-def _check_unchanged(folder: int, name: str, found: Found) -> None:
-    seen = _stat_at(folder, name)
+def check_unchanged(folder: int, name: str, found: Found) -> None:
+    """Raise ``Left`` unless ``name`` is the file that was looked at."""
+    seen = stat_at(folder, name)
     if seen is None:
         raise Left("it vanished meanwhile")
     if not stat.S_ISREG(seen.st_mode) or not same_file(found, found_of(seen)):
