@@ -91,7 +91,7 @@ class Collector:
         """Judge an item of ``unsettled``, from all that lies below its path."""
         item = _Item(path)
         for record in records:
-            if record.key.endswith(_METADATA_SUFFIX):
+            if record.key.endswith(_METADATA_SUFFIX) and not record.gone:
                 self._last_metadata = record
             fact = fact_of(record)
             if fact is not None and fact.item == path and not self._expired(record):

@@ -149,6 +149,7 @@ class Scan:
                     ]
                 )
             )
+            self.runs_read += len(part)
             for ref, index, marked, span in zip(part, indexes, marks, spans, strict=True):
                 name = self._place.full(ref.name)
                 body = run_body(next(bare), name) if span != _NONE else b""
@@ -164,7 +165,6 @@ class Scan:
                         (info, body[info.offset - base : info.offset - base + info.size] if at in marked else None)
                         for at, info in enumerate(index)
                     ]
-                self.runs_read += 1
             start = end
 
     def _marks(self, index: Sequence[BlockInfo]) -> set[int]:
