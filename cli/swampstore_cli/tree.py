@@ -25,6 +25,15 @@ TREE = {
             "sync": Lazy("Make a repo's .swamp/ folder and the namespace alike, both ways.", _HERE + "sync"),
             "compact": Lazy("Fold the log into the manifest, once or for ever.", _HERE + "compact"),
             "import": Lazy("Take over a datastore in the legacy layout.", _HERE + "import_legacy"),
+            "snapshot": Lazy(
+                "Keep what a namespace holds, look into it, go back to it.",
+                below={
+                    "create": Lazy("Keep what the namespace holds now.", _HERE + "snapshot_create"),
+                    "list": Lazy("List the saved snapshots.", _HERE + "snapshot_list"),
+                    "restore": Lazy("Go back to a snapshot, after a preview.", _HERE + "snapshot_restore"),
+                    "delete": Lazy("Delete a snapshot.", _HERE + "snapshot_delete"),
+                },
+            ),
             "namespace": Lazy(
                 "List namespaces, delete one.",
                 below={

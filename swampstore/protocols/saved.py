@@ -220,12 +220,17 @@ async def open_saved(place: Place, name: str) -> SavedSnapshot:
     return SavedSnapshot(place, await load_saved(place, name), name)
 
 
-async def delete_saved(place: Place, name: str) -> Saved:
-    """Delete a saved snapshot, a damaged one too; the sweep may then collect what only it named. Raises ``NotFound``."""
+async def find_saved(place: Place, name: str) -> Saved:
+    """Whether snapshot ``name`` is there, and since when; a damaged one too. Raises ``BadName``, ``NotFound``."""
     target = place.names.saved(check_saved(name))
     try:
-        found = (await place.store.head(target)).info
+        return Saved(name, (await place.store.head(target)).info.modified)
     except NotFound as error:
         raise NotFound(f"no snapshot {name!r} in namespace {place.names.namespace!r}", hint=_LIST_HINT) from error
-    await place.store.delete([target])
-    return Saved(name, found.modified)
+
+
+async def delete_saved(place: Place, name: str) -> Saved:
+    """Delete a saved snapshot, a damaged one too; the sweep may then collect what only it named. Raises ``NotFound``."""
+    found = await find_saved(place, name)
+    await place.store.delete([place.names.saved(name)])
+    return found

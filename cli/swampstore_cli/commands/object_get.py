@@ -37,6 +37,9 @@ def get(
         str, typer.Option("--output", "-o", metavar="FILE", help="Write here, in one step.", show_default=False)
     ] = "-",
     meta: Annotated[bool, typer.Option("--meta", help="Show what is known of it instead of the contents.")] = False,
+    snapshot: Annotated[
+        str | None, typer.Option("--snapshot", metavar="NAME", help="As it was in this saved snapshot.")
+    ] = None,
 ) -> None:
     """Write the contents of KEY to standard output, or with --output into a file.
 
@@ -48,13 +51,15 @@ def get(
             hint="add --meta for the entry as JSON, or --output FILE to write the contents into a file",
         )
     with session.namespace() as namespace:
+        source = namespace if snapshot is None else namespace.snapshot(saved=snapshot)
         if meta:
-            entry = namespace.get(key)
+            entry = source.get(key)
             if entry is None:
-                raise NotFound(f"no entry {key!r} in namespace {namespace.name!r}", hint="see: swamp object list")
+                where = f"snapshot {snapshot!r}" if snapshot is not None else f"namespace {namespace.name!r}"
+                raise NotFound(f"no entry {key!r} in {where}", hint="see: swamp object list")
             _show(entry, json=session.json)
             return
-        chunks = namespace.read_chunks(key)
+        chunks = source.read_chunks(key)
         if out == "-":
             for chunk in chunks:
                 output.write_bytes(chunk)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from swampstore.client.blocking import Namespace
+from swampstore.client.blocking import Namespace, Snapshot
 from swampstore.errors import Misuse
 from swampstore.values.entry import Entry
 from swampstore_cli import output
@@ -38,6 +38,9 @@ def list_keys(
     start_after: Annotated[
         str, typer.Option("--start-after", metavar="KEY", help="Only keys behind this one.", show_default=False)
     ] = "",
+    snapshot: Annotated[
+        str | None, typer.Option("--snapshot", metavar="NAME", help="As it was in this saved snapshot.")
+    ] = None,
     long: Annotated[bool, typer.Option("--long", "-l", help="Show size, time and type too.")] = False,
 ) -> None:
     """List the keys that begin with PREFIX, in order.
@@ -48,7 +51,8 @@ def list_keys(
         raise Misuse(f"--limit {limit} makes no sense", hint="leave it out to list everything")
     with session.opened() as opened:
         namespace = opened.face.namespace(session.settings.namespace)
-        listing = _Listing(namespace, prefix, start_after, limit, delimiter)
+        source = namespace if snapshot is None else namespace.snapshot(saved=snapshot)
+        listing = _Listing(source, prefix, start_after, limit, delimiter)
         if listing.empty:
             opened.existing(namespace.name)
         if session.json:
@@ -64,7 +68,9 @@ class _Listing:
     """``(name, entry)`` in order, the entry ``None`` for a rolled-up prefix; ``more`` is known behind the last
     one, ``empty`` at once."""
 
-    def __init__(self, namespace: Namespace, prefix: str, start_after: str, limit: int | None, delimiter: str) -> None:
+    def __init__(
+        self, namespace: Namespace | Snapshot, prefix: str, start_after: str, limit: int | None, delimiter: str
+    ) -> None:
         self.more = False
         self._limit = limit
         self._names: Iterator[tuple[str, Entry | None]]
