@@ -320,7 +320,8 @@ def test_a_read_only_folder(machine: Make, monkeypatch: pytest.MonkeyPatch) -> N
 
     def refusing(path: object, flags: int, *args: object, **more: object) -> int:
         at = os.readlink(f"/proc/self/fd/{more['dir_fd']}") if more.get("dir_fd") else ""
-        if flags & os.O_CREAT and at.endswith("/b/d"):
+        nameless = getattr(os, "O_TMPFILE", os.O_CREAT)
+        if (flags & os.O_CREAT or flags & nameless == nameless) and at.endswith("/b/d"):
             raise OSError(30, "Read-only file system")
         return real(path, flags, *args, **more)  # type: ignore[call-overload, no-any-return]
 
