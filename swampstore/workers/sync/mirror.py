@@ -26,7 +26,8 @@ from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch
 from swampstore.protocols.place import Place
 from swampstore.protocols.runs import RunGone, load_blocks, load_indexes
 from swampstore.protocols.snapshot import Look, Snapshot, SnapshotReader
-from swampstore.values.entry import CONFLICT, HAS_BASE, Record, base_of, meta_of
+from swampstore.values.classes import rules_of
+from swampstore.values.entry import CONFLICT, EPHEMERAL, HAS_BASE, Record, base_of, meta_of
 from swampstore.values.join import conflict_key, conflict_of, join_into
 from swampstore.values.keys import INTERNAL, LAST_SUFFIX
 from swampstore.values.names import Names
@@ -75,6 +76,7 @@ class Mirror:
             self._reader.expect_no_root()  # the marks tell when a namespace has gone back
         for _ in range(READ_RESTARTS):
             look = self._look = await self._reader.look()
+            self._scope.leave_state_out(rules_of(look.seen.root.settings))
             self._snapshot = None
             self._forget_another_namespace(look)
             mark = self._state.mark(self._mark_name)
@@ -168,11 +170,14 @@ class Mirror:
     # --- taking records in --------------------------------------------------------------------------------------
 
     def _take(self, records: Sequence[Record], source: str, *, late: bool = False) -> None:
-        """Compare records of one place with what is known. ``source`` is empty for shards; ``late`` for the log."""
+        """Compare records of one place with what is known. ``source`` is empty for shards; ``late`` for the log.
+
+        Runtime state is not looked at: it is not part of any tree, and hides nothing there.
+        """
         if not records:
             return
         table: dict[str, Record] = {}
-        join_into(table, (record for record in records if self._inside(record.key)))
+        join_into(table, (record for record in records if self._inside(record.key) and not record.flags & EPHEMERAL))
         if not table:
             return
         self._newest = max(self._newest, *(record.version for record in table.values()))

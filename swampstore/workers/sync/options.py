@@ -16,6 +16,7 @@ from functools import lru_cache
 import msgspec
 
 from swampstore.errors import BadConfig, Misuse
+from swampstore.values.classes import NO_RULES, ClassRules
 from swampstore.values.keys import check_key, check_prefix
 
 STATE_FOLDER = ".swampstore"
@@ -51,6 +52,7 @@ class Scope:
         self.prefixes = _within(_prefixes(options.prefix, options.directories), options.folders)
         """Disjoint, in key order."""
         self._others: frozenset[str] = frozenset()
+        self._rules = NO_RULES
         self._names, self._paths = _compile(options.exclude)
         self._folder_excluded = lru_cache(maxsize=4096)(self._is_folder_excluded)
 
@@ -64,6 +66,10 @@ class Scope:
         self._others = folders
         self._folder_excluded.cache_clear()
 
+    def leave_state_out(self, rules: ClassRules) -> None:
+        """Keys that the namespace's rules make runtime state are no part of a tree: excluded from now on."""
+        self._rules = rules
+
     @staticmethod
     def reserves(key: str) -> bool:
         """Whether ``key`` is named like sync's own files."""
@@ -76,7 +82,9 @@ class Scope:
         return any(key.startswith(prefix) for prefix in self.prefixes)
 
     def excludes(self, key: str) -> bool:
-        """Whether a file key is excluded by a pattern, or is one of sync's own files."""
+        """Whether a file key is excluded by a pattern, is runtime state by rule, or is one of sync's own files."""
+        if self._rules and self._rules.class_of(key) == "ephemeral":
+            return True
         folder, _, name = key.rpartition("/")
         return self._matches(key, name, folder=False) or (folder != "" and self._folder_excluded(folder))
 

@@ -14,7 +14,7 @@ from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, TryA
 from swampstore.limits import MIB, PART_BYTES
 from swampstore.protocols.contents import stream_content
 from swampstore.protocols.place import Place
-from swampstore.values.entry import Entry, entry_of
+from swampstore.values.entry import EPHEMERAL, Entry, entry_of
 from swampstore.workers.sync.fetch import fetch_small
 from swampstore.workers.sync.labels import labels_of
 from swampstore.workers.sync.mirror import Mirror
@@ -77,7 +77,7 @@ class Puller:
         entries: list[tuple[Item, Entry]] = []
         for item in batch:
             record = records[item.key]
-            if record is None or record.gone:
+            if record is None or record.gone or record.flags & EPHEMERAL:
                 self._report.skip(item.key, "it changed in the namespace meanwhile")
             else:
                 entries.append((item, entry_of(record)))
