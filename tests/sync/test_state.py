@@ -13,7 +13,7 @@ from swampstore.stores.memory import MemoryStore
 from swampstore.testing.env import FakeEnv
 from swampstore.values.classes import NO_RULES, SETTING
 from swampstore.values.deltas import Delete, Put
-from swampstore.workers.sync import mirror
+from swampstore.workers.sync import mirror, pull
 from tests.sync.machines import Machine
 
 Make = Callable[..., Machine]
@@ -83,9 +83,10 @@ def test_a_rule_keeps_files_out_of_the_namespace_and_never_deletes_them(tmp_path
 def test_without_the_guards_state_would_reach_the_trees(
     machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror, "EPHEMERAL", 0)
+    for module in (mirror, pull):
+        monkeypatch.setattr(module, "EPHEMERAL", 0)
     with pytest.raises(AssertionError):
-        test_state_is_not_pulled(machine, True)
+        test_state_is_not_pulled(machine, False)
     monkeypatch.undo()
     monkeypatch.setattr(mirror, "rules_of", lambda settings: NO_RULES)
     with pytest.raises(AssertionError):
