@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from swampstore.client.aio_shared import AsyncHeldLock, AsyncPlace, AsyncQueue, AsyncStream, AsyncStreamView
     from swampstore.client.blocking import Datastore, Namespace, Snapshot, open
     from swampstore.client.blocking_shared import HeldLock, Place, Queue, Stream, StreamView
+    from swampstore.client.data import DataAck, DataRemoval
+    from swampstore.client.data_aio import AsyncDataItem
+    from swampstore.client.data_blocking import DataItem
     from swampstore.client.sources import FileSource
     from swampstore.client.status import NamespaceStatus
     from swampstore.errors import (
@@ -31,10 +34,12 @@ if TYPE_CHECKING:
         BadKey,
         BadName,
         BadURL,
+        BelowHorizon,
         ClockOff,
         Conflict,
         CorruptObject,
         Damaged,
+        DeadForward,
         DeadlinePassed,
         FenceConflict,
         FencedError,
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
         MissingObject,
         Misuse,
         NotFound,
+        NotNumbered,
         PreconditionsIgnored,
         QueueFull,
         SnapshotExpired,
@@ -68,6 +74,8 @@ if TYPE_CHECKING:
     from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord
     from swampstore.protocols.update import DELETE, SKIP, Updated
     from swampstore.protocols.writer import Ack
+    from swampstore.values.data import Datum, Model
+    from swampstore.values.data_version import DataVersion
     from swampstore.values.deltas import Delete, Delta, Index, Put
     from swampstore.values.entry import Entry, Meta
     from swampstore.workers.report import CompactReport
@@ -80,6 +88,7 @@ __all__ = [
     "Ack",
     "AlreadyExists",
     "AmbiguousAppend",
+    "AsyncDataItem",
     "AsyncDatastore",
     "AsyncHeldLock",
     "AsyncNamespace",
@@ -92,12 +101,19 @@ __all__ = [
     "BadKey",
     "BadName",
     "BadURL",
+    "BelowHorizon",
     "ClockOff",
     "CompactReport",
     "Conflict",
     "CorruptObject",
     "Damaged",
+    "DataAck",
+    "DataItem",
+    "DataRemoval",
+    "DataVersion",
     "Datastore",
+    "Datum",
+    "DeadForward",
     "DeadlinePassed",
     "Delete",
     "Delta",
@@ -114,9 +130,11 @@ __all__ = [
     "Meta",
     "MissingObject",
     "Misuse",
+    "Model",
     "Namespace",
     "NamespaceStatus",
     "NotFound",
+    "NotNumbered",
     "Place",
     "PreconditionsIgnored",
     "Put",
@@ -157,6 +175,9 @@ _HOMES = {
     "client.aio_shared": "AsyncHeldLock AsyncPlace AsyncQueue AsyncStream AsyncStreamView",
     "client.blocking_shared": "HeldLock Place Queue Stream StreamView",
     "client.blocking": "Datastore Namespace Snapshot open",
+    "client.data": "DataAck DataRemoval",
+    "client.data_aio": "AsyncDataItem",
+    "client.data_blocking": "DataItem",
     "client.sources": "FileSource",
     "client.status": "NamespaceStatus",
     "protocols.saved": "Saved",
@@ -166,6 +187,8 @@ _HOMES = {
     "protocols.queue": "Waiting",
     "protocols.queue_status": "QueueStatus TicketStatus",
     "protocols.writer": "Ack",
+    "values.data": "Datum Model",
+    "values.data_version": "DataVersion",
     "values.deltas": "Delete Delta Index Put",
     "values.entry": "Entry Meta",
     "workers.report": "CompactReport",

@@ -15,7 +15,8 @@
     │   │   └── FenceRetriesExhausted   ... again and again
     │   └── FencedError               the lock was passed on meanwhile: its holder may not commit any more
     ├── Undecided                   a write may or may not have happened: settle it before anything else
-    │   └── AmbiguousAppend           ... of a log slot; carries lane, slot and write id
+    │   ├── AmbiguousAppend           ... of a log slot; carries lane, slot and write id
+    │   └── NotNumbered               a version is stored, but did not get its ordinal in time; carries its id
     ├── FixTheCall                  the arguments are wrong: the same call will always fail
     │   ├── BadKey, BadName, BadURL, BadConfig
     │   ├── TooLarge                  a stated limit is exceeded
@@ -32,6 +33,8 @@
     │   ├── UnknownFormat             written by a newer version: upgrade; nothing was changed
     │   └── MissingObject             something referenced is gone
     └── NotFound                    no such object, entry, namespace or snapshot
+        ├── BelowHorizon              what was there at that time was removed since
+        └── DeadForward               renamings that lead in a circle or nowhere
 
 Each class has a stable ``code``, which is part of the interface (match on it or on the class, never on the text), an
 ``exit_code`` for the command line, and each instance may have a ``hint``: the next step, in one sentence.
@@ -172,6 +175,16 @@ class AmbiguousAppend(Undecided):
         self.write_id = write_id
 
 
+class NotNumbered(Undecided):
+    """``id`` is the stable id of the version: ask for it instead of putting it again."""
+
+    code = "not-numbered"
+
+    def __init__(self, message: str, *, id: str, hint: str = "") -> None:  # noqa: A002
+        super().__init__(message, name=id, hint=hint)
+        self.id = id
+
+
 class FixTheCall(SwampError):
     code = "bad-call"
     exit_code = 2
@@ -253,3 +266,11 @@ class MissingObject(Damaged):
 
 class NotFound(SwampError):
     code = "not-found"
+
+
+class BelowHorizon(NotFound):
+    code = "below-horizon"
+
+
+class DeadForward(NotFound):
+    code = "dead-forward"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from swampstore.client.core import CoreNamespace, CoreStore, puts
 from swampstore.env.aio import AioEnv
@@ -23,11 +23,15 @@ from swampstore.values.entry import Entry
 
 if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
     from swampstore.client.aio_shared import AsyncHeldLock, AsyncQueue, AsyncStream
+    from swampstore.client.data_aio import AsyncDataItem
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
+    from swampstore.protocols.data_search import DataFilter
     from swampstore.protocols.pins import PinnedSnapshot
     from swampstore.protocols.saved import Saved
     from swampstore.protocols.update import Updated
+    from swampstore.values.data import Model
+    from swampstore.values.data_version import DataVersion
     from swampstore.workers.report import CompactReport
     from swampstore.workers.restore import RestoreReport
 
@@ -154,6 +158,19 @@ class AsyncNamespace:
         from swampstore.client.aio_shared import AsyncStream
 
         return AsyncStream(self._core.open_stream(name))
+
+    def data(self, model: Model | str, name: str) -> AsyncDataItem:
+        """See :meth:`swampstore.client.blocking.Namespace.data`."""
+        from swampstore.client.data import CoreItem
+        from swampstore.client.data_aio import AsyncDataItem
+
+        return AsyncDataItem(CoreItem(self._core, model, name))
+
+    def search_data(self, **wanted: Unpack[DataFilter]) -> AsyncIterator[DataVersion]:
+        """See :meth:`swampstore.client.blocking.Namespace.search_data`."""
+        from swampstore.client.data_aio import find_data
+
+        return find_data(self._core, wanted)
 
     def queue(self, name: str, capacity: int | None = None) -> AsyncQueue:
         """See :meth:`swampstore.client.blocking.Namespace.queue`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from swampstore.client.core import CoreNamespace, CoreStore, puts
 from swampstore.env.blocking import BlockingEnv, each, run
@@ -23,11 +23,15 @@ from swampstore.values.entry import Entry
 
 if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
     from swampstore.client.blocking_shared import HeldLock, Queue, Stream
+    from swampstore.client.data_blocking import DataItem
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
+    from swampstore.protocols.data_search import DataFilter
     from swampstore.protocols.pins import PinnedSnapshot
     from swampstore.protocols.saved import Saved
     from swampstore.protocols.update import Updated
+    from swampstore.values.data import Model
+    from swampstore.values.data_version import DataVersion
     from swampstore.workers.report import CompactReport
     from swampstore.workers.restore import RestoreReport
 
@@ -174,6 +178,23 @@ class Namespace:
         from swampstore.client.blocking_shared import Stream
 
         return Stream(self._core.open_stream(name))
+
+    def data(self, model: Model | str, name: str) -> DataItem:
+        """The datum ``name`` of ``model`` (a :class:`swampstore.Model`, or ``type:id``): its versions. Raises ``BadName``."""
+        from swampstore.client.data import CoreItem
+        from swampstore.client.data_blocking import DataItem
+
+        return DataItem(CoreItem(self._core, model, name))
+
+    def search_data(self, **wanted: Unpack[DataFilter]) -> Iterator[DataVersion]:
+        """Versions that match all that is said, item by item; of each only the newest, unless ``latest_only=False``.
+
+        ``model``, ``model_type``, ``lifetime``; ``name`` and ``content_type`` with ``*`` and ``?``; ``tags`` that are among
+        the version's; ``owner``: part of its fields, or one of their values; ``since``, ``until``; at most ``limit``.
+        """
+        from swampstore.client.data_blocking import find_data
+
+        return find_data(self._core, wanted)
 
     def queue(self, name: str, capacity: int | None = None) -> Queue:
         """The FIFO queue ``name``; ``capacity`` is used when it does not exist yet (default 1)."""

@@ -27,7 +27,7 @@ from swampstore.limits import (
     SHARED_LANES,
 )
 from swampstore.protocols.contents import read_content, read_many, stream_content
-from swampstore.protocols.drafting import check_deltas, draft_records
+from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
 from swampstore.protocols.place import Caches, Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.resolve import resolve
@@ -142,6 +142,10 @@ class CoreNamespace:
         bodies = check_deltas(deltas)
         await self.prove()
         drafted = await draft_records(self.place, self.writer, deltas, bodies)
+        return await self.send(drafted, last=last)
+
+    async def send(self, drafted: Drafted, *, last: bool = True) -> Ack:
+        """Append finished records as one atomic batch; ``last`` as for :meth:`append`."""
         drafted.check_age(self.owner.env.boot())
         ack = await self.writer.append(drafted.records, closing=self.owner.one_shot and last)
         await self._help_sometimes()
@@ -185,7 +189,7 @@ class CoreNamespace:
             if not listed:
                 await self.reader.open()
             if listed or self.reader.log_depth > HELP_FOLD_SEGMENTS:
-                await self._compactor().round(stay=False, insist=False)
+                await self.compactor().round(stay=False, insist=False)
         except SwampError as error:
             _log.warning("namespace %s: could not help to fold the log: %s", self.name, error)
 
@@ -311,7 +315,7 @@ class CoreNamespace:
             raise NotFound(f"no entry {key!r} in namespace {self.name!r}", hint="list keys with: swamp object list")
         return entry
 
-    def _compactor(self) -> Compactor:
+    def compactor(self) -> Compactor:
         from swampstore.workers.compactor import Compactor
 
         return Compactor(self.place, self.register)
@@ -333,7 +337,7 @@ class CoreNamespace:
         """Fold, merge (all of level 0 when ``full``) and sweep once, now, whoever leads."""
         self.owner.check()
         await self.prove()
-        return await self._compactor().round(stay=False, insist=True, full=full)
+        return await self.compactor().round(stay=False, insist=True, full=full)
 
     async def remove(self, *, dry_run: bool) -> Removal:
         """Delete the namespace. This process begins anew in it: a lane that went on would leave a gap at its begin."""

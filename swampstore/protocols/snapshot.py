@@ -73,6 +73,10 @@ class Snapshot:
         """The winning record of ``key``, tombstones and internal keys included."""
         return (await self._records([key]))[key]
 
+    async def winners(self, keys: Iterable[str]) -> dict[str, Record | None]:
+        """The winning records of many keys, tombstones and internal keys included."""
+        return await self._records(sorted(set(keys)))
+
     async def _records(self, keys: Sequence[str]) -> dict[str, Record | None]:
         """The winning record of each of ``keys`` (sorted)."""
         best: dict[str, Record | None] = {}
@@ -205,7 +209,7 @@ class Snapshot:
             at += size
             size = min(size * 4, _CHUNK_BLOCKS)
             start = end + "\0"
-        rest = self._overlay_between(start, high)
+        rest = self.recent(start, high)
         if rest:
             yield rest
 
@@ -213,7 +217,7 @@ class Snapshot:
         """All winning records in [start, end]."""
         wanted = [pair for pair in blocks if pair[1].first <= end and pair[1].last >= start]
         loaded = await load_blocks(self._place, wanted)
-        overlay = self._overlay_between(start, end)
+        overlay = self.recent(start, end)
         if len(loaded) == 1 and not overlay:
             return [record for record in loaded[0] if start <= record.key <= end]
         table: dict[str, Record] = {}
@@ -221,7 +225,8 @@ class Snapshot:
             join_into(table, (record for record in records if start <= record.key <= end))
         return [table[key] for key in sorted(table)]
 
-    def _overlay_between(self, start: str, end: str) -> list[Record]:
+    def recent(self, start: str, end: str) -> list[Record]:
+        """What the log and the inline part of the root hold of [start, end]: records that no run holds yet."""
         if self._overlay_keys is None:
             self._overlay_keys = sorted(self.overlay)
         keys = self._overlay_keys
