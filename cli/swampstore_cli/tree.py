@@ -68,6 +68,18 @@ TREE = {
             "update": Lazy("Change what is stored under a key by a command.", _HERE + "object_update"),
         },
     ),
+    "data": Lazy(
+        "Put, get, find and delete the versioned data of models.",
+        below={
+            "put": Lazy("Store a file, or what comes in, as a new version.", _HERE + "data_put"),
+            "get": Lazy("Write out a version, or show what is known of it.", _HERE + "data_get"),
+            "list": Lazy("List the data of a model, or the models.", _HERE + "data_list"),
+            "versions": Lazy("List every version of a datum.", _HERE + "data_versions"),
+            "search": Lazy("Find data by name, tag, age and more.", _HERE + "data_search"),
+            "delete": Lazy("Delete versions, after a preview.", _HERE + "data_delete"),
+            "rename": Lazy("Give a datum another name.", _HERE + "data_rename"),
+        },
+    ),
     "stream": Lazy(
         "Append to ordered streams of records, read and follow them.",
         below={

@@ -61,7 +61,7 @@ def put(
     One append, without any lock or read. When it returns, the write is durable and every later read sees it.
     With --if-version or --if-absent it is read first; another version is a conflict (exit code 3).
     """
-    tags = dict(_tag(text) for text in tag or ())
+    tags = dict(pair(text, "tag", "type=report") for text in tag or ())
     expires = time.time_ns() // 1_000_000 + span_s(expires_in) * 1000 if expires_in else 0
     with session.namespace(one_shot=True) as namespace, contents(file) as data:
         ack = namespace.put(
@@ -90,10 +90,11 @@ def put(
         output.line(f"put {output.printable(key)} ({output.size(size)}) in namespace {namespace.name}")
 
 
-def _tag(text: str) -> tuple[str, str]:
+def pair(text: str, option: str, example: str) -> tuple[str, str]:
+    """The two parts of ``NAME=VALUE``. Raises ``Misuse``."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise Misuse(f"the tag {text!r} is not NAME=VALUE", hint="such as --tag type=report")
+        raise Misuse(f"the {option} {text!r} is not NAME=VALUE", hint=f"such as --{option} {example}")
     return name, value
 
 
