@@ -120,12 +120,13 @@ async def queue_names(place: Place) -> list[str]:
         if not page.items:
             break
         folder = page.items[0].name.removeprefix(place.names.queues).partition("/")[0]
-        found.append(await _name_of(place, folder))
+        found.append(await queue_name(place, folder))
         after = f"{place.names.queues}{folder}/\U0010ffff"
     return sorted(found)
 
 
-async def _name_of(place: Place, folder: str) -> str:
+async def queue_name(place: Place, folder: str) -> str:
+    """The name of the queue in ``folder``. Raises ``CorruptObject`` when nothing in it names one."""
     base = place.names.queue(folder)
     tickets = await place.store.list(base + "t/", limit=3)
     names = [base + "register", *(item.name for item in tickets.items)]

@@ -1,0 +1,140 @@
+"""What the checks look at: the objects of a namespace by name and size, its log, and its root, read once.
+
+Order: objects, then the log, then the root. So what the root names existed when it was read, or was created after its
+folder was listed; a check that misses an object looks for it by name before it says so.
+
+Invariants: nothing here raises for what lies in the store; what cannot be decoded is kept as a problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from swampstore.errors import NotFound, SwampError, UnknownFormat
+from swampstore.limits import LIST_PAGE
+from swampstore.protocols.log import Listing
+from swampstore.protocols.place import Place
+from swampstore.protocols.register import Register, Seen
+from swampstore.stores.base import Got, Info, List, Page
+from swampstore.values.names import Names, UniqueKind
+from swampstore.values.root import NO_ROOT, Root, decode_root
+
+FOLDERS: tuple[UniqueKind, ...] = ("l0", "shard", "eph", "audit", "pack", "pin")
+"""What is listed besides the log. Blobs are not: there may be millions, and the root does not name them."""
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """See the module. ``objects`` maps a folder to its objects by ``<kind>/<unique>``; ``time`` is the store's, in ms.
+
+    ``problem`` says why the root could not be decoded; ``root`` is then ``NO_ROOT``. ``newer`` says that it is of a newer
+    program, which is no damage.
+    """
+
+    place: Place
+    register: Register
+    seen: Seen
+    problem: str
+    newer: bool
+    listing: Listing
+    objects: dict[str, dict[str, Info]]
+    saved: tuple[Info, ...]
+    time: int
+
+    @property
+    def root(self) -> Root:
+        return self.seen.root
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is no readable root though there must have been one."""
+        if self.root.version:
+            return False
+        begun = any(slots[0] != 1 for slots in self.listing.lanes.values())
+        return bool(self.problem or begun or self.objects["shard"])
+
+
+async def look(place: Place, register: Register) -> Sight:
+    """Read what the checks look at. Raises only what the store raises."""
+    first = [List(place.names.folder(kind), limit=LIST_PAGE) for kind in FOLDERS]
+    answers = await place.store.many([*first, List(place.names.saved(""), limit=LIST_PAGE)])
+    objects: dict[str, dict[str, Info]] = {}
+    for kind, answer in zip(FOLDERS, answers, strict=False):
+        items = await _rest(place, place.names.folder(kind), _page(answer))
+        parsed = ((place.names.parse_unique(item.name), item) for item in items)
+        objects[kind] = {f"{kind}/{name[1]}": item for name, item in parsed if name is not None}
+    saved = await _rest(place, place.names.saved(""), _page(answers[-1]))
+    listing = await list_log(place)
+    seen, problem, newer = await read_root(place)
+    return Sight(place, register, seen, problem, newer, listing, objects, tuple(saved), seen.time)
+
+
+async def list_log(place: Place) -> Listing:
+    """The log's listing, without judging it."""
+    page = await place.store.list(place.names.log, limit=LIST_PAGE)
+    lanes: dict[str, list[int]] = {}
+    modified: dict[str, list[int]] = {}
+    foreign: list[str] = []
+    size = count = 0
+    for item in await _rest(place, place.names.log, page):
+        parsed = place.names.parse_segment(item.name)
+        count, size = count + 1, size + item.size
+        if parsed is None:
+            foreign.append(item.name)
+        else:
+            lanes.setdefault(parsed[0], []).append(parsed[1])
+            modified.setdefault(parsed[0], []).append(item.modified)
+    place.clock.calibrate(page.time)
+    return Listing(lanes, modified, tuple(foreign), page.time, count, size)
+
+
+async def read_root(place: Place) -> tuple[Seen, str, bool]:
+    """``(root, problem, whether it is of a newer program)``; never from a cache."""
+    name = place.names.root
+    try:
+        got = await place.store.get(name)
+    except NotFound:
+        return Seen(NO_ROOT, "", 0, await place.store.now()), "", False
+    assert isinstance(got, Got)
+    place.clock.calibrate(got.time)
+    try:
+        return Seen(decode_root(got.body, name), got.etag, got.modified, got.time), "", False
+    except UnknownFormat as error:
+        return Seen(NO_ROOT, got.etag, got.modified, got.time), str(error), True
+    except SwampError as error:
+        return Seen(NO_ROOT, got.etag, got.modified, got.time), str(error), False
+
+
+async def pages(place: Place, prefix: str) -> AsyncIterator[tuple[Info, ...]]:
+    """Every object below ``prefix``, a page at a time."""
+    after = ""
+    while True:
+        page = await place.store.list(prefix, start_after=after, limit=LIST_PAGE)
+        if page.items:
+            yield page.items
+            after = page.items[-1].name
+        if not page.more:
+            return
+
+
+def _page(answer: object) -> Page:
+    if isinstance(answer, SwampError):
+        raise answer
+    assert isinstance(answer, Page)
+    return answer
+
+
+async def _rest(place: Place, prefix: str, page: Page) -> list[Info]:
+    """The items of ``page`` and of those that follow it."""
+    items = list(page.items)
+    while page.more:
+        page = await place.store.list(prefix, start_after=items[-1].name, limit=LIST_PAGE)
+        items += page.items
+    return items
+
+
+def lane_names(names: Names, lane: str, slots: list[int]) -> str:
+    """Some slots of a lane, for people."""
+    shown = ", ".join(str(slot) for slot in slots[:5]) + (" ..." if len(slots) > 5 else "")
+    return f"{names.log}{lane}/ slots {shown}"

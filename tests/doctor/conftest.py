@@ -1,0 +1,3 @@
+"""Worlds for the doctor."""
+
+from tests.workers.conftest import tiny, world  # noqa: F401

@@ -1,0 +1,25 @@
+"""Namespaces with everything in them, for the doctor to look at."""
+
+from __future__ import annotations
+
+from tests.workers.world import Process, World, blob, packed
+
+
+def busy(world: World) -> Process:
+    """Shards, level-0 runs, inline records, contents, garbage, and a log that is not folded."""
+    process = world.process()
+    parts = [process.upload() for _ in range(3)]
+    pack = process.upload("pack")
+    process.put_all({f"k/{number:04}": b"v" * 30 for number in range(60)})
+    for number, part in enumerate(parts):
+        process.put(f"blob/{number}", b"content", at=blob(part))
+    process.put_all({"pack/0": b"c", "pack/1": b"o"}, at=packed(pack))
+    process.compact()
+    process.delete("blob/0")
+    process.put_all({f"k/{number:04}": b"w" * 30 for number in range(0, 60, 3)})
+    process.fold()
+    world.env.advance(60)
+    process.put_all({f"m/{number:04}": b"w" * 30 for number in range(20)})
+    process.fold()
+    process.put("k/0003", b"last")
+    return process
