@@ -39,6 +39,8 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     folders: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     metadata_only: bool = False
+    limit_rate: int = 0
+    """Bytes per second in each direction together; 0 for no limit."""
     durable: bool = True
 
 

@@ -33,6 +33,7 @@ from swampstore.workers.sync.push import FROM_NOTHING, Namespace, Pusher, Step, 
 from swampstore.workers.sync.report import Progress, SyncReport, quiet
 from swampstore.workers.sync.scan import Scan
 from swampstore.workers.sync.state import Beside, Row, State, state_path
+from swampstore.workers.sync.throttle import limited
 from swampstore.workers.sync.tree import Left, Tree
 
 _FEW_KEYS = 2_000
@@ -74,6 +75,7 @@ async def sync(
         if options.dry_run and not tree.exists() and tree.parent.is_dir():
             tree = Path(stack.enter_context(TemporaryDirectory(prefix="swampstore-")))  # as empty as what would be made
         files = stack.enter_context(Tree(tree, env))
+        stack.enter_context(limited(namespace.place, options.limit_rate))
         state = State(path, namespace.place.store.url, namespace.name)
         try:
             await _Session(namespace, files, state, scope, options, report, progress or quiet).run(paths)
