@@ -30,6 +30,7 @@ import swampstore
 from swampstore import errors, limits
 from swampstore_cli import config
 from swampstore_cli.main import main
+from tests.servers import AWS_ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -80,8 +81,20 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- code and commands -----------------------------------------------------------------------------------------------
 
 
+def a_bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket ``my-bucket`` of the pages, new for each, on a server of the tests."""
+    moto = request.getfixturevalue("moto")
+    for name, value in (AWS_ENVIRONMENT | {"AWS_ENDPOINT_URL_S3": moto.endpoint}).items():
+        monkeypatch.setenv(name, value)
+    moto.client.create_bucket(Bucket="my-bucket")
+    for item in moto.client.list_objects_v2(Bucket="my-bucket").get("Contents", ()):
+        moto.client.delete_object(Bucket="my-bucket", Key=item["Key"])
+
+
 @pytest.mark.parametrize("page", having("python", "console"), ids=shown)
-def test_blocks_run(page: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_run(page: Path, repo: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if any("setup s3" in block.text for block in blocks(read(page)) if block.kind == "console"):
+        a_bucket(request, monkeypatch)
     space: dict[str, Any] = {"__name__": "__page__"}
     for block in blocks(read(page)):
         if block.kind == "python":
