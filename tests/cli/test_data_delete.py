@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from swampstore_cli import confirm
 from tests.cli.conftest import Swamp
 
 WEB = "aws/ec2:web-1"
@@ -42,6 +43,12 @@ def test_without_yes_it_only_shows(swamp: Swamp) -> None:
     assert (shown["dryRun"], shown["versionsDeleted"], shown["bytesReclaimed"]) == (True, 3, 300)
     assert swamp("data", "delete", WEB, "state", "--dry-run").err == ""
     assert versions(swamp, "state") == [3, 2, 1]
+
+
+def test_the_question_is_what_keeps_it(swamp: Swamp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirm, "confirmed", lambda *_, **__: True)
+    swamp("data", "delete", WEB, "state")
+    assert versions(swamp, "state") == []
 
 
 @pytest.mark.parametrize("flag", ["--yes", "-y", "--force", "-f"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 import swampstore
 from swampstore.limits import PART_BYTES
+from swampstore_cli.commands import object_get
+from swampstore_cli.session import Opened
 from tests.cli.conftest import Swamp
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -185,6 +188,14 @@ def test_a_namespace_that_does_not_exist_is_said_and_not_made(
     assert swamp(*arguments.split()).code == 0
 
 
+def test_without_that_look_a_slip_would_pass_in_silence(
+    swamp: Swamp, filled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Opened, "existing", lambda _self, name: name)
+    done = swamp("object", "list", "--namespace", "defualt")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_a_name_of_standard_output_is_written_through(process: Swamp, repo: Path, name: str) -> None:
     """Where the shell has sent standard output into a file, that very file gets the bytes, behind what it holds."""
@@ -198,6 +209,21 @@ def test_a_name_of_standard_output_is_written_through(process: Swamp, repo: Path
     assert (repo / "log").read_bytes() == b"before,contents"
     assert os.stat("log").st_ino == node
     assert b"wrote 8 B" in done.stderr
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_descriptors_file_is_not_replaced(
+    swamp: Swamp, repo: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    """... as it would be if the name of a descriptor were followed like a link."""
+    swamp("object", "put", "k", stdin=b"contents")
+    if not guarded:
+        monkeypatch.setattr(object_get, "_DESCRIPTOR", re.compile("(?!)"))
+    with open("log", "wb") as log:
+        node = os.fstat(log.fileno()).st_ino
+        assert swamp("object", "get", "k", "-o", f"/dev/fd/{log.fileno()}").code == 0
+    assert (repo / "log").read_bytes() == b"contents"
+    assert (os.stat("log").st_ino == node) is guarded
 
 
 def test_a_pipe_is_written_through_and_a_folder_refused(swamp: Swamp, repo: Path) -> None:
