@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from swampstore.errors import CorruptObject
-from swampstore.values.data import Datum, id_key
+from swampstore.errors import CorruptObject, FixTheCall
+from swampstore.values.data import Datum, check_fields, id_key, item_path
 from swampstore.values.frame import UNREADABLE
-from swampstore.values.keys import INTERNAL
+from swampstore.values.keys import AUDIT_KEY
 from swampstore.values.version import VERSION_BYTES, put_of
 
 TOMBSTONE = 1
@@ -183,6 +183,11 @@ def put_record(key: str, version: bytes, meta: Meta, *, expires: int = 0) -> Rec
     return Record(key, version, flags, expires, _encoder.encode(meta))
 
 
+def with_meta(record: Record, version: bytes, meta: Meta) -> Record:
+    """The put ``record`` said again as ``version``, with ``meta``."""
+    return Record(record.key, version, record.flags, record.expires, _encoder.encode(meta))
+
+
 def pending_record(item: str, version: bytes, meta: Meta, *, expires: int = 0) -> Record:
     """A version of the datum ``item`` that has no ordinal yet."""
     return Record(id_key(item, version), version, OPAQUE | PENDING, expires, _encoder.encode(meta))
@@ -255,21 +260,29 @@ def check_value(record: Record) -> None:
 
 
 def _check_pending(record: Record) -> None:
-    """A pending record lies where its fields say, under its own version."""
+    """A pending record lies where its fields say, under its own version, and nothing in it stops the fold."""
     datum = meta_of(record).data
+    problem = "it does not lie where its fields say"
     if (
-        datum is None
-        or record.gone
-        or len(record.version) != VERSION_BYTES
-        or record.key != id_key(datum.item, record.version)
+        datum is not None
+        and datum.ordinal == 0
+        and not record.gone
+        and len(record.version) == VERSION_BYTES
+        and record.key == id_key(datum.item, record.version)
     ):
-        raise CorruptObject(f"the pending version {record.key!r} does not lie where its fields say", name=record.key)
+        try:
+            item_path(datum.model, datum.name)
+            check_fields(datum)
+            return
+        except FixTheCall as error:
+            problem = str(error)
+    raise CorruptObject(f"the pending version {record.key!r} cannot be used: {problem}", name=record.key)
 
 
 def _check_class(record: Record) -> None:
     """Raise ``CorruptObject`` for flags and times that no writer of an ephemeral or audit record sets."""
     if record.flags & AUDIT:
-        good = record.flags == AUDIT | OPAQUE and INTERNAL in record.key
+        good = record.flags == AUDIT | OPAQUE and AUDIT_KEY.fullmatch(record.key) is not None
     else:
         good = record.gone or (record.flags == EPHEMERAL and record.expires > 0)
     if not good or record.flags & CONFLICT:

@@ -1,4 +1,4 @@
-"""The compactor of one namespace: fold, merge when due, sweep; once, or in a loop.
+"""The compactor of one namespace: fold, merge when due, sweep, repack, automatic gc; once, or in a loop.
 
 Invariants:
 - Every step is safe at any time and beside any other compactor: leadership only saves work.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,11 +22,23 @@ from swampstore.values.root import Root
 from swampstore.workers.fold import FoldRead, fold, read_log
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.merge import merge
-from swampstore.workers.report import CompactReport, FoldReport, MergeReport, SweepReport, add_folds, add_sweeps
+from swampstore.workers.report import (
+    CompactReport,
+    FoldReport,
+    MergeReport,
+    RepackReport,
+    SweepReport,
+    add_folds,
+    add_sweeps,
+)
 from swampstore.workers.retire import retire_alone
 from swampstore.workers.sweep_garbage import GarbageSweep, is_run, ripe_garbage
 from swampstore.workers.sweep_log import sweep_log
 from swampstore.workers.sweep_orphans import OrphanSweep
+
+if TYPE_CHECKING:  # loaded when first used: most compactions are the short help of a client
+    from swampstore.workers.gc.automatic import AutomaticGc
+    from swampstore.workers.gc.report import GcReport
 
 OnRound = Callable[[str, CompactReport], None]
 OnError = Callable[[str, Exception], None]
@@ -37,6 +50,7 @@ _IDLE_S = 15.0
 _BACKOFF = 1.5
 _HOUR_S = 3600.0
 _DAY_S = 24 * _HOUR_S
+_REPACKS_A_DAY = 64
 
 _log = logging.getLogger("swampstore.compactor")
 
@@ -57,6 +71,7 @@ class Compactor:
         self._retired_at = float("-inf")
         self._contents_at = float("-inf")
         self._orphans_at = place.env.boot() - _DAY_S + _HOUR_S
+        self._automatic: AutomaticGc | None = None
 
     @property
     def namespace(self) -> str:
@@ -120,7 +135,12 @@ class Compactor:
         if not folded.not_leader:
             if full or read.seen.root.merge_due:
                 report.merge = await self._merge(full, stay=stay, insist=insist)
+            daily = stay and env.boot() - self._orphans_at >= _DAY_S
             report.sweep = await self._sweep(read, stay=stay, insist=insist)
+            if daily:
+                report.repack = await self._repack(stay=stay, insist=insist)
+            if stay or insist:
+                report.gc = await self._gc()
             if not (folded.published or folded.raced):
                 report.retired = await self._retire(prior, read, stay=stay)
         last = self._register.last or read.seen
@@ -159,6 +179,24 @@ class Compactor:
             swept = add_sweeps(swept, await sweep.run())
             self._orphans_at = boot
         return swept
+
+    async def _repack(self, *, stay: bool, insist: bool) -> RepackReport:
+        """Once a day, beside the look for orphans, which reads the manifest anyway."""
+        from swampstore.workers.prune import repack_all
+
+        most = _REPACKS_A_DAY
+        return await repack_all(self._place, self._register, self._leadership, stay=stay, insist=insist, most=most)
+
+    async def _gc(self) -> GcReport | None:
+        """Where retention is automatic: at most once an hour, and when something is due. The next round folds it."""
+        last = self._register.last
+        if last is None or not last.root.settings:
+            return None
+        if self._automatic is None:
+            from swampstore.workers.gc.automatic import AutomaticGc
+
+            self._automatic = AutomaticGc(self._place, self._register)
+        return await self._automatic.run()
 
     async def _retire(self, prior: Root | None, read: FoldRead, *, stay: bool) -> int:
         """At most once an hour, when there was nothing to fold."""

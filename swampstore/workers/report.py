@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from swampstore.workers.gc.report import GcReport
+
 
 class FoldReport(msgspec.Struct):
     """One fold. ``published`` is false when there was nothing to fold or another process was first."""
@@ -44,6 +46,23 @@ class SweepReport(msgspec.Struct):
     waiting: int = 0
 
 
+class RepackReport(msgspec.Struct):
+    """``bytes`` come back once the old packs have had their grace: their size less what lived in them.
+
+    ``left`` are packs that wait for the next repack.
+    """
+
+    published: bool = False
+    raced: bool = False
+    packs: int = 0
+    packs_made: int = 0
+    members: int = 0
+    shards_written: int = 0
+    bytes: int = 0
+    live_bytes: int = 0
+    left: int = 0
+
+
 class CompactReport(msgspec.Struct):
     """A round: fold, merge if due, sweep. ``seconds`` is wall time."""
 
@@ -54,12 +73,16 @@ class CompactReport(msgspec.Struct):
     """Writers whose watermark was dropped by a publish of its own."""
     root_version: int = 0
     seconds: float = 0.0
+    gc: GcReport | None = None
+    """What automatic retention did, when it was its turn."""
+    repack: RepackReport | None = None
 
     @property
     def busy(self) -> bool:
         """Whether the round found something to do."""
         swept = self.sweep.segments + self.sweep.runs + self.sweep.contents + self.sweep.orphans
-        return self.fold.published or self.fold.raced or self.merge.published or self.merge.raced or swept > 0
+        tidied = (self.gc is not None and self.gc.segments > 0) or (self.repack is not None and self.repack.published)
+        return self.fold.published or self.fold.raced or self.merge.published or self.merge.raced or swept > 0 or tidied
 
 
 def add_folds(a: FoldReport, b: FoldReport) -> FoldReport:

@@ -59,6 +59,16 @@ class GarbageSweep:
         self._leadership = leadership
         self._stay = stay
         self._insist = insist
+        self.deleted: list[str] = []
+        """What the last run deleted (``<kind>/<unique>``)."""
+
+    async def preview(self) -> list[str]:
+        """What a run would delete now (``<kind>/<unique>``)."""
+        seen = await self._register.read()
+        ripe = ripe_garbage(seen)
+        if ripe:
+            ripe = unheld(ripe, await list_held(self._place))
+        return [item.name for item in (await self._settle_contents(ripe))[0]]
 
     async def run(self, *, contents: bool = True) -> SweepReport:
         """Sweep once; ``contents=False`` leaves contents alone (looking for their uses reads the whole manifest)."""
@@ -74,6 +84,7 @@ class GarbageSweep:
         if going:
             going = unheld(going, await list_held(self._place))
             await self._place.store.delete([self._place.full(item.name) for item in going])
+            self.deleted = [item.name for item in going]
             await self._change(seen, lambda root: without(root, items(going)))
         report.runs = sum(map(is_run, going))
         report.contents = len(going) - report.runs

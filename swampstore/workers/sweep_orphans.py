@@ -43,24 +43,25 @@ class OrphanSweep:
         self._stay = stay
         self._insist = insist
 
-    async def run(self) -> SweepReport:
+    async def run(self, *, dry_run: bool = False) -> SweepReport:
         """Delete the orphans there are now; ``orphans`` and ``bytes`` of the report count them."""
         old = {kind: await self._old(kind) for kind in (*_RUNS, *_CONTENTS, "pin")}
         report = SweepReport()
         # A pin that was not renewed for a day holds nothing: live() decides that, not this.
-        await self._delete(old["pin"], report)
+        await self._delete(old["pin"], report, dry_run)
         runs = {name: size for kind in _RUNS for name, size in old[kind].items()}
         contents = old["blob"] | old["pack"]
         if contents:
             contents = await self._unnamed_contents(contents)
         if runs:
             _, seen = await list_then_root(self._place, self._register)
-            runs = await self._fence_off(seen, runs)
-        await self._delete(runs | contents, report)
+            runs = _unlisted(seen.root, runs) if dry_run else await self._fence_off(seen, runs)
+        await self._delete(runs | contents, report, dry_run)
         return report
 
-    async def _delete(self, found: Sizes, report: SweepReport) -> None:
-        await self._place.store.delete([self._place.full(name) for name in found])
+    async def _delete(self, found: Sizes, report: SweepReport, dry_run: bool) -> None:
+        if not dry_run:
+            await self._place.store.delete([self._place.full(name) for name in found])
         report.orphans += len(found)
         report.bytes += sum(found.values())
 
@@ -93,8 +94,7 @@ class OrphanSweep:
         """Those of ``found`` that no root names or will name: the root has been replaced since they were looked at."""
         began = seen
         for _ in range(ROOT_CAS_TRIES):
-            listed = _listed(seen.root)
-            orphans = {name: size for name, size in found.items() if name not in listed}
+            orphans = _unlisted(seen.root, found)
             may = self._leadership.may_publish(seen, began, one_shot=not self._stay, insist=self._insist)
             if not orphans or not may or not seen.root.version:
                 return {}
@@ -106,6 +106,11 @@ class OrphanSweep:
                 continue
             return orphans
         return {}
+
+
+def _unlisted(root: Root, found: Sizes) -> Sizes:
+    listed = _listed(root)
+    return {name: size for name, size in found.items() if name not in listed}
 
 
 def _listed(root: Root) -> frozenset[str]:

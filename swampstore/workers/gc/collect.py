@@ -76,10 +76,9 @@ class Collector:
             self._close(record.key)
             if record.gone or record.flags & (OPAQUE | EPHEMERAL):
                 continue
-            if record.key.endswith(_METADATA_SUFFIX):
-                self._last_metadata = record
+            self.pass_by(record)
             if self._expired(record):
-                self._remove(record, EXPIRED, self._metadata_of(record))
+                self.remove(record, EXPIRED)
             elif (fact := fact_of(record)) is not None:
                 self._item(fact).add(fact, record, self._metadata_of(record))
 
@@ -91,8 +90,7 @@ class Collector:
         """Judge an item of ``unsettled``, from all that lies below its path."""
         item = _Item(path)
         for record in records:
-            if record.key.endswith(_METADATA_SUFFIX) and not record.gone:
-                self._last_metadata = record
+            self.pass_by(record)
             fact = fact_of(record)
             if fact is not None and fact.item == path and not self._expired(record):
                 item.add(fact, record, self._metadata_of(record))
@@ -126,7 +124,16 @@ class Collector:
         for at in sorted(going):
             self._remove(item.records[at], SUPERSEDED, item.metadata[at])
 
+    def pass_by(self, record: Record) -> None:
+        """Remember ``record`` if it is the metadata of the version that follows it."""
+        if record.key.endswith(_METADATA_SUFFIX) and not record.gone:
+            self._last_metadata = record
+
     # --- removals -----------------------------------------------------------------------------------------------
+
+    def remove(self, record: Record, reason: str) -> None:
+        """``record``, which has just passed by, goes."""
+        self._remove(record, reason, self._metadata_of(record))
 
     def _remove(self, record: Record, reason: str, metadata: Record | None) -> None:
         """``record`` goes, and what belongs to it. Metadata that has expired goes by itself."""

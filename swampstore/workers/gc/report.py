@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
 from swampstore.values.data import Datum
@@ -59,6 +57,9 @@ class GcReport(msgspec.Struct):
         return self.expired + self.superseded + self.run_gone + self.old_runs
 
 
+_COUNTED = {"expired": "expired", "superseded": "superseded", "run-gone": "run_gone", "old-run": "old_runs"}
+
+
 class Counter:
     """Fills a report. Contents that several entries share are counted once, and not while one of them stays."""
 
@@ -69,8 +70,9 @@ class Counter:
     def removed(self, key: str, reason: str, at: Location, size: int, datum: Datum | None) -> None:
         """One version or plain entry goes."""
         report = self.report
-        field = reason.replace("-", "_") if reason != "old-run" else "old_runs"
-        setattr(report, field, getattr(report, field) + 1)
+        field = _COUNTED.get(reason)
+        if field is not None:
+            setattr(report, field, getattr(report, field) + 1)
         freed = self.freed(at, size)
         if len(report.shown) < SHOWN:
             shown = Removed(key, reason, freed)
@@ -113,6 +115,3 @@ def _place(at: Location) -> tuple[str, int] | None:
             return part, offset
         case Inline() | External():
             return None
-
-
-OnRemoved = Callable[[Removed], None]

@@ -31,16 +31,29 @@ _RECORD_BYTES = 80
 """What a record takes in a batch beside its key and value, at most."""
 
 
+Pass = Callable[[Snapshot, "Appender", GcReport], Awaitable[None]]
+"""One pass over a snapshot that hands what goes to the appender."""
+
+
 async def collect_garbage(place: Place, reader: SnapshotReader, append: Append, *, dry_run: bool) -> GcReport:
     """Remove what has expired and what retention gives up, as of now (the store's time).
 
     Starts again when a compaction overtakes it. Raises what ``append`` raises.
     """
+
+    async def one_pass(snapshot: Snapshot, out: Appender, report: GcReport) -> None:
+        await _pass(place, snapshot, out, report)
+
+    return await run_pass(place, reader, append, one_pass, dry_run=dry_run)
+
+
+async def run_pass(place: Place, reader: SnapshotReader, append: Append, one_pass: Pass, *, dry_run: bool) -> GcReport:
+    """Run ``one_pass`` over a snapshot, again from a new one when a compaction overtakes it."""
     began = place.env.boot()
     report, out = GcReport(dry_run=dry_run), Appender(append, dry_run=dry_run)
     for last in range(READ_RESTARTS, 0, -1):
         try:
-            await _pass(place, await reader.open(), out, report)
+            await one_pass(await reader.open(), out, report)
             await out.finish()
             break
         except SnapshotExpired:
