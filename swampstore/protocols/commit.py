@@ -53,7 +53,7 @@ from swampstore.values.segment import (
     encode_records,
     encode_segment,
 )
-from swampstore.values.version import split_version
+from swampstore.values.version import split_version, unrefined
 
 
 class CommitConflict(Conflict):
@@ -190,7 +190,7 @@ class CommitLane:
         if look is None or look[0].tail(self.lane) < self._tail or look[1].seconds() > LANE_TAIL_AGE_S:
             look = await self._refresh()
         snapshot, span = look
-        changed = [key for key, version in draft.seen.items() if _version(await snapshot.record(key)) != version]
+        changed = [key for key, seen in draft.seen.items() if not _same(seen, await snapshot.record(key))]
         if changed:
             one.error = CommitConflict(f"{changed[0]!r} has changed since it was read")
             return False
@@ -358,8 +358,11 @@ def _meets(commit: Commit, others: Iterable[Commit]) -> bool:
     return any(not mine.isdisjoint(_footprint(other)) for other in others)
 
 
-def _version(record: Record | None) -> bytes | None:
-    return record.version if record else None
+def _same(seen: bytes | None, record: Record | None) -> bool:
+    """Whether ``record`` still says what was seen; a put said again, better placed, is no change."""
+    if seen is None or record is None:
+        return seen is None and record is None
+    return unrefined(seen) == unrefined(record.version)
 
 
 def _name(commit: Commit) -> str:

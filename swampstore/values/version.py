@@ -70,6 +70,11 @@ def is_refined(version: bytes) -> bool:
     return len(version) > VERSION_BYTES and version[VERSION_BYTES:] != _JUST_ABOVE
 
 
+def unrefined(version: bytes) -> bytes:
+    """``version`` as its put was made, if it is a refinement; puts and tombstones as they are."""
+    return put_of(version) if is_refined(version) else version
+
+
 def is_version(version: object) -> bool:
     """Whether ``version`` has the form of one, of either length."""
     if not isinstance(version, bytes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from swampstore.values.entry import Blob, External, Inline, Location, Meta, Packed, Record, put_record, tombstone
-from swampstore.values.version import just_above, make_version
+from swampstore.values.version import just_above, make_version, refined
 
 KEYS = ["a", "a/b", "a/c", "b", "é/ü"]
 part = st.text(alphabet="0123456789abcdef", min_size=32, max_size=32)
@@ -16,7 +16,7 @@ locations: st.SearchStrategy[Location] = st.one_of(
     st.builds(External, st.text(max_size=20), st.text(max_size=20)),
 )
 versions = st.builds(make_version, st.integers(0, 6), st.sampled_from([b"v" * 12, b"w" * 12]), st.integers(0, 2))
-any_version = st.one_of(versions, versions.map(just_above))
+any_version = st.one_of(versions, versions.map(just_above), versions.map(refined))
 times = st.integers(0, 1 << 45)
 metas = st.builds(
     Meta,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swampstore.values import join
 from swampstore.values.entry import CONFLICT, HAS_BASE, Inline, Meta, Record, put_record, record_sum, tombstone
 from swampstore.values.join import conflict_key, conflict_of, join_counted, join_into, kept_loser, newer
 from swampstore.values.keys import INTERNAL
-from swampstore.values.version import just_above, make_version
+from swampstore.values.version import just_above, make_version, refined
 from tests.values.strategies import put, records
 
 batches = st.lists(records, max_size=12)
@@ -159,3 +161,23 @@ def test_conflict_entries_sort_right_behind_their_path() -> None:
 def test_paths_that_hold_no_mark_have_no_conflict() -> None:
     assert conflict_of("k") is None
     assert conflict_of("\0lock\0k") is None
+
+
+def better_placed(record: Record) -> Record:
+    return msgspec.structs.replace(record, version=refined(record.version))
+
+
+def test_a_put_said_again_in_a_better_place_is_no_conflict() -> None:
+    winner, moved = mine(3, base=ONE), better_placed(TWO)
+    assert kept_loser(better_placed(winner), winner) is None
+    assert kept_loser(mine(3, base=moved), TWO) is None
+    assert kept_loser(mine(3, base=TWO), moved) is None
+    one, other = kept_loser(winner, TWO), kept_loser(winner, moved)
+    assert one is not None
+    assert other is not None
+    assert one.key == other.key
+
+
+def test_it_would_be_one_if_versions_were_compared_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "put_of", lambda version: version)
+    assert kept_loser(mine(3, base=TWO), better_placed(TWO)) is not None

@@ -12,10 +12,14 @@ from swampstore.values.version import (
     VERSION_BYTES,
     check_version,
     hlc_of,
+    is_refined,
     is_version,
     just_above,
     make_version,
+    put_of,
+    refined,
     split_version,
+    unrefined,
     version_ms,
 )
 
@@ -51,6 +55,34 @@ def test_just_above_lies_between_its_base_and_every_later_put(
     assert just_above(just_above(base)) == just_above(base)
 
 
+@given(near, near, st.integers(1, 254))
+def test_refinements_lie_between_their_put_and_its_tombstone(
+    a: tuple[int, bytes, int], b: tuple[int, bytes, int], times: int
+) -> None:
+    put, other = make_version(*a), make_version(*b)
+    last = put
+    for _ in range(times):
+        assert last < refined(last) < just_above(put)
+        last = refined(last)
+        assert is_version(last)
+        assert is_refined(last)
+        assert put_of(last) == unrefined(last) == put
+        assert just_above(last) == just_above(put)
+    assume(put != other)
+    assert (last < other) == (put < other)
+
+
+def test_a_put_is_refined_254_times_and_a_tombstone_never() -> None:
+    version = make_version(1, b"w" * 12, 1)
+    gone = just_above(version)
+    assert (is_refined(version), is_refined(gone), unrefined(gone), put_of(gone)) == (False, False, gone, version)
+    for _ in range(254):
+        version = refined(version)
+    for last in (version, gone):
+        with pytest.raises(OverflowError):
+            refined(last)
+
+
 @given(st.integers(0, (1 << 48) - 1), st.integers(0, 0xFFFF))
 def test_the_clock_part_is_milliseconds_and_a_counter(ms: int, counter: int) -> None:
     assert version_ms(make_version(hlc_of(ms, counter), b"w" * 12, 0)) == ms
@@ -59,7 +91,7 @@ def test_the_clock_part_is_milliseconds_and_a_counter(ms: int, counter: int) -> 
 
 @given(st.binary(max_size=30))
 def test_only_versions_pass(data: bytes) -> None:
-    good = len(data) == 24 or (len(data) == 25 and data[24] == 1)
+    good = len(data) == 24 or (len(data) == 25 and data[24] != 0)
     assert is_version(data) == good
     if good:
         check_version(data, "x")
