@@ -20,8 +20,8 @@ from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.plan import Item
 from swampstore.workers.sync.pull import Puller
-from swampstore.workers.sync.push import FROM_NOTHING, Removal, Upload
 from swampstore.workers.sync.report import Conflict, SyncReport
+from swampstore.workers.sync.steps import FROM_NOTHING, Removal, Upload
 from swampstore.workers.sync.tree import Left, Tree, reason_of
 
 _NAMES = 20

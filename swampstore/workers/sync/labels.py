@@ -21,9 +21,12 @@ _decode = msgspec.msgpack.Decoder(Labels).decode
 
 def labels_of(meta: Meta) -> bytes | None:
     """As kept in a row of the state."""
-    if not meta.content_type and not meta.tags:
-        return None
-    return _encode(Labels(meta.content_type, meta.tags))
+    return encode_labels(Labels(meta.content_type, meta.tags))
+
+
+def encode_labels(labels: Labels) -> bytes | None:
+    """As kept in a row of the state."""
+    return _encode(labels) if labels != NO_LABELS else None
 
 
 def decode_labels(kept: bytes | None) -> Labels:

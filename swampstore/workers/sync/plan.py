@@ -6,10 +6,11 @@ about the time the state was (a later change within the clock's grain would not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
+from swampstore.values.version import put_of
 from swampstore.workers.sync.decide import NEEDS_BOTH, NEEDS_PULL, NEEDS_PUSH, Action, Local, Remote, decide
 from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.report import Progress, SyncReport
@@ -18,6 +19,8 @@ from swampstore.workers.sync.state import Beside, RemoteRow, Row, State
 from swampstore.workers.sync.tree import Found, Left, Tree
 
 _RACY_MS = 2_000
+_DATA_FILES = ("/latest", "/metadata.yaml")
+PassesOver = Callable[[str, Found | None, Row | None, RemoteRow | None], bool]
 _TELL_EVERY = 1_000
 
 
@@ -35,10 +38,18 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 
 class Planner:
-    """``now_ms`` is the store's time, against which entries expire."""
+    """``now_ms`` is the store's time, against which entries expire; ``passes_over`` says what is derived, not synced."""
 
     def __init__(
-        self, state: State, tree: Tree, scan: Scan, scope: Scope, options: SyncOptions, report: SyncReport, now_ms: int
+        self,
+        state: State,
+        tree: Tree,
+        scan: Scan,
+        scope: Scope,
+        options: SyncOptions,
+        report: SyncReport,
+        now_ms: int,
+        passes_over: PassesOver,
     ) -> None:
         self._state = state
         self._tree = tree
@@ -47,6 +58,7 @@ class Planner:
         self._options = options
         self._report = report
         self._now_ms = now_ms
+        self._passes_over = passes_over
 
     def items(self, progress: Progress, prefixes: Sequence[str]) -> Iterator[Item]:
         """What to do under ``prefixes``, in key order; paths with nothing to do are counted."""
@@ -68,7 +80,8 @@ class Planner:
             try:
                 found = self._tree.look(key, past_folders=True)
             except Left as reason:
-                self._report.skip(key, str(reason))
+                if not (key.endswith(_DATA_FILES) and self._passes_over(key, None, row, remote)):
+                    self._report.skip(key, str(reason))
                 continue
             item = self._item(key, found, row, remote)
             if item is not None:
@@ -95,6 +108,8 @@ class Planner:
     # --- one path -----------------------------------------------------------------------------------------------
 
     def _item(self, key: str, found: Found | None, row: Row | None, remote: RemoteRow | None) -> Item | None:
+        if key.endswith(_DATA_FILES) and self._passes_over(key, found, row, remote):
+            return None
         try:
             local, sha256, touched = self._local(key, found, row)
             there = self._remote(row, remote)
@@ -158,7 +173,7 @@ class Planner:
             return Remote.NEW if live else Remote.ABSENT
         if not live:
             return Remote.GONE
-        return Remote.SAME if remote.version == row.version else Remote.CHANGED
+        return Remote.SAME if put_of(remote.version) == put_of(row.version) else Remote.CHANGED
 
     def _compare(
         self, key: str, found: Found, remote: RemoteRow | None, sha256: bytes | None

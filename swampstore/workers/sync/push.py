@@ -1,8 +1,11 @@
 """Pushing: files and tombstones in batches, each one atomic append; contents go up side by side, small ones packed.
 
 Invariants:
-- Every put names its base (:data:`FROM_NOTHING`, for a path that this tree never had), so the fold keeps a put it had not seen.
+- Every put names its base (``FROM_NOTHING``, for a path that this tree never had), so the fold keeps a put it had not
+  seen.
 - A file that changed while it was read is left for next time; what was appended is what was hashed.
+- The entry of a data version's contents says what its ``metadata.yaml`` says; both live equally long, and what is past
+  its lifetime is not pushed.
 - Rows are written after the acknowledgement, all rows of an append in one transaction.
 """
 
@@ -14,28 +17,24 @@ from typing import Protocol
 
 import msgspec
 
-from swampstore.limits import INLINE_CONTENT_BYTES, MIB, PART_BYTES
+from swampstore.limits import MIB, PART_BYTES
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.snapshot import SnapshotReader
 from swampstore.protocols.writer import Ack
-from swampstore.values.deltas import Delete, Delta, Put
-from swampstore.values.version import VERSION_BYTES, just_above
-from swampstore.workers.sync.decide import Action
-from swampstore.workers.sync.labels import decode_labels
+from swampstore.values.data import METADATA, RAW
+from swampstore.values.deltas import Delete, Delta, Put, Relabel
+from swampstore.values.version import just_above
+from swampstore.workers.facts import Facts, NotAVersion
+from swampstore.workers.sync.labels import Labels, decode_labels, encode_labels, labels_of
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.options import SyncOptions
-from swampstore.workers.sync.plan import Item
 from swampstore.workers.sync.report import Progress, SyncReport
 from swampstore.workers.sync.state import Row, State
+from swampstore.workers.sync.steps import Deletion, Removal, Step, Told, Upload, Words, batches
 from swampstore.workers.sync.tree import Found, Left, Tree
-
-FROM_NOTHING = bytes(VERSION_BYTES)
-"""The base of a put that descends from no version: below every version there is."""
-
-_BATCH_BYTES = 64 * MIB
-_BATCH_RECORD_BYTES = 6 * MIB
-_RECORD_OVERHEAD = 400
+from swampstore.workers.sync.versions import Folders, folder_of
+from swampstore.workers.sync.wording import Wording, deleted
 
 
 class Namespace(Protocol):
@@ -56,44 +55,6 @@ class Namespace(Protocol):
     async def append(self, deltas: Sequence[Delta], *, last: bool = True) -> Ack:
         """One atomic batch, contents uploaded first; ``last=False`` when more follow from a one-shot process."""
         ...
-
-
-class Removal(msgspec.Struct, frozen=True):
-    """A conflict entry to take out of the namespace because its contents lie beside the path now."""
-
-    key: str
-    version: bytes
-
-
-class Upload(msgspec.Struct, frozen=True):
-    """A file to push and the version it was made from (``FROM_NOTHING``: none). ``settles`` goes into the same append."""
-
-    key: str
-    found: Found
-    base: bytes
-    row: Row | None = None
-    settles: Removal | None = None
-
-
-class Deletion(msgspec.Struct, frozen=True):
-    """An entry to delete: just the version that this tree had."""
-
-    key: str
-    version: bytes
-
-
-Step = Upload | Deletion
-
-
-def steps_of(items: Sequence[Item]) -> Iterator[Step]:
-    """What the push items of a plan come to."""
-    for item in items:
-        if item.action is Action.DELETE_REMOTE:
-            assert item.row is not None
-            yield Deletion(item.key, item.row.version)
-        else:
-            assert item.found is not None
-            yield Upload(item.key, item.found, item.row.version if item.row else FROM_NOTHING, item.row)
 
 
 class TreeSource:
@@ -120,20 +81,34 @@ class _Batch:
 
     def __init__(self) -> None:
         self.deltas: list[Delta] = []
-        self.steps: list[Step | Removal] = []
+        self.steps: list[Step] = []
         self.hashes: list[bytes | TreeSource] = []
 
-    def add(self, delta: Delta, step: Step | Removal, sha256: bytes | TreeSource = b"") -> None:
+    def add(self, delta: Delta, step: Step, sha256: bytes | TreeSource = b"") -> None:
         self.deltas.append(delta)
         self.steps.append(step)
         self.hashes.append(sha256)
+
+    def make_plain(self, key: str) -> None:
+        """Take the lifetime off the put of ``key``, if it is among the last few."""
+        start = max(len(self.deltas) - 3, 0)
+        for number, delta in enumerate(self.deltas[start:], start):
+            if isinstance(delta, Put) and delta.key == key:
+                self.deltas[number] = msgspec.structs.replace(delta, expires=0)
 
 
 class Pusher:
     """Appends to the namespace what the tree has."""
 
     def __init__(
-        self, namespace: Namespace, mirror: Mirror, tree: Tree, state: State, options: SyncOptions, report: SyncReport
+        self,
+        namespace: Namespace,
+        mirror: Mirror,
+        tree: Tree,
+        state: State,
+        options: SyncOptions,
+        report: SyncReport,
+        folders: Folders,
     ) -> None:
         self._namespace = namespace
         self._env = namespace.place.env
@@ -142,32 +117,51 @@ class Pusher:
         self._state = state
         self._options = options
         self._report = report
+        self._folders = folders
+        self._wording = Wording(namespace, state, folders, report)
 
     async def push(self, steps: Sequence[Step], progress: Progress) -> None:
         """Carry out the steps in as few appends as fit. Raises what :meth:`Namespace.append` raises."""
-        batches = list(_batches(steps))
-        done = 0
-        for number, part in enumerate(batches):
-            batch = self._read(part)
+        steps = sorted((*steps, *self._wording.wanted(steps)), key=lambda step: step.key)
+        gone, done = deleted(steps), 0
+        parts = batches((step, self._facts(step)) for step in steps)
+        part = next(parts, None)
+        while part is not None:
+            batch = await self._read(part, gone)
+            after = next(parts, None)
             done += len(part)
             if batch.deltas:
-                await self._append(batch, last=number == len(batches) - 1)
+                await self._append(batch, last=after is None)
             progress("push", done, len(steps), self._report.bytes_up)
+            part = after
 
-    def _read(self, steps: Sequence[Step]) -> _Batch:
+    def _facts(self, step: Step) -> Facts | None:
+        folder = folder_of(step.key) if isinstance(step, Upload | Words) else None
+        return self._folders.facts(folder) if folder is not None else None
+
+    async def _read(self, part: Sequence[Told], gone: frozenset[str]) -> _Batch:
         """Read the files of a batch. Those that cannot be read are reported."""
+        said = await self._wording.read(part, gone)
         batch = _Batch()
-        for step in steps:
-            if isinstance(step, Deletion):
+        for step, facts in part:
+            if isinstance(step, Deletion | Removal):
                 batch.add(Delete(key=step.key, base=step.version), step)
                 continue
+            if facts is not None and 0 < facts.expires <= self._namespace.place.clock.now_ms():
+                self._report.expired += isinstance(step, Upload)
+                continue
+            words = said.get(step.key)
+            if isinstance(step, Words):
+                if isinstance(words, Relabel):
+                    batch.add(words, step)
+                continue
             try:
-                self._read_file(step, batch)
+                self._read_file(step, facts or (words if isinstance(words, Facts) else None), batch)
             except Left as reason:
                 self._report.skip(step.key, str(reason))
         return batch
 
-    def _read_file(self, step: Upload, batch: _Batch) -> None:
+    def _read_file(self, step: Upload, facts: Facts | None, batch: _Batch) -> None:
         found = step.found
         data: bytes | TreeSource
         sha256: bytes | TreeSource
@@ -176,19 +170,37 @@ class Pusher:
         else:
             data = self._tree.read(step.key, found)
             sha256 = hashlib.sha256(data).digest()
-        labels = decode_labels(step.row.labels if step.row else None)
-        put = Put(
-            key=step.key,
-            data=data,
-            content_type=labels.content_type,
-            tags=labels.tags,
-            modified=found.modified,
-            mode=found.mode,
-            base=step.base,
-        )
+        put = Put(key=step.key, data=data, modified=found.modified, mode=found.mode, base=step.base)
+        if facts is None or step.key.endswith(f"/{METADATA}"):
+            labels = decode_labels(step.row.labels if step.row else None)
+            expires = facts.expires if facts is not None else 0
+            put = msgspec.structs.replace(put, content_type=labels.content_type, tags=labels.tags, expires=expires)
+        else:
+            put = self._worded(put, facts, found, sha256 if isinstance(sha256, bytes) else None, batch)
         batch.add(put, step, sha256)
         if step.settles is not None:
             batch.add(Delete(key=step.settles.key, base=step.settles.version), step.settles)
+
+    def _worded(self, put: Put, facts: Facts, found: Found, sha256: bytes | None, batch: _Batch) -> Put:
+        """The put of a version's contents, saying ``facts``; plain, when they do not fit the contents."""
+        try:
+            if sha256 is None and facts.sha256 is not None:
+                sha256 = self._tree.sha256(put.key, found)  # once more: what it says must be known before it goes up
+            facts.check(found.size, sha256)
+        except NotAVersion as reason:
+            folder = put.key.removesuffix(f"/{RAW}")
+            self._folders.trouble(folder, str(reason))
+            batch.make_plain(f"{folder}/{METADATA}")
+            return put
+        return msgspec.structs.replace(
+            put,
+            content_type=facts.content_type,
+            tags=facts.tags,
+            expires=facts.expires,
+            datum=facts.data,
+            lifetime=facts.lifetime,
+            created=facts.created,
+        )
 
     async def _append(self, batch: _Batch, *, last: bool) -> None:
         try:
@@ -202,20 +214,25 @@ class Pusher:
             self._tree.settle([step.key for step in batch.steps if isinstance(step, Upload)])
         source = f"{ack.lane}/{ack.slot}"
         with self._state.transaction():
-            for step, sha256, version in zip(batch.steps, batch.hashes, ack.versions, strict=True):
+            for step, delta, sha256, version in zip(batch.steps, batch.deltas, batch.hashes, ack.versions, strict=True):
                 if isinstance(step, Upload):
-                    self._pushed(step, sha256.sha256 if isinstance(sha256, TreeSource) else sha256, version, source)
+                    assert isinstance(delta, Put)
+                    known = sha256.sha256 if isinstance(sha256, TreeSource) else sha256
+                    self._pushed(step, delta, known, version, source)
+                elif isinstance(step, Words):
+                    assert isinstance(delta, Relabel)
+                    self._worded_anew(delta, version, source)
                 elif isinstance(step, Deletion):
                     self._state.gone(step.key, step.version, just_above(step.version))
                     self._state.unset_loose([step.key])
-                    self._report.deleted_remote += 1
+                    self._report.deleted_remote += not step.derived
                 else:
                     self._state.note_kept([(step.key, just_above(step.version), True)])
             self._state.raise_newest(max(ack.versions))
             if ack.shared_by == 1:
                 self._mirror.appended(ack.lane, ack.slot)
 
-    def _pushed(self, step: Upload, sha256: bytes, version: bytes, source: str) -> None:
+    def _pushed(self, step: Upload, put: Put, sha256: bytes, version: bytes, source: str) -> None:
         found = step.found
         row = Row(
             version=version,
@@ -224,30 +241,23 @@ class Pusher:
             inode=found.inode,
             sha256=sha256,
             at_ms=self._env.wall_ms(),
-            expires=0,
-            labels=step.row.labels if step.row else None,
+            expires=put.expires,
+            labels=encode_labels(Labels(put.content_type, put.tags)),
         )
         self._state.synced(step.key, row)
         self._state.set_loose([(step.key, source)])
         self._report.pushed += 1
         self._report.bytes_up += found.size
 
-
-def _batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """As many steps as one append holds; a file that is streamed has an append of its own."""
-    batch: list[Step] = []
-    size = records = 0
-    for step in steps:
-        contents = step.found.size if isinstance(step, Upload) else 0
-        record = len(step.key) + _RECORD_OVERHEAD + (contents if contents <= INLINE_CONTENT_BYTES else 0)
-        if contents > PART_BYTES:
-            yield [step]
-            continue
-        if batch and (size + contents > _BATCH_BYTES or records + record > _BATCH_RECORD_BYTES):
-            yield batch
-            batch, size, records = [], 0, 0
-        batch.append(step)
-        size += contents
-        records += record
-    if batch:
-        yield batch
+    def _worded_anew(self, delta: Relabel, version: bytes, source: str) -> None:
+        """The contents here stay what both sides hold; where they are not here, the newest record is another one."""
+        meta = delta.meta
+        row = self._state.synced_rows([delta.key]).get(delta.key)
+        if row is not None:
+            row = msgspec.structs.replace(row, version=version, expires=delta.expires, labels=labels_of(meta))
+            self._state.synced(delta.key, row)
+        else:
+            modified = meta.modified or meta.created
+            columns = (delta.key, version, False, meta.size, meta.sha256, modified, delta.expires, labels_of(meta))
+            self._state.note([columns])
+        self._state.set_loose([(delta.key, source)])

@@ -3,7 +3,7 @@
 Invariants:
 - Files come in the order of their keys (that of UTF-8 bytes), so that a walk can be merged with an ordered table.
 - What cannot be synced is in ``blocked`` with its reason before anything below it could come: a key at or below a
-  blocked path is not known to be missing.
+  blocked path is not known to be missing. A ``latest`` that is a link, as old trees have, has no reason: it is derived.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 
 from swampstore.values.keys import key_problem
+from swampstore.workers.sync.latest import is_latest
 from swampstore.workers.sync.options import TEMP_PREFIX, Scope
 from swampstore.workers.sync.tree import Found, Tree, found_of, reason_of
 
@@ -129,7 +130,7 @@ class Scan:
         if stat.S_ISREG(seen.st_mode):
             return found_of(seen)
         kind = next((name for test, name in _KINDS if test(seen.st_mode)), "not a regular file")
-        self.blocked[path] = kind
+        self.blocked[path] = "" if is_latest(path) and stat.S_ISLNK(seen.st_mode) else kind
         return None
 
     def _clean(self, fd: int, item: os.DirEntry[str]) -> None:

@@ -23,18 +23,22 @@ from swampstore.values.entry import entry_of
 from swampstore.values.keys import key_problem
 from swampstore.values.version import just_above
 from swampstore.workers.sync.conflicts import Settler, hash_entry
+from swampstore.workers.sync.data import DataModel
 from swampstore.workers.sync.decide import NEEDS_BOTH, Action
 from swampstore.workers.sync.lazy import Lazy
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.plan import Item, Planner
 from swampstore.workers.sync.pull import Puller
-from swampstore.workers.sync.push import FROM_NOTHING, Namespace, Pusher, Step, Upload, steps_of
+from swampstore.workers.sync.push import Namespace, Pusher
 from swampstore.workers.sync.report import Progress, SyncReport, quiet
 from swampstore.workers.sync.scan import Scan
 from swampstore.workers.sync.state import Beside, Row, State, state_path
+from swampstore.workers.sync.steps import FROM_NOTHING, Step, Upload, steps_of
 from swampstore.workers.sync.throttle import limited
 from swampstore.workers.sync.tree import Left, Tree
+from swampstore.workers.sync.units import Clash
+from swampstore.workers.sync.versions import Folders
 
 _FEW_KEYS = 2_000
 _FEW_POINTS = 20_000
@@ -118,8 +122,21 @@ class _Session:
         self._mirror = Mirror(place, namespace.reader, state, scope)
         self._scan = Scan(tree, scope, place.env.wall_ms())
         self._puller = Puller(place, self._mirror, tree, state, options, report)
-        self._pusher = Pusher(namespace, self._mirror, tree, state, options, report)
+        self._versions = Folders(tree, state, report)
+        self._pusher = Pusher(namespace, self._mirror, tree, state, options, report, self._versions)
         self._settler = Settler(place, self._mirror, tree, self._puller, report)
+        self._data = DataModel(
+            place,
+            self._mirror,
+            tree,
+            state,
+            scope,
+            options,
+            report,
+            self._puller,
+            self._settler.uploads,
+            self._versions,
+        )
         self._lazy = Lazy(state)
         self._now_ms = 0
 
@@ -129,18 +146,28 @@ class _Session:
         await self._mirror.refresh(None if self._options.pull else self._few_keys(paths))
         self._report.reset = self._mirror.reset
         self._now_ms = self._place.clock.now_ms()
-        planner = Planner(self._state, self._tree, self._scan, self._scope, self._options, self._report, self._now_ms)
+        planner = Planner(
+            self._state,
+            self._tree,
+            self._scan,
+            self._scope,
+            self._options,
+            self._report,
+            self._now_ms,
+            self._versions.passes_over,
+        )
         items = list(self._items(planner, None if self._mirror.reset else paths))
         if self._options.pull:
             for key in self._state.reserved():
                 if self._scope.covers(key) and self._scope.reserves(key):
                     self._report.skip(key, "sync keeps its own files under such a name")
         for path, reason in sorted(self._scan.blocked.items()):
-            self._report.skip(_printable(path), reason)
-        items = await self._compare(planner, items)
+            if reason:
+                self._report.skip(_printable(path), reason)
+        items, clashes = self._data.arrange(await self._compare(planner, items))
         self._show(items)
         if not self._options.dry_run:
-            await self._carry_out(items)
+            await self._carry_out(items, clashes)
 
     # --- where to look ------------------------------------------------------------------------------------------
 
@@ -250,21 +277,24 @@ class _Session:
             if action in _REVIVED:
                 self._report.revived.append(item.key)
 
-    async def _carry_out(self, items: list[Item]) -> None:
+    async def _carry_out(self, items: list[Item], clashes: list[Clash]) -> None:
+        self._data.begin(items, clashes)
         pulls = [item for item in items if item.action in _PULLS]
         pushes = [item for item in items if item.action in _PUSHES]
         both = [item for item in items if item.action in NEEDS_BOTH]
         self._note([item for item in items if item.action in (Action.RECORD, Action.FORGET)])
         self._delete([item for item in items if item.action is Action.DELETE_LOCAL])
         await self._puller.pull(pulls, self._progress)
+        await self._data.settle(clashes)
         await self._settler.settle(both)
         if self._options.pull:
             await self._write_kept()
+        derived = self._data.finish()
         if self._options.push:
             uploads = self._settler.uploads
             steps: list[Step] = [step for step in steps_of(pushes) if step.key not in uploads]
             steps += self._based(list(uploads.values()))
-            await self._pusher.push(sorted(steps, key=lambda step: step.key), self._progress)
+            await self._pusher.push([*steps, *derived], self._progress)
 
     def _note(self, items: list[Item]) -> None:
         """Write down what both sides hold, or hold no more, already."""
@@ -311,7 +341,7 @@ class _Session:
         for prefix in self._scope.prefixes:
             kept = [(key, version) for key, version in self._state.kept(prefix) if not self._scope.excludes(key)]
             if kept:
-                await self._settler.keep(kept)
+                await self._settler.keep(await self._data.keep(kept))
 
     def _based(self, uploads: list[Upload]) -> list[Step]:
         """Give copies that are in the namespace already the version they follow; drop those that need nothing."""

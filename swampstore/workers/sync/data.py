@@ -1,0 +1,112 @@
+"""What a sync does for the data model, in one place: versions in step, clashes settled, ``latest`` right.
+
+Invariants:
+- ``latest`` is right after every sync that touches its datum, also when the one that touched it first was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from swampstore.protocols.place import Place
+from swampstore.values.data import latest_path, parse_path
+from swampstore.values.join import conflict_of
+from swampstore.workers.sync.clashes import Clashes, Kept
+from swampstore.workers.sync.latest import Latest, is_latest
+from swampstore.workers.sync.mirror import Mirror
+from swampstore.workers.sync.options import Scope, SyncOptions
+from swampstore.workers.sync.plan import Item
+from swampstore.workers.sync.pull import Puller
+from swampstore.workers.sync.report import SyncReport
+from swampstore.workers.sync.state import State
+from swampstore.workers.sync.steps import Deletion, Removal, Step, Upload
+from swampstore.workers.sync.tree import Tree
+from swampstore.workers.sync.units import Clash, arrange
+from swampstore.workers.sync.versions import Folders, folder_of
+
+_TOUCHED = "latest"
+
+
+class DataModel:
+    """See the module. ``folders`` is for the planner and the pusher."""
+
+    def __init__(
+        self,
+        place: Place,
+        mirror: Mirror,
+        tree: Tree,
+        state: State,
+        scope: Scope,
+        options: SyncOptions,
+        report: SyncReport,
+        puller: Puller,
+        uploads: dict[str, Upload],
+        folders: Folders,
+    ) -> None:
+        self._state = state
+        self._scope = scope
+        self._options = options
+        self._report = report
+        self._folders = folders
+        self._clashes = Clashes(place, mirror, tree, state, puller, report, uploads)
+        self._latest = Latest(tree, place.env, report)
+        self._touched: set[str] = set()
+        self._removals: list[Removal] = []
+
+    def arrange(self, items: Sequence[Item]) -> tuple[list[Item], list[Clash]]:
+        """The plan with the files of each version in step, and the folders that were made on both sides."""
+        kept, clashes = arrange(items, self._clashes.movable)
+        for clash in clashes:
+            self._report.changed(clash.folder, "conflict")
+        return kept, clashes
+
+    def begin(self, items: Iterable[Item], clashes: Sequence[Clash]) -> None:
+        """Before anything is changed: write down what is touched."""
+        self._folders.note_passed()
+        before = self._state.notes(_TOUCHED)
+        self._touch(before)
+        self._touch(item.key for item in items)
+        self._touch(f"{clash.folder}/raw" for clash in clashes)
+        self._keep_notes(before)
+
+    def _touch(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            path = parse_path(key) if folder_of(key) is not None or is_latest(key) else None
+            if path is not None:
+                self._touched.add(latest_path(path.item))
+
+    def _keep_notes(self, before: Sequence[str]) -> None:
+        if self._touched.difference(before):
+            with self._state.transaction():
+                self._state.set_notes(_TOUCHED, sorted(self._touched))
+
+    async def settle(self, clashes: Sequence[Clash]) -> None:
+        """Give what this tree made under a number that is taken folders of its own."""
+        await self._clashes.settle(clashes)
+
+    async def keep(self, kept: Sequence[Kept]) -> list[Kept]:
+        """Give versions that lost their number in a fold folders of their own; the conflict entries that are left."""
+        rest: list[Kept] = []
+        for key, version in kept:
+            path = conflict_of(key)
+            if path is not None and is_latest(path) and self._folders.passes_over(path, None, None, None):
+                self._removals.append(Removal(key, version))
+            else:
+                rest.append((key, version))
+        rest, made = await self._clashes.keep(rest)
+        self._touch(f"{folder}/raw" for folder in made)
+        self._keep_notes(())
+        return rest
+
+    def finish(self) -> list[Step]:
+        """Once the tree is as it is to be: make ``latest`` right. Returns what of it is to leave the namespace."""
+        covered = sorted(key for key in self._touched if self._scope.covers(key))
+        for key in covered:
+            self._latest.repair(key.rpartition("/")[0])
+        if self._touched:
+            with self._state.transaction():
+                self._state.set_notes(_TOUCHED, ())
+        if not self._options.push:
+            return []
+        stale = self._folders.stale_latest(covered)
+        return [*(Deletion(key, version, derived=True) for key, version in stale), *self._removals]
