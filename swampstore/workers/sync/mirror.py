@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import MIB, READ_RESTARTS
@@ -27,18 +27,19 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.runs import RunGone, load_blocks, load_indexes
 from swampstore.protocols.snapshot import Look, Snapshot, SnapshotReader
 from swampstore.values.classes import rules_of
-from swampstore.values.entry import CONFLICT, EPHEMERAL, HAS_BASE, Record, base_of, meta_of
+from swampstore.values.entry import CONFLICT, EPHEMERAL, HAS_BASE, PENDING, Record, base_of, meta_of
 from swampstore.values.join import conflict_key, conflict_of, join_into
 from swampstore.values.keys import INTERNAL, LAST_SUFFIX
 from swampstore.values.names import Names
 from swampstore.values.root import RunRef
-from swampstore.values.run import BlockInfo, block_for
-from swampstore.values.version import split_version
+from swampstore.values.run import BlockInfo
+from swampstore.values.version import put_of, split_version
 from swampstore.workers.sync.labels import labels_of
 from swampstore.workers.sync.options import Scope
 from swampstore.workers.sync.state import Mark, Run, State
 
 _KEYS_MARK = "keys:"
+_PENDING = "pending"
 _BLOCKS_AT_ONCE = 16
 _ASK_AT_ONCE = 512
 _FRESH_BYTES = 32 * MIB
@@ -46,7 +47,9 @@ _PRINT = struct.Struct(">IIIQ")
 
 
 class Mirror:
-    """One refresh. ``reset`` says that the namespace turned out to be another one."""
+    """One refresh. ``reset`` says that the namespace turned out to be another one, ``pending`` that unfolded slots hold
+    versions of the data model without a number.
+    """
 
     def __init__(self, place: Place, reader: SnapshotReader, state: State, scope: Scope) -> None:
         self._place = place
@@ -57,10 +60,12 @@ class Mirror:
         self._fresh_bytes = 0
         self._newest = b""
         self._suspects: list[str] = []
+        self._pending: set[str] = set()
         self._mark_name = scope.name
         self._look: Look | None = None
         self._snapshot: Snapshot | None = None
         self.reset = False
+        self.pending = False
 
     # --- refreshing ---------------------------------------------------------------------------------------------
 
@@ -89,6 +94,17 @@ class Mirror:
         else:
             raise SnapshotExpired("the namespace moved on during every read", hint="sync again")
         self.observe(self._state.newest_version)
+        self._note_pending()
+
+    def _note_pending(self) -> None:
+        """Slots that were compared once are not read again: what is pending in them is written down."""
+        assert self._look is not None
+        noted = set(self._state.notes(_PENDING))
+        there = (noted | self._pending) & {_source(slot) for slot in self._look.slots}
+        if there != noted:
+            with self._state.transaction():
+                self._state.set_notes(_PENDING, sorted(there))
+        self.pending = bool(there)
 
     def observe(self, version: bytes) -> None:
         """Let what this process writes from now on order above ``version``."""
@@ -181,11 +197,13 @@ class Mirror:
         if not table:
             return
         self._newest = max(self._newest, *(record.version for record in table.values()))
+        if any(record.flags & PENDING for record in table.values()):
+            self._pending.add(source)
         plain = [record for record in table.values() if INTERNAL not in record.key]
         with self._state.transaction():
             known = self._state.known([record.key for record in plain])
             winners = [record for record in plain if self._wins(record, known.get(record.key), late=late)]
-            new = [r for r in winners if (held := known.get(r.key)) is None or r.version > held[0]]
+            new = [r for r in winners if (held := known.get(r.key)) is None or _version(r) > held[0]]
             self._state.note(_columns(record) for record in new)
             if source:
                 self._state.set_loose((record.key, source) for record in winners if not record.gone)
@@ -202,13 +220,14 @@ class Mirror:
         if held is None:
             return True
         version, gone, sha256 = held
-        if record.version == version:
+        own = _version(record)
+        if own == version:
             return not gone
-        wins = record.version > version
+        wins = own > version
         if not record.gone and not gone:
-            unseen = late if not wins else record.flags & HAS_BASE and (base_of(record) or b"") < version
+            unseen = late if not wins else record.flags & HAS_BASE and put_of(base_of(record) or b"") < version
             if unseen and (sha256 is None or meta_of(record).sha256 != sha256):
-                self._suspects.append(conflict_key(record.key, min(version, record.version)))
+                self._suspects.append(conflict_key(record.key, min(version, own)))
         return wins
 
     def _keep_fresh(self, record: Record) -> None:
@@ -279,9 +298,7 @@ class Mirror:
         return found | await self._look_up(rest) if rest else found
 
     async def _look_up(self, keys: Sequence[str]) -> dict[str, Record | None]:
-        snapshot = await self.snapshot()
-        await _warm(self._place, snapshot, keys)
-        return {key: await snapshot.record(key) for key in keys}
+        return await (await self.snapshot()).winners(keys)
 
     def appended(self, lane: str, slot: int) -> None:
         """A slot that holds nothing but what this sync wrote is compared already (within a transaction)."""
@@ -325,6 +342,11 @@ def _up_to_date(mark: Mark, look: Look) -> bool:
     return mark.root_version == root.version and mark.nonce == root.nonce and set(mark.slots) == set(look.slots)
 
 
+def _version(record: Record) -> bytes:
+    """The version of a record as the state knows it: what says a put again is that put."""
+    return record.version if record.gone else put_of(record.version)
+
+
 def _source(slot: Slot) -> str:
     return f"{slot[0]}/{slot[1]}"
 
@@ -340,7 +362,7 @@ def _columns(record: Record) -> tuple[str, bytes, bool, int, bytes | None, int, 
     meta = meta_of(record)
     return (
         record.key,
-        record.version,
+        put_of(record.version),
         False,
         meta.size,
         meta.sha256,
@@ -348,22 +370,3 @@ def _columns(record: Record) -> tuple[str, bytes, bool, int, bytes | None, int, 
         record.expires,
         labels_of(meta),
     )
-
-
-async def _warm(place: Place, snapshot: Snapshot, keys: Sequence[str]) -> None:
-    """Bring the blocks that may hold ``keys`` into the cache, all in one round."""
-    root = snapshot.root
-    refs = [ref for ref in (*root.shards, *root.level0) if any(ref.first <= key <= ref.last for key in keys)]
-    indexes = await load_indexes(place, refs)
-    wanted: dict[tuple[str, int], tuple[RunRef, BlockInfo]] = {}
-    for ref, index in zip(refs, indexes, strict=True):
-        for info in _blocks_for(index, keys):
-            wanted[ref.name, info.offset] = (ref, info)
-    await load_blocks(place, list(wanted.values()))
-
-
-def _blocks_for(index: Sequence[BlockInfo], keys: Sequence[str]) -> Iterator[BlockInfo]:
-    for key in keys:
-        info = block_for(index, key)
-        if info is not None:
-            yield info
