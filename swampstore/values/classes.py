@@ -24,7 +24,7 @@ import msgspec
 
 from swampstore.errors import BadConfig
 from swampstore.limits import CLASS_RULES, EPHEMERAL_TTL_MAX_MS, EPHEMERAL_TTL_MS
-from swampstore.values.entry import CONFLICT, EPHEMERAL, OPAQUE, Record, base_of, meta_of, put_record, tombstone
+from swampstore.values.entry import AUDIT, CONFLICT, EPHEMERAL, OPAQUE, Record, base_of, meta_of, put_record, tombstone
 from swampstore.values.keys import check_key, key_problem
 from swampstore.values.version import just_above, version_ms
 
@@ -119,9 +119,10 @@ def check_rules(rules: Mapping[str, str]) -> dict[str, str]:
 
 
 def split(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
-    """``(indexed, ephemeral)`` of ``records``, each in their order."""
+    """``(indexed, ephemeral)`` of ``records``, each in their order; audit records are neither."""
     indexed: list[Record] = []
     ephemeral: list[Record] = []
     for record in records:
-        (ephemeral if record.flags & EPHEMERAL else indexed).append(record)
+        if not record.flags & AUDIT:
+            (ephemeral if record.flags & EPHEMERAL else indexed).append(record)
     return indexed, ephemeral

@@ -8,10 +8,15 @@ Invariants:
 
 from __future__ import annotations
 
+import re
+
 from swampstore.errors import BadKey, BadName
 from swampstore.limits import KEY_BYTES, NAMESPACE_CHARS
 
 INTERNAL = "\0"
+AUDIT_PREFIX = "\0audit\0"
+AUDIT_KEY = re.compile(r"\x00audit\x00([^\x00-\x1f]+)\x00([0-9a-f]{12})\x00([\x20-\x7e]+)")
+"""The keys of audit records: topic, time, id (see :mod:`swampstore.values.audit`)."""
 LAST_SUFFIX = "\U0010ffff" * (KEY_BYTES // 4 + 1)
 """``prefix + LAST_SUFFIX`` sorts after every key that begins with ``prefix``."""
 _NAMESPACE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@+")

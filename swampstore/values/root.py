@@ -104,19 +104,33 @@ class Ephemeral(msgspec.Struct, frozen=True, omit_defaults=True):
     runs: tuple[RunRef, ...] = ()
 
 
+class Fresh(msgspec.Struct, frozen=True, array_like=True):
+    """An archive that a fold wrote, and the first and last root version that took in what it holds."""
+
+    run: RunRef
+    first_fold: int
+    last_fold: int
+
+
 class Audit(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where audit records lie: the newest ``inline``, then in ``fresh`` archives (all topics mixed, in fold order), then
     in archives of one topic and time each, which only the ``catalog`` names (runs by time and topic).
 
-    ``last`` is the root version that last took in records; ``records`` and ``bytes`` are totals of the archives.
+    ``sorted`` is the last root version whose records lie in an archive of the catalog; ``records`` and ``bytes`` are
+    totals of the archives there.
     """
 
     inline: tuple[Record, ...] = ()
-    fresh: tuple[RunRef, ...] = ()
+    fresh: tuple[Fresh, ...] = ()
     catalog: tuple[RunRef, ...] = ()
-    last: int = 0
+    sorted: int = 0
     records: int = 0
     bytes: int = 0
+
+    @property
+    def runs(self) -> tuple[RunRef, ...]:
+        """The runs that the root names itself: fresh archives and the catalog."""
+        return (*(one.run for one in self.fresh), *self.catalog)
 
 
 class Root(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -157,7 +171,7 @@ class Root(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def runs(self) -> tuple[RunRef, ...]:
         """Every run that this root names itself, whatever it holds."""
-        return (*self.level0, *self.shards, *self.eph.runs, *self.audit.fresh, *self.audit.catalog)
+        return (*self.level0, *self.shards, *self.eph.runs, *self.audit.runs)
 
     @property
     def merge_due(self) -> bool:
@@ -242,7 +256,7 @@ def successor_problem(old: Root, new: Root) -> str:
         or new.hlc < old.hlc
         or new.retire_floor < old.retire_floor
         or new.sweep_floor < old.sweep_floor
-        or new.audit.last < old.audit.last
+        or new.audit.sorted < old.audit.sorted
     ):
         return "an epoch, clock or floor goes back"
     for lane, slot in old.watermarks.items():

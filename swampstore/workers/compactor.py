@@ -19,6 +19,7 @@ from swampstore.errors import AlreadyExists, SwampError
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.values.root import Root
+from swampstore.workers.archive import sort_due
 from swampstore.workers.fold import FoldRead, fold, read_log
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.merge import merge
@@ -27,6 +28,7 @@ from swampstore.workers.report import (
     FoldReport,
     MergeReport,
     RepackReport,
+    SortReport,
     SweepReport,
     add_folds,
     add_sweeps,
@@ -70,6 +72,7 @@ class Compactor:
         # When each was last done (boot clock, s). Looking for uses and orphans reads the manifest: not in every round.
         self._retired_at = float("-inf")
         self._contents_at = float("-inf")
+        self._archives_at = float("-inf")
         self._orphans_at = place.env.boot() - _DAY_S + _HOUR_S
         self._automatic: AutomaticGc | None = None
 
@@ -139,6 +142,7 @@ class Compactor:
             report.sweep = await self._sweep(read, stay=stay, insist=insist)
             if daily:
                 report.repack = await self._repack(stay=stay, insist=insist)
+            report.archive = await self._archive(full, stay=stay, insist=insist)
             if stay or insist:
                 report.gc = await self._gc()
             if not (folded.published or folded.raced):
@@ -186,6 +190,22 @@ class Compactor:
 
         most = _REPACKS_A_DAY
         return await repack_all(self._place, self._register, self._leadership, stay=stay, insist=insist, most=most)
+
+    async def _archive(self, full: bool, *, stay: bool, insist: bool) -> SortReport | None:
+        """Sort audit archives when that is due; look for old ones at most once an hour."""
+        root = self._register.last.root if self._register.last else None
+        if root is None or not (root.audit.fresh or root.audit.catalog):
+            return None
+        boot = self._place.env.boot()
+        retain = insist or (stay and boot - self._archives_at >= _HOUR_S)
+        if not (sort_due(root) or (full and root.audit.fresh) or retain):
+            return None
+        from swampstore.workers.archive_sort import look_after_archives
+
+        self._archives_at = boot if retain else self._archives_at
+        return await look_after_archives(
+            self._place, self._register, self._leadership, stay=stay, insist=insist, full=full, retain=retain
+        )
 
     async def _gc(self) -> GcReport | None:
         """Where retention is automatic: at most once an hour, and when something is due. The next round folds it."""

@@ -50,6 +50,7 @@ from swampstore.values.root import Quarantined, Root, RunRef, SlotId
 from swampstore.values.run import build_run
 from swampstore.values.segment import Segment
 from swampstore.values.version import split_version
+from swampstore.workers.archive import fold_audit
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.numbering import MADE_BY_ONE, number
 from swampstore.workers.report import FoldReport
@@ -123,6 +124,7 @@ async def _publish(
     broken = [item for item in found if isinstance(item, Broken)]
     table = {record.key: record for record in old.inline}
     rules = rules_of(old.settings)
+    archived = await fold_audit(place, old, version, segments)
     incoming = [record for segment in segments for record in rules.apply(segment.records)]
     indexed, ephemeral = split(incoming)
     before = _sum(old.inline) + _sum(indexed)
@@ -150,6 +152,7 @@ async def _publish(
         inline=inline,
         level0=(*old.level0, run) if run else old.level0,
         eph=side.eph,
+        audit=archived.audit,
         packs=packs,
         garbage=garbage,
         quarantine=(*old.quarantine, *(Quarantined(item.name, item.reason[:500], now) for item in broken)),
@@ -165,7 +168,7 @@ async def _publish(
         published=True,
         segments=len(segments),
         deltas=len(incoming),
-        dropped=len(dropped) + len(side.dropped),
+        dropped=len(dropped) + len(side.dropped) + archived.doubled,
         quarantined=len(broken),
         spilled=run is not None,
     )

@@ -63,6 +63,20 @@ class RepackReport(msgspec.Struct):
     left: int = 0
 
 
+class SortReport(msgspec.Struct):
+    """One sort of audit archives, or one look after old ones. ``files`` counts those written, ``freed`` garbage.
+
+    ``problem`` says why it could not be done (an archive that cannot be read); the round goes on.
+    """
+
+    published: bool = False
+    raced: bool = False
+    records: int = 0
+    files: int = 0
+    freed: int = 0
+    problem: str = ""
+
+
 class CompactReport(msgspec.Struct):
     """A round: fold, merge if due, sweep. ``seconds`` is wall time."""
 
@@ -76,12 +90,15 @@ class CompactReport(msgspec.Struct):
     gc: GcReport | None = None
     """What automatic retention did, when it was its turn."""
     repack: RepackReport | None = None
+    archive: SortReport | None = None
+    """What became of audit archives, when it was their turn."""
 
     @property
     def busy(self) -> bool:
         """Whether the round found something to do."""
         swept = self.sweep.segments + self.sweep.runs + self.sweep.contents + self.sweep.orphans
         tidied = (self.gc is not None and self.gc.segments > 0) or (self.repack is not None and self.repack.published)
+        tidied = tidied or (self.archive is not None and self.archive.published)
         return self.fold.published or self.fold.raced or self.merge.published or self.merge.raced or swept > 0 or tidied
 
 

@@ -21,6 +21,7 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.values.names import UniqueKind
 from swampstore.values.root import Root
+from swampstore.workers.archive_catalog import archive_names
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.report import SweepReport
 from swampstore.workers.uses import find_uses, list_then_root
@@ -55,7 +56,7 @@ class OrphanSweep:
             contents = await self._unnamed_contents(contents)
         if runs:
             _, seen = await list_then_root(self._place, self._register)
-            runs = _unlisted(seen.root, runs) if dry_run else await self._fence_off(seen, runs)
+            runs = await self._unlisted(seen.root, runs) if dry_run else await self._fence_off(seen, runs)
         await self._delete(runs | contents, report, dry_run)
         return report
 
@@ -90,11 +91,18 @@ class OrphanSweep:
         listed = _listed(uses.seen.root)
         return {name: found[name] for name in asked if uses.free(name) and name not in listed}
 
+    async def _unlisted(self, root: Root, found: Sizes) -> Sizes:
+        """Those of the runs ``found`` that ``root`` does not name, itself or through the catalog of archives."""
+        listed = _listed(root)
+        if any(name.startswith("audit/") for name in found):
+            listed |= await archive_names(self._place, root)
+        return {name: size for name, size in found.items() if name not in listed}
+
     async def _fence_off(self, seen: Seen, found: Sizes) -> Sizes:
         """Those of ``found`` that no root names or will name: the root has been replaced since they were looked at."""
         began = seen
         for _ in range(ROOT_CAS_TRIES):
-            orphans = _unlisted(seen.root, found)
+            orphans = await self._unlisted(seen.root, found)
             may = self._leadership.may_publish(seen, began, one_shot=not self._stay, insist=self._insist)
             if not orphans or not may or not seen.root.version:
                 return {}
@@ -106,11 +114,6 @@ class OrphanSweep:
                 continue
             return orphans
         return {}
-
-
-def _unlisted(root: Root, found: Sizes) -> Sizes:
-    listed = _listed(root)
-    return {name: size for name, size in found.items() if name not in listed}
 
 
 def _listed(root: Root) -> frozenset[str]:

@@ -1,0 +1,282 @@
+"""Audit records: what one is in the log and in an archive, and which archives there are.
+
+A record has a topic, a time, an id and bytes. Its key is the library's own and sorts by topic and time:
+
+    \\0audit\\0<topic>\\0<time>\\0<id>        time: 12 hex digits of ms since the epoch, moved up by 2^47 (years -2489 to 6429)
+
+An archive is a run of such records (:mod:`swampstore.values.run`). What the fold writes is *fresh*: all topics mixed, in
+the order of folds. Sorted archives hold one topic and one *part* of time, a UTC day or one of the two edges; they are
+named by the catalog, runs of records ``<part>\\0<topic>\\0<unique>`` with the reference as value.
+
+Invariants:
+- A record is one record however often it was appended: equal keys are equal records, the one folded first counts.
+- ``fold`` is the root version that took the record in, ``lane`` and ``slot`` where it was appended; they never change
+  afterwards. Everything folded up to a root version is in the archives that this root names, so
+  ``(root version, unfolded slots seen)`` is a position from which nothing is ever skipped, however late its time.
+- Times far from now share two parts, so that no clock and no writer makes more than ~400 parts of a topic.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from swampstore.errors import BadConfig, BadName, CorruptObject, Misuse, TooLarge
+from swampstore.limits import AUDIT_FUTURE_DAYS, AUDIT_PAST_DAYS, AUDIT_RECORD_BYTES, AUDIT_TOPIC_BYTES, CLASS_RULES
+from swampstore.values.entry import AUDIT, OPAQUE, Record
+from swampstore.values.frame import UNREADABLE
+from swampstore.values.keys import AUDIT_KEY, AUDIT_PREFIX
+from swampstore.values.root import RunRef
+
+DAY_MS = 86_400_000
+PAST, FUTURE = "-", "~"
+"""The parts at the edges; they sort before and behind every day."""
+ID_CHARS = 64
+SETTING = "audit"
+"""The name in the root's settings."""
+_ZERO = 1 << 47
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+
+
+class AuditValue(msgspec.Struct, frozen=True, array_like=True):
+    """The value of an audit record. ``kind`` is ``b`` for bytes, ``m`` for msgpack; see the module for the rest."""
+
+    data: bytes
+    kind: str = "b"
+    fold: int = 0
+    lane: str = ""
+    slot: int = 0
+
+
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of a topic as callers see it. ``ts`` is ms since the epoch; ``data`` what was written.
+
+    Made before it is written (``topic.record(...)``), it may be written again and again: it stays one record.
+    """
+
+    topic: str
+    id: str
+    ts: int
+    data: object
+
+
+class AuditFile(msgspec.Struct, frozen=True, array_like=True):
+    """A sorted archive, as the catalog has it. Times are those of its first and last record (ms), folds likewise."""
+
+    name: str
+    size: int
+    index_at: int
+    count: int
+    digest: bytes
+    sum: int
+    first_ms: int
+    last_ms: int
+    first_fold: int
+    last_fold: int
+
+
+_encode_value = msgspec.msgpack.Encoder().encode
+_decode_value = msgspec.msgpack.Decoder(AuditValue).decode
+_decode_file = msgspec.msgpack.Decoder(AuditFile).decode
+_encode_data = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+# --- topics, times, keys ---------------------------------------------------------------------------------------------
+
+
+def check_topic(topic: object) -> str:
+    """``topic`` itself if it may name one: text of 1 to 256 bytes without control characters. Raises ``BadName``."""
+    if isinstance(topic, str) and topic and topic.isprintable():
+        try:
+            if len(topic.encode()) <= AUDIT_TOPIC_BYTES:
+                return topic
+        except UnicodeEncodeError:
+            pass
+    raise BadName(
+        f"bad topic {str(topic)[:100]!r}",
+        hint=f"a topic is 1 to {AUDIT_TOPIC_BYTES} bytes of printable text: decisions",
+    )
+
+
+def check_time(ts: object) -> int:
+    """``ts`` in ms since the epoch, from that or from an aware ``datetime``. Raises ``Misuse``."""
+    if isinstance(ts, datetime.datetime):
+        if ts.tzinfo is None:
+            raise Misuse(f"{ts!r} has no time zone", hint="use datetime.now(datetime.UTC), or ms since the epoch")
+        since = ts - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        return since // datetime.timedelta(milliseconds=1)
+    if type(ts) is not int or not -_ZERO <= ts < _ZERO:
+        raise Misuse(f"a time of {ts!r}", hint="times are whole ms since the epoch, or datetimes with a time zone")
+    return ts
+
+
+def check_id(name: object) -> str:
+    """``name`` itself if it may be a record's id. Raises ``Misuse``."""
+    if isinstance(name, str) and 0 < len(name) <= ID_CHARS and name.isascii() and name.isprintable():
+        return name
+    raise Misuse(f"an id of {name!r}", hint=f"an id is 1 to {ID_CHARS} printable ASCII characters")
+
+
+def audit_key(topic: str, ts: int, name: str) -> str:
+    """The key of a record; with an empty ``name`` a key before every record of that topic and time."""
+    return f"{AUDIT_PREFIX}{topic}\0{ts + _ZERO:012x}\0{name}"
+
+
+def key_parts(key: str) -> tuple[str, int, str]:
+    """``(topic, ms, id)`` of a key. Raises ``CorruptObject``."""
+    found = AUDIT_KEY.fullmatch(key)
+    if found is None:
+        raise CorruptObject(f"{key!r} is no key of an audit record", name=key)
+    return found[1], int(found[2], 16) - _ZERO, found[3]
+
+
+def topic_span(topic: str, since: int | None, until: int | None) -> tuple[str, str]:
+    """``[low, high)``: the keys of a topic's records from ``since`` to before ``until``."""
+    low = audit_key(topic, -_ZERO if since is None else max(since, -_ZERO), "")
+    high = f"{AUDIT_PREFIX}{topic}\1" if until is None or until >= _ZERO else audit_key(topic, max(until, -_ZERO), "")
+    return low, high
+
+
+def part_of(ts: int, now_ms: int) -> str:
+    """The part of time that a record of ``ts`` sorted at ``now_ms`` belongs to."""
+    day, today = ts // DAY_MS, now_ms // DAY_MS
+    if day < today - AUDIT_PAST_DAYS:
+        return PAST
+    if day > today + AUDIT_FUTURE_DAYS:
+        return FUTURE
+    return datetime.date.fromordinal(_EPOCH + day).isoformat()
+
+
+def day_part(ts: int) -> str:
+    """The first part that may hold records of ``ts`` or later, the edges apart."""
+    day = ts // DAY_MS + _EPOCH
+    return FUTURE if day > datetime.date.max.toordinal() else datetime.date.fromordinal(max(day, 1)).isoformat()
+
+
+def check_retention(rules: Mapping[str, float]) -> dict[str, float]:
+    """Days by topic (``*``: every other one), as they go into the settings. Raises ``BadName``, ``BadConfig``."""
+    for topic, days in rules.items():
+        check_topic(topic)
+        if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days < 1e6:
+            raise BadConfig(f"a retention of {days!r}", hint="the number of days that records of the topic are kept")
+    if len(rules) > CLASS_RULES:
+        raise BadConfig(f"{len(rules)} topics with a retention, at most {CLASS_RULES} fit")
+    return dict(rules)
+
+
+def retention_of(settings: Mapping[str, Any]) -> dict[str, int]:
+    """How long records are kept, in ms, by topic (``*``: every other one). What cannot be read keeps for ever."""
+    held = settings.get(SETTING)
+    rules = held.get("retention") if isinstance(held, dict) else None
+    if not isinstance(rules, dict):
+        return {}
+    return {
+        topic: int(days * DAY_MS)
+        for topic, days in rules.items()
+        if isinstance(days, int | float) and not isinstance(days, bool) and days > 0
+    }
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+
+
+def encode_data(data: object) -> AuditValue:
+    """What a caller wrote, as a value. Raises ``Misuse`` for what cannot be serialised, ``TooLarge``."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        value = AuditValue(bytes(data))
+    else:
+        try:
+            value = AuditValue(_encode_data(data), "m")
+        except (TypeError, ValueError, OverflowError, UnicodeEncodeError, RecursionError) as error:
+            raise Misuse(
+                f"an audit record that cannot be serialised: {error}",
+                hint="pass a dict, a dataclass, a msgspec Struct or bytes",
+            ) from error
+    if len(value.data) > AUDIT_RECORD_BYTES:
+        raise TooLarge(
+            f"an audit record of {len(value.data)} bytes, limit {AUDIT_RECORD_BYTES}",
+            hint="put the contents under a key and write the key",
+        )
+    return value
+
+
+def audit_record(record: AuditRecord, version: bytes) -> Record:
+    """The record of the log. Raises what :func:`encode_data` raises."""
+    value = encode_data(record.data)
+    return Record(audit_key(record.topic, record.ts, record.id), version, AUDIT | OPAQUE, 0, _encode_value(value))
+
+
+def value_of(record: Record) -> AuditValue:
+    """The decoded value. Raises ``CorruptObject``."""
+    try:
+        return _decode_value(record.value)
+    except UNREADABLE as error:
+        raise CorruptObject(f"the audit record {record.key!r} cannot be read: {error}", name=record.key) from error
+
+
+def stamped(record: Record, fold: int, lane: str, slot: int) -> Record:
+    """``record`` with where it came from, as it goes into an archive. What cannot be decoded is kept as bytes."""
+    try:
+        value = value_of(record)
+    except CorruptObject:
+        value = AuditValue(record.value)
+    full = msgspec.structs.replace(value, fold=fold, lane=lane, slot=slot)
+    return msgspec.structs.replace(record, value=_encode_value(full))
+
+
+def shown(record: Record) -> AuditRecord:
+    """``record`` as callers see it."""
+    topic, ts, name = key_parts(record.key)
+    value = value_of(record)
+    data: object = value.data
+    if value.kind == "m":
+        try:
+            data = msgspec.msgpack.decode(value.data)
+        except UNREADABLE as error:
+            raise CorruptObject(f"the audit record {record.key!r} cannot be read: {error}", name=record.key) from error
+    return AuditRecord(topic=topic, id=name, ts=ts, data=data)
+
+
+def first_of(a: Record, b: Record) -> Record:
+    """Of two records of one key the one that was folded first (not folded counts as last)."""
+    return b if _age(b) < _age(a) else a
+
+
+def _age(record: Record) -> tuple[float, str, int]:
+    value = value_of(record)
+    return value.fold or float("inf"), value.lane, value.slot
+
+
+# --- the catalog ------------------------------------------------------------------------------------------------------
+
+
+def catalog_key(part: str, topic: str, name: str) -> str:
+    return f"{part}\0{topic}\0{name}"
+
+
+def catalog_parts(key: str) -> tuple[str, str]:
+    """``(part, topic)`` of a key of the catalog."""
+    part, topic, _ = key.split("\0", 2)
+    return part, topic
+
+
+def catalog_record(part: str, topic: str, file: AuditFile) -> Record:
+    """The record of the catalog for a sorted archive."""
+    return Record(catalog_key(part, topic, file.name), b"", AUDIT | OPAQUE, 0, msgspec.msgpack.encode(file))
+
+
+def file_of(record: Record) -> AuditFile:
+    """The archive that a record of the catalog names. Raises ``CorruptObject``."""
+    try:
+        return _decode_file(record.value)
+    except UNREADABLE as error:
+        raise CorruptObject(f"the catalog's {record.key!r} cannot be read: {error}", name=record.key) from error
+
+
+def run_of(topic: str, file: AuditFile) -> RunRef:
+    """The reference by which the archive is read like any run; its bounds are those of the times it holds."""
+    low, high = topic_span(topic, file.first_ms, file.last_ms + 1)
+    return RunRef(low, high, file.name, file.size, file.index_at, file.count, 0, file.digest, file.sum, 0)
