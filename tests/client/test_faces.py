@@ -11,11 +11,14 @@ import pytest
 
 import swampstore
 from swampstore.client import aio, aio_shared, blocking, blocking_shared
+from swampstore.client.upkeep_aio import AsyncUpkeep
+from swampstore.client.upkeep_blocking import Upkeep
 
 PAIRS = [
     (blocking.Datastore, aio.AsyncDatastore),
     (blocking.Namespace, aio.AsyncNamespace),
     (blocking.Snapshot, aio.AsyncSnapshot),
+    (Upkeep, AsyncUpkeep),
     *(
         (one, getattr(aio_shared, "Async" + name))
         for name, one in vars(blocking_shared).items()
