@@ -2,13 +2,16 @@
 
 Invariants:
 - ``latest`` is right after every sync that touches its datum, also when the one that touched it first was killed.
+- A sync that meets versions without a number folds once, and no more: what is left then comes next time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from swampstore.errors import StoreForbidden
 from swampstore.protocols.place import Place
+from swampstore.protocols.register import Register
 from swampstore.values.data import latest_path, parse_path
 from swampstore.values.join import conflict_of
 from swampstore.workers.sync.clashes import Clashes, Kept
@@ -25,6 +28,18 @@ from swampstore.workers.sync.units import Clash, arrange
 from swampstore.workers.sync.versions import Folders, folder_of
 
 _TOUCHED = "latest"
+
+
+async def number_pending(place: Place, register: Register, report: SyncReport) -> bool:
+    """Fold once, so that versions without a number get theirs. Returns whether there may be something new to read."""
+    from swampstore.workers.compactor import Compactor
+
+    try:
+        folded, _ = await Compactor(place, register).fold_once(insist=True)
+    except StoreForbidden as error:
+        report.skip("data", f"new versions have no number yet, and this client may not give them one: {error}")
+        return False
+    return folded.published or folded.raced
 
 
 class DataModel:

@@ -23,7 +23,7 @@ from swampstore.values.entry import entry_of
 from swampstore.values.keys import key_problem
 from swampstore.values.version import just_above
 from swampstore.workers.sync.conflicts import Settler, hash_entry
-from swampstore.workers.sync.data import DataModel
+from swampstore.workers.sync.data import DataModel, number_pending
 from swampstore.workers.sync.decide import NEEDS_BOTH, Action
 from swampstore.workers.sync.lazy import Lazy
 from swampstore.workers.sync.mirror import Mirror
@@ -113,6 +113,7 @@ class _Session:
     ) -> None:
         place = namespace.place
         self._place = place
+        self._register = namespace.register
         self._tree = tree
         self._state = state
         self._scope = scope
@@ -144,6 +145,9 @@ class _Session:
         self._progress("look", 0, 0, 0)
         self._scope.leave_out(self._tree.others())
         await self._mirror.refresh(None if self._options.pull else self._few_keys(paths))
+        numbering = self._mirror.pending and self._options.pull and not self._options.dry_run
+        if numbering and await number_pending(self._place, self._register, self._report):
+            await self._mirror.refresh()
         self._report.reset = self._mirror.reset
         self._now_ms = self._place.clock.now_ms()
         planner = Planner(
