@@ -34,6 +34,7 @@ TREE = {
                     "delete": Lazy("Delete a snapshot.", _HERE + "snapshot_delete"),
                 },
             ),
+            "export": Lazy("Write a namespace out in the legacy layout.", _HERE + "export"),
             "namespace": Lazy(
                 "List namespaces, delete one.",
                 below={
@@ -78,7 +79,13 @@ TREE = {
             "search": Lazy("Find data by name, tag, age and more.", _HERE + "data_search"),
             "delete": Lazy("Delete versions, after a preview.", _HERE + "data_delete"),
             "rename": Lazy("Give a datum another name.", _HERE + "data_rename"),
+            "gc": Lazy("Delete what has expired or is no longer kept, after a preview.", _HERE + "data_gc"),
+            "prune": Lazy("Delete data of models that are gone, give back space.", _HERE + "data_prune"),
         },
+    ),
+    "run": Lazy(
+        "Look after the records of workflow runs.",
+        below={"gc": Lazy("Delete old records of runs, after a preview.", _HERE + "run_gc")},
     ),
     "stream": Lazy(
         "Append to ordered streams of records, read and follow them.",

@@ -1,0 +1,115 @@
+"""The mark of an export: whose it is, and whether it is complete. It makes an export resumable and keeps others out.
+
+Invariants:
+- The mark is written before the first file, and says "complete" only behind the index.
+- A target without a mark is taken only when it is empty; one that is marked, only for the same namespace of the same
+  store, the same part of it, and while its index is the one that the export wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import msgspec
+
+from swampstore.errors import Conflict
+from swampstore.workers.legacy.export_index import iso
+from swampstore.workers.legacy.export_report import ExportOptions
+from swampstore.workers.legacy.export_sink import Sink, There
+from swampstore.workers.legacy.rules import INDEX_FOLDER, INDEX_NAME, META_NAME, NAMESPACE_MARK
+
+MARK = ".swamp-export.json"
+_FORMAT = 1
+
+
+class Mark(msgspec.Struct, frozen=True, rename="camel"):
+    """``index_sha256`` is that of the index object (version 2: of the meta object) once the export is complete."""
+
+    format: int
+    state: str
+    store: str
+    namespace: str
+    prefix: str
+    index: str
+    index_sha256: str = ""
+    index_size: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return self.state == "complete"
+
+
+def is_own(rel: str) -> bool:
+    """Whether ``rel`` is a file of the layout that an export writes beside the data."""
+    return rel in (MARK, INDEX_NAME, NAMESPACE_MARK) or rel.startswith(INDEX_FOLDER)
+
+
+def new_mark(store: str, namespace: str, options: ExportOptions) -> Mark:
+    """The mark of an export that begins."""
+    return Mark(_FORMAT, "unfinished", store, namespace, options.prefix, options.index)
+
+
+def encode_mark(mark: Mark) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(mark)) + b"\n"
+
+
+async def check_target(sink: Sink, mine: Mark, *, force: bool) -> Mark | None:
+    """The mark of an earlier export to go on with; ``None`` for a target that is empty (or is to be taken by force).
+
+    Raises ``Conflict`` for a target that is neither.
+    """
+    found = await sink.read(MARK)
+    if found is None:
+        if not force and await _holds_something(sink):
+            raise Conflict(
+                f"the target {sink.url} is not empty",
+                hint="name an empty or new place, or write over what is there with --force",
+            )
+        return None
+    held = _decode(found)
+    problem = _problem(held, mine) or await _changed(sink, held)
+    if problem and not force:
+        raise Conflict(f"the target {sink.url} {problem}", hint="name another place, or write over it with --force")
+    return held if held is not None and not problem else None
+
+
+def _decode(body: bytes) -> Mark | None:
+    try:
+        return msgspec.json.decode(body, type=Mark)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _problem(held: Mark | None, mine: Mark) -> str:
+    if held is None or held.format != _FORMAT:
+        return f"has a {MARK} that cannot be read"
+    if (held.store, held.namespace) != (mine.store, mine.namespace):
+        return f"is an export of namespace {held.namespace!r} of {held.store}"
+    if held.prefix != mine.prefix:
+        return f"is an export of {held.prefix or 'everything'!r}"
+    return ""
+
+
+async def _changed(sink: Sink, held: Mark | None) -> str:
+    """Whether others wrote the index since the export was complete."""
+    if held is None or not held.complete:
+        return ""
+    (digest,) = await sink.digest([There(META_NAME if held.index == "v2" else INDEX_NAME, held.index_size)])
+    if digest is None or digest.hex() != held.index_sha256:
+        return "was changed by others since it was exported"
+    return ""
+
+
+async def _holds_something(sink: Sink) -> bool:
+    async for group in sink.listing():
+        if group:
+            return True
+    return False
+
+
+def namespace_mark(store: str, namespace: str, now_ms: int) -> bytes:
+    """The ``.namespace.json`` of a namespace that had none."""
+    digits = hashlib.sha256(f"{store}\0{namespace}".encode()).hexdigest()
+    repo = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))
+    return json.dumps({"namespace": namespace, "repoId": repo, "registeredAt": iso(now_ms)}).encode()
