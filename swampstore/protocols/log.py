@@ -108,12 +108,16 @@ async def refuse_lost_root(place: Place) -> None:
     """Raise ``Damaged`` when there is no root but there are shards: only a namespace that had a root has those."""
     folder = place.names.folder("shard")
     page = await place.store.list(folder, limit=1)
-    if page.items:
+    if not page.items:
+        return
+    try:
+        await place.store.head(place.names.root)  # it may have come, and been merged, since it was looked for
+    except NotFound:
         raise Damaged(
             f"{place.names.root} is missing, but there are shards: a root has been lost",
             name=place.names.root,
             hint=LOST_ROOT_HINT,
-        )
+        ) from None
 
 
 def _parse(place: Place, items: Sequence[Info], began: int) -> Listing:
