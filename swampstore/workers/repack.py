@@ -235,8 +235,7 @@ class Repack:
         for _ in range(ROOT_CAS_TRIES):
             age.saw(seen.time)
             may = self._leadership.may_publish(seen, began, one_shot=not self._stay, insist=self._insist)
-            there = {ref.name for ref in seen.root.shards}
-            if not refs or not may or not there.issuperset(refs) or age.seconds() > SHARD_UPLOAD_AGE_S:
+            if not refs or not may or not still_named(seen.root, refs) or age.seconds() > SHARD_UPLOAD_AGE_S:
                 break
             new = successor(seen, refs, tally)
             try:
@@ -246,6 +245,11 @@ class Repack:
                 continue
             return msgspec.structs.replace(report, published=True)
         return msgspec.structs.replace(report, raced=bool(refs), bytes=0, live_bytes=0, packs=0)
+
+
+def still_named(root: Root, refs: Iterable[str]) -> bool:
+    """Whether ``root`` names every shard that was rewritten."""
+    return {ref.name for ref in root.shards}.issuperset(refs)
 
 
 def successor(seen: Seen, refs: Mapping[str, RunRef], tally: Tally) -> Root:
