@@ -8,6 +8,7 @@ import typer
 
 from swampstore.errors import Misuse, NotFound
 from swampstore_cli import confirm, datum, output
+from swampstore_cli.deleting import delete_all
 from swampstore_cli.model_ref import HELP, Found, find_model
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
@@ -55,22 +56,22 @@ def delete(
         raise Misuse("one of NAME, --prefix and --all says what to delete", hint="see: swamp data list MODEL")
     if version and not name:
         raise Misuse("--version goes with NAME")
-    with session.namespace(one_shot=True) as namespace:
+    with session.namespace(one_shot=bool(name)) as namespace:
         found = find_model(session.settings, namespace, model)
         doomed = _doomed(namespace, found, name, version, prefix)
         count, size = len(doomed), sum(one.size for one in doomed)
         names = sorted({one.name for one in doomed})
-        what = _told(found, names, count, size, version)
         if not session.json:
             _preview(doomed, names)
             if not yes:
-                output.line(f"would delete {what}")
+                output.line(f"would delete {_told(found, names, count, size, version)}")
         done = confirm.confirmed(
             f"delete {output.count(count, 'version')}?", yes=yes, dry_run=dry_run, json=session.json
         )
         if done:
-            for one in names:
-                namespace.data(found.model, one).delete(doomed[0].id if version else None)
+            wanted = [(found.model, one) for one in names]
+            gone = delete_all(namespace, wanted, doomed[0].id if version else None)
+            count, size = gone.versions, gone.bytes
     if session.json:
         output.document(
             {
@@ -87,7 +88,7 @@ def delete(
             }
         )
     elif done:
-        output.line(f"deleted {what}")
+        output.line(f"deleted {_told(found, names, count, size, version)}")
 
 
 def _doomed(namespace: Namespace, found: Found, name: str, version: str, prefix: str) -> list[DataVersion]:
