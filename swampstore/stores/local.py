@@ -175,8 +175,11 @@ class LocalStore:
     async def close(self) -> None:
         """Nothing is kept open between calls."""
 
-    def clean_temp(self, older_than_seconds: float = TEMP_KEPT_SECONDS) -> int:
-        """Remove temporary files that old whose process is gone; how many. Raises ``StoreForbidden``."""
+    def clean_temp(self, older_than_seconds: float = TEMP_KEPT_SECONDS, *, dry_run: bool = False) -> int:
+        """Remove (with ``dry_run`` only count) temporary files that old whose process is gone; how many.
+
+        Raises ``StoreForbidden``.
+        """
         removed = 0
         with translated(TEMP, self._url):
             try:
@@ -188,7 +191,8 @@ class LocalStore:
                 parsed = _TEMP_NAME.fullmatch(entry.name)
                 with suppress(FileNotFoundError):  # another cleaner was first
                     if parsed and entry.stat(follow_symlinks=False).st_ctime < oldest and not _alive(int(parsed[1])):
-                        os.unlink(entry.path)
+                        if not dry_run:
+                            os.unlink(entry.path)
                         removed += 1
         return removed
 

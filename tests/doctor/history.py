@@ -13,7 +13,9 @@ def busy(world: World) -> Process:
     process.put_all({f"k/{number:04}": b"v" * 30 for number in range(60)})
     for number, part in enumerate(parts):
         process.put(f"blob/{number}", b"content", at=blob(part))
-    process.put_all({"pack/0": b"c", "pack/1": b"o"}, at=packed(pack))
+    process.put("pack/0", b"c", at=packed(pack))
+    process.put("pack/1", b"o", at=packed(pack, 1))
+    world.model |= dict.fromkeys(("blob/0", "blob/1", "blob/2", "pack/0", "pack/1"), b"")  # not read by ``found``
     process.compact()
     process.delete("blob/0")
     process.put_all({f"k/{number:04}": b"w" * 30 for number in range(0, 60, 3)})

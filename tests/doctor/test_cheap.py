@@ -157,7 +157,7 @@ def test_a_run_swept_during_the_look_is_not_missed(world: World) -> None:
     done: list[int] = []
 
     def before(verb: str, name: str) -> None:
-        if verb == "get" and name == "ns/log/" or not (verb == "head" and name in names):
+        if (verb == "get" and name == "ns/log/") or not (verb == "head" and name in names):
             return
         if not done:
             done.append(1)
@@ -270,7 +270,7 @@ def test_segments_left_behind_by_a_retired_writer(world: World, named: bool) -> 
     process.put("a", b"1")
     process.compact()
     lane = writer_lane(make_writer_id(5, b"123456"))
-    write(world, f"ns/log/{lane}/{1:016x}", segment(lane, 1))
+    write(world, f"ns/log/{lane}/{1:016x}", segment(lane, 1, "x", hlc_of(world.env.wall)))
     if named:
         process.put("b", b"1")
         process.fold()

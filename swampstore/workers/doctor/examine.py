@@ -16,7 +16,9 @@ from swampstore.workers.doctor.clocks import check_clock
 from swampstore.workers.doctor.finding import Finding, Report
 from swampstore.workers.doctor.guards import check_guards
 from swampstore.workers.doctor.lanes import check_aside, check_lanes, check_upkeep
+from swampstore.workers.doctor.left import check_left
 from swampstore.workers.doctor.leftovers import check_leftovers
+from swampstore.workers.doctor.mend_temp import check_temp
 from swampstore.workers.doctor.queues import check_queues
 from swampstore.workers.doctor.roots import check_root, check_saved
 from swampstore.workers.doctor.runs import check_indexes, check_runs
@@ -32,12 +34,14 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("indexes", check_indexes),
     ("lanes", check_lanes),
     ("set aside", check_aside),
+    ("left behind", check_left),
     ("upkeep", check_upkeep),
     ("packs", check_packs),
     ("waste", check_waste),
     ("saved snapshots", check_saved),
     ("leftovers", check_leftovers),
     ("queues", check_queues),
+    ("temporary files", check_temp),
     ("clock", check_clock),
 )
 """Those that only read."""

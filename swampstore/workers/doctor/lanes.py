@@ -12,7 +12,7 @@ from swampstore.protocols.log import Listing, oldest_ms, unfolded
 from swampstore.values.names import lane_writer
 from swampstore.values.root import Root
 from swampstore.workers.doctor.finding import Finding
-from swampstore.workers.doctor.sight import Sight, lane_names, list_log, read_root
+from swampstore.workers.doctor.sight import Sight, list_log, read_root
 
 SLOW_MS = 3_600_000
 """Folding and sweeping the log takes seconds; what waits for an hour waits for somebody."""
@@ -56,7 +56,7 @@ def gaps(listing: Listing, root: Root) -> dict[str, tuple[int, int]]:
 
 
 async def check_aside(sight: Sight) -> list[Finding]:
-    """Segments in the quarantine, those of retired writers, and names in the log that are no segment's."""
+    """Segments in the quarantine, and names in the log that are no segment's. See also :mod:`.left`."""
     found: list[Finding] = []
     for item in sight.root.quarantine:
         if item.reason.startswith(LEFT_BEHIND):
@@ -64,10 +64,6 @@ async def check_aside(sight: Sight) -> list[Finding]:
         text = f"a segment was passed over, what it held is missing: {item.reason}"
         hint = "restore its bytes from a backup and put its keys again, or ask its writer to; it is never deleted"
         found.append(Finding("quarantined", "warning", item.name, text, hint))
-    for lane, slots in left_behind(sight.listing, sight.root).items():
-        text = "they arrived after their writer was retired and are not applied"
-        hint = "repair appends what they hold again, with the same versions, where that is safe"
-        found.append(Finding("left-behind", "warning", lane_names(sight.place.names, lane, slots), text, hint, True))
     if sight.listing.foreign:
         text = f"{len(sight.listing.foreign)} names in the log that are no segment's; they are ignored"
         found.append(Finding("foreign-names", "note", sight.listing.foreign[0], text, "find out who writes there"))

@@ -1,0 +1,27 @@
+"""The repair of what retired writers left behind: appended again, with the same versions."""
+
+from __future__ import annotations
+
+from swampstore.protocols.snapshot import SnapshotReader
+from swampstore.protocols.writer import Writer
+from swampstore.workers.doctor.left import leftovers
+from swampstore.workers.doctor.mending import Ground, Step, Told, shown
+from swampstore.workers.doctor.sight import look
+
+
+async def mend(ground: Ground, told: Told) -> None:
+    """Append the records that are missing and safe; the segments themselves stay where they are."""
+    place = ground.place
+    sight = await look(place, ground.register)
+    if not sight.root.version:
+        return
+    snapshot = await SnapshotReader(place, ground.register).open()
+    writer = Writer(place)
+    async for leftover in leftovers(place, sight.listing, sight.root, snapshot):
+        if not leftover.missing or not leftover.safe:
+            continue
+        keys = shown([record.key for record in leftover.missing])
+        text = f"append {len(leftover.missing):,} records again that arrived after their writer was retired"
+        told(Step("left-behind", leftover.name, text, keys=keys))
+        if not ground.dry_run:
+            await writer.append(leftover.missing)
