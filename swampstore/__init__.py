@@ -20,6 +20,8 @@ from swampstore.version import __version__
 if TYPE_CHECKING:
     from swampstore.client.aio import AsyncDatastore, AsyncNamespace, AsyncSnapshot, open_async
     from swampstore.client.aio_shared import AsyncHeldLock, AsyncPlace, AsyncQueue, AsyncStream, AsyncStreamView
+    from swampstore.client.audit_aio import AsyncAuditTopic
+    from swampstore.client.audit_blocking import AuditTopic
     from swampstore.client.blocking import Datastore, Namespace, Snapshot, open
     from swampstore.client.blocking_shared import HeldLock, Place, Queue, Stream, StreamView
     from swampstore.client.data import DataAck, DataRemoval
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
         UnsupportedPlatform,
         VersionConflict,
     )
+    from swampstore.protocols.archives import AuditChanges, AuditPosition
+    from swampstore.protocols.audit import AuditAck
     from swampstore.protocols.queue import Waiting
     from swampstore.protocols.queue_status import QueueStatus, TicketStatus
     from swampstore.protocols.saved import Saved
@@ -74,6 +78,7 @@ if TYPE_CHECKING:
     from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord
     from swampstore.protocols.update import DELETE, SKIP, Updated
     from swampstore.protocols.writer import Ack
+    from swampstore.values.audit import AuditRecord
     from swampstore.values.data import Datum, Model
     from swampstore.values.data_version import DataVersion
     from swampstore.values.deltas import Delete, Delta, Index, Put
@@ -88,6 +93,7 @@ __all__ = [
     "Ack",
     "AlreadyExists",
     "AmbiguousAppend",
+    "AsyncAuditTopic",
     "AsyncDataItem",
     "AsyncDatastore",
     "AsyncHeldLock",
@@ -97,6 +103,11 @@ __all__ = [
     "AsyncSnapshot",
     "AsyncStream",
     "AsyncStreamView",
+    "AuditAck",
+    "AuditChanges",
+    "AuditPosition",
+    "AuditRecord",
+    "AuditTopic",
     "BadConfig",
     "BadKey",
     "BadName",
@@ -173,6 +184,8 @@ __all__ = [
 _HOMES = {
     "client.aio": "AsyncDatastore AsyncNamespace AsyncSnapshot open_async",
     "client.aio_shared": "AsyncHeldLock AsyncPlace AsyncQueue AsyncStream AsyncStreamView",
+    "client.audit_aio": "AsyncAuditTopic",
+    "client.audit_blocking": "AuditTopic",
     "client.blocking_shared": "HeldLock Place Queue Stream StreamView",
     "client.blocking": "Datastore Namespace Snapshot open",
     "client.data": "DataAck DataRemoval",
@@ -180,6 +193,8 @@ _HOMES = {
     "client.data_blocking": "DataItem",
     "client.sources": "FileSource",
     "client.status": "NamespaceStatus",
+    "protocols.archives": "AuditChanges AuditPosition",
+    "protocols.audit": "AuditAck",
     "protocols.saved": "Saved",
     "protocols.snapshot": "Listed",
     "protocols.stream": "EMPTY StreamAck StreamRecord",
@@ -187,6 +202,7 @@ _HOMES = {
     "protocols.queue": "Waiting",
     "protocols.queue_status": "QueueStatus TicketStatus",
     "protocols.writer": "Ack",
+    "values.audit": "AuditRecord",
     "values.data": "Datum Model",
     "values.data_version": "DataVersion",
     "values.deltas": "Delete Delta Index Put",

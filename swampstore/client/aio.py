@@ -24,6 +24,7 @@ from swampstore.values.entry import Entry
 
 if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
     from swampstore.client.aio_shared import AsyncHeldLock, AsyncQueue, AsyncStream
+    from swampstore.client.audit_aio import AsyncAuditTopic
     from swampstore.client.data_aio import AsyncDataItem
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
@@ -160,6 +161,13 @@ class AsyncNamespace(AsyncUpkeep):
 
         return AsyncStream(self._core.open_stream(name))
 
+    def audit(self, topic: str) -> AsyncAuditTopic:
+        """See :meth:`swampstore.client.blocking.Namespace.audit`."""
+        from swampstore.client.audit import CoreTopic
+        from swampstore.client.audit_aio import AsyncAuditTopic
+
+        return AsyncAuditTopic(CoreTopic(self._core, topic))
+
     def data(self, model: Model | str, name: str) -> AsyncDataItem:
         """See :meth:`swampstore.client.blocking.Namespace.data`."""
         from swampstore.client.data import CoreItem
@@ -259,6 +267,12 @@ class AsyncNamespace(AsyncUpkeep):
         from swampstore.client.saving import restore_saved
 
         return await restore_saved(self._core, name, dry_run=dry_run, prefix=prefix, full=full)
+
+    async def set_audit_retention(self, days: Mapping[str, float]) -> dict[str, float]:
+        """See :meth:`swampstore.client.blocking.Namespace.set_audit_retention`."""
+        from swampstore.client.audit import set_audit_retention
+
+        return await set_audit_retention(self._core, days)
 
     async def compact(self, *, full: bool = True) -> CompactReport:
         """See :meth:`swampstore.client.blocking.Namespace.compact`."""

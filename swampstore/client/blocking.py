@@ -23,6 +23,7 @@ from swampstore.values.deltas import Delete, Delta, Put
 from swampstore.values.entry import Entry
 
 if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
+    from swampstore.client.audit_blocking import AuditTopic
     from swampstore.client.blocking_shared import HeldLock, Queue, Stream
     from swampstore.client.data_blocking import DataItem
     from swampstore.client.namespaces import Removal
@@ -180,6 +181,13 @@ class Namespace(Upkeep):
 
         return Stream(self._core.open_stream(name))
 
+    def audit(self, topic: str) -> AuditTopic:
+        """The audit topic ``topic``: records that are written once and found again by time."""
+        from swampstore.client.audit import CoreTopic
+        from swampstore.client.audit_blocking import AuditTopic
+
+        return AuditTopic(CoreTopic(self._core, topic))
+
     def data(self, model: Model | str, name: str) -> DataItem:
         """The datum ``name`` of ``model`` (a :class:`swampstore.Model`, or ``type:id``): its versions. Raises ``BadName``."""
         from swampstore.client.data import CoreItem
@@ -290,6 +298,15 @@ class Namespace(Upkeep):
         from swampstore.client.saving import restore_saved
 
         return run(restore_saved(self._core, name, dry_run=dry_run, prefix=prefix, full=full))
+
+    def set_audit_retention(self, days: Mapping[str, float]) -> dict[str, float]:
+        """Say for how many days audit records are kept, by topic (``"*"``: every other one), instead of what was said before.
+
+        Compaction frees archives whose last record is older. Without a word records are kept for ever.
+        """
+        from swampstore.client.audit import set_audit_retention
+
+        return run(set_audit_retention(self._core, days))
 
     def compact(self, *, full: bool = True) -> CompactReport:
         """Fold the log, merge level 0 into shards and sweep, once, now."""

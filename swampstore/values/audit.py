@@ -19,6 +19,7 @@ Invariants:
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ from swampstore.values.entry import AUDIT, OPAQUE, Record
 from swampstore.values.frame import UNREADABLE
 from swampstore.values.keys import AUDIT_KEY, AUDIT_PREFIX
 from swampstore.values.root import RunRef
+from swampstore.values.version import VERSION_BYTES
 
 DAY_MS = 86_400_000
 PAST, FUTURE = "-", "~"
@@ -150,10 +152,17 @@ def part_of(ts: int, now_ms: int) -> str:
     return datetime.date.fromordinal(_EPOCH + day).isoformat()
 
 
-def day_part(ts: int) -> str:
-    """The first part that may hold records of ``ts`` or later, the edges apart."""
-    day = ts // DAY_MS + _EPOCH
-    return FUTURE if day > datetime.date.max.toordinal() else datetime.date.fromordinal(max(day, 1)).isoformat()
+def days_between(low: str, high: str) -> tuple[str, str]:
+    """The first and the last day, the edges apart, that may hold records with keys in [low, high)."""
+    begin, end = (AUDIT_KEY.match(key + "x") for key in (low, high))
+    return _day(begin, "0"), _day(end, "9999-12-31")
+
+
+def _day(found: re.Match[str] | None, otherwise: str) -> str:
+    if found is None:
+        return otherwise
+    day = (int(found[2], 16) - _ZERO) // DAY_MS + _EPOCH
+    return datetime.date.fromordinal(min(max(day, 1), datetime.date.max.toordinal())).isoformat()
 
 
 def check_retention(rules: Mapping[str, float]) -> dict[str, float]:
@@ -265,7 +274,7 @@ def catalog_parts(key: str) -> tuple[str, str]:
 
 def catalog_record(part: str, topic: str, file: AuditFile) -> Record:
     """The record of the catalog for a sorted archive."""
-    return Record(catalog_key(part, topic, file.name), b"", AUDIT | OPAQUE, 0, msgspec.msgpack.encode(file))
+    return Record(catalog_key(part, topic, file.name), bytes(VERSION_BYTES), OPAQUE, 0, msgspec.msgpack.encode(file))
 
 
 def file_of(record: Record) -> AuditFile:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import swampstore
-from swampstore.client import aio, aio_shared, blocking, blocking_shared
+from swampstore.client import aio, aio_shared, audit_aio, audit_blocking, blocking, blocking_shared
 from swampstore.client.upkeep_aio import AsyncUpkeep
 from swampstore.client.upkeep_blocking import Upkeep
 
@@ -19,6 +19,7 @@ PAIRS = [
     (blocking.Namespace, aio.AsyncNamespace),
     (blocking.Snapshot, aio.AsyncSnapshot),
     (Upkeep, AsyncUpkeep),
+    (audit_blocking.AuditTopic, audit_aio.AsyncAuditTopic),
     *(
         (one, getattr(aio_shared, "Async" + name))
         for name, one in vars(blocking_shared).items()

@@ -1,0 +1,50 @@
+"""Audit topics of the blocking client. Its names and meaning are those of ``audit_aio``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from swampstore.client.audit import CoreTopic
+from swampstore.env.blocking import each, run
+from swampstore.protocols.archives import AuditChanges, AuditPosition
+from swampstore.protocols.audit import AuditAck
+from swampstore.values.audit import AuditRecord
+
+
+class AuditTopic:
+    """Records of one topic: written once, never changed, found again by time. Made by ``namespace.audit(topic)``."""
+
+    def __init__(self, core: CoreTopic) -> None:
+        self._core = core
+
+    @property
+    def topic(self) -> str:
+        return self._core.topic
+
+    def record(self, data: object, *, ts: object = None, record_id: str | None = None) -> AuditRecord:
+        """A record to be written with :meth:`write_many`, as often as need be: it stays one record."""
+        return self._core.record(data, ts, record_id)
+
+    def write(self, data: object, *, ts: object = None, record_id: str | None = None) -> AuditAck:
+        """Write one record: a dict, dataclass, msgspec Struct or bytes. One append, no lock, no index entry.
+
+        ``ts`` is ms since the epoch or an aware ``datetime`` (default: now, by the store's time). Written again with the
+        same ``record_id`` and ``ts`` it stays one record. Raises ``Misuse``, ``TooLarge``, ``AmbiguousAppend``.
+        """
+        return run(self._core.write([self._core.record(data, ts, record_id)]))
+
+    def write_many(self, items: Iterable[object]) -> AuditAck:
+        """Write many records (or what :meth:`record` made of them) in as few appends as hold them, in order."""
+        return run(self._core.write(items))
+
+    def read(self, *, since: object = None, until: object = None) -> Iterator[AuditRecord]:
+        """The records from ``since`` to before ``until``, in order of time, each once, in bounded memory."""
+        return each(self._core.read(since, until))
+
+    def changes(self, *, after: AuditPosition | str | None = None) -> AuditChanges:
+        """What was committed since ``after`` (default: ever), in that order, whatever time it bears.
+
+        Pass ``.after`` of the answer (or ``str()`` of it) on to the next call: nothing is skipped. A record that was
+        appended twice after an unknown outcome may be given twice, with one id.
+        """
+        return run(self._core.changes(after))

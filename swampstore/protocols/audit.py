@@ -1,0 +1,93 @@
+"""Writing audit records: one append, no lock, no read, acknowledged when durable.
+
+Invariants: a record's id and time are fixed before the first attempt; appended again (by this call after an unknown
+outcome, or by its caller), it stays one record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import msgspec
+
+from swampstore.errors import AmbiguousAppend, Misuse
+from swampstore.limits import BATCH_BYTES, SEGMENT_DELTAS
+from swampstore.protocols.place import Place
+from swampstore.protocols.writer import Ack, Writer
+from swampstore.values.audit import AuditRecord, audit_record, check_id, check_time, check_topic
+from swampstore.values.entry import Record
+
+_ID_DICE = 8
+_BATCH_BYTES = BATCH_BYTES // 2
+_BATCH = SEGMENT_DELTAS // 2
+_OVERHEAD = 48
+
+Append = Callable[[Sequence[Record]], Awaitable[Ack]]
+
+
+class AuditAck(Ack, frozen=True):
+    """An acknowledged write of audit records: their ids, in order. ``lane`` and ``slot`` are those of the last append."""
+
+    ids: tuple[str, ...] = ()
+
+
+class AuditWriter:
+    """Writes records of one topic. ``append`` is how the namespace appends. Raises ``BadName`` for a bad topic."""
+
+    def __init__(self, place: Place, writer: Writer, append: Append, topic: str) -> None:
+        self._place = place
+        self._writer = writer
+        self._append = append
+        self.topic = check_topic(topic)
+
+    def record(self, data: object, *, ts: object = None, record_id: str | None = None) -> AuditRecord:
+        """A record, not yet written. A ``record_id`` of the caller's own names one record only together with its ``ts``."""
+        if record_id is not None and ts is None:
+            raise Misuse(
+                "a record_id without a time", hint="give both: the same record is the same id at the same time"
+            )
+        return AuditRecord(
+            topic=self.topic,
+            id=self._new_id() if record_id is None else check_id(record_id),
+            ts=self._place.clock.now_ms() if ts is None else check_time(ts),
+            data=data,
+        )
+
+    def _new_id(self) -> str:
+        """Unique; those of one process sort in the order they were made."""
+        return f"{self._place.clock.stamp():016x}{self._place.env.random_bytes(_ID_DICE).hex()}"
+
+    async def write(self, items: Iterable[object]) -> AuditAck:
+        """Write records, made by :meth:`record` or to be made now. Very many travel in several appends, in order.
+
+        Raises ``Misuse`` (nothing to write, not serialisable), ``TooLarge``, ``AmbiguousAppend``.
+        """
+        made = [item if isinstance(item, AuditRecord) else self.record(item) for item in items]
+        if not made:
+            raise Misuse("there is nothing to write", hint="pass at least one record")
+        if any(item.topic != self.topic for item in made):
+            raise Misuse(f"a record of another topic than {self.topic!r}", hint="write it with its own topic")
+        records = [audit_record(item, self._writer.new_version()) for item in made]
+        ack = Ack("", 0)
+        for batch in _batches(records):
+            ack = await self._again(batch)
+        fields = msgspec.structs.asdict(ack) | {"versions": tuple(record.version for record in records)}
+        return AuditAck(**fields, ids=tuple(item.id for item in made))
+
+    async def _again(self, batch: Sequence[Record]) -> Ack:
+        """Append, and once more when the outcome stayed unknown: the same records in another lane are the same records."""
+        try:
+            return await self._append(batch)
+        except AmbiguousAppend:
+            return await self._append(batch)
+
+
+def _batches(records: Sequence[Record]) -> Iterable[Sequence[Record]]:
+    start = size = 0
+    for at, record in enumerate(records):
+        weight = len(record.key) + len(record.value) + _OVERHEAD
+        if at > start and (size + weight > _BATCH_BYTES or at - start >= _BATCH):
+            yield records[start:at]
+            start, size = at, 0
+        size += weight
+    yield records[start:]
