@@ -10,7 +10,7 @@ import typer
 
 from swampstore.errors import Misuse
 from swampstore_cli import datum, output
-from swampstore_cli.model_ref import find_model
+from swampstore_cli.model_ref import definitions, find_model
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
 
@@ -152,6 +152,7 @@ def _of_run(session: Session, namespace: Namespace, versions: datum.Cut) -> None
 
 def _models(session: Session, namespace: Namespace, type_: str, limit: int | None) -> None:
     """The models that have data: data come in the order of their models."""
+    named = {one.model: one.name for one in definitions(session.settings)}
     rows: list[dict[str, Any]] = []
     for one in _typed(namespace.search_data(), type_):
         last = rows[-1] if rows else None
@@ -159,8 +160,8 @@ def _models(session: Session, namespace: Namespace, type_: str, limit: int | Non
             if len(rows) == limit:
                 output.note("there are more: raise --limit")
                 break
-            last = {"modelType": one.model.type, "modelId": one.model.id, "modelName": "", "items": 0, "size": 0}
-            rows.append(last | {"newest": 0})
+            last = {"modelType": one.model.type, "modelId": one.model.id, "modelName": named.get(one.model, "")}
+            rows.append(last | {"items": 0, "size": 0, "newest": 0})
             last = rows[-1]
         last["modelName"] = last["modelName"] or one.tags.get("modelName", "")
         last["items"] += 1

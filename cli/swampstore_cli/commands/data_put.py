@@ -48,7 +48,10 @@ def put(
     keep: Annotated[
         str,
         typer.Option(
-            "--keep", metavar="N|SPAN", help="Versions that gc leaves: a count or an age.", show_default=False
+            "--keep",
+            metavar="N|SPAN",
+            help="What gc leaves: a count or an age. The newest version's word holds.",
+            show_default=False,
         ),
     ] = "",
     owner: Annotated[
