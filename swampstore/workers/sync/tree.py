@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import msgspec
 
@@ -190,6 +190,20 @@ class Tree:
         finally:
             if fd >= 0:
                 os.close(fd)
+
+    def open_file(self, key: str) -> BinaryIO:
+        """The regular file at ``key``, open for reading. Raises ``FileNotFoundError``, and ``Left`` for anything else."""
+        try:
+            folder, name = self.open_parent(key)
+            fd = os.open(name, _READ, dir_fd=folder)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Left(reason_of(error)) from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise Left(f"{key} is not a regular file")
+        return os.fdopen(fd, "rb")
 
     def read(self, key: str, found: Found) -> bytes:
         """The whole contents; see :meth:`chunks`."""
