@@ -29,6 +29,7 @@ from swampstore.workers.gc.run import Append, Appender, run_pass
 
 OUTPUTS = "outputs/"
 RUNS = "workflow-runs/"
+_RECORD = ".yaml"
 RUN_AGE_MS = 30 * DAY_MS
 """The age at which a run's record may go, unless somebody says another."""
 OLD_RUN, RUN_GONE = "old-run", "run-gone"
@@ -54,7 +55,7 @@ async def collect_runs(
 
     async def one_pass(snapshot: Snapshot, out: Appender, report: GcReport) -> None:
         work = _Runs(place, snapshot, ages, report)
-        for step in (work.outputs, work.runs, work.data):
+        for step in (work.outputs, work.runs, work.logs, work.data):
             await step(out)
         for key in work.collector.lost:
             work.collector.add_metadata(await snapshot.record(key))
@@ -69,7 +70,9 @@ class _Runs:
         self._snapshot = snapshot
         self._ages = ages
         self._now = place.clock.now_ms()
+        # Records of runs by name, without their ending: those that stay, those that go.
         self._there: set[str] = set()
+        self._gone: set[str] = set()
         self._keeps_runs = False
         self.collector = Collector(self._now, Counter(report), frozenset[str]().__contains__)
 
@@ -82,25 +85,30 @@ class _Runs:
             await out.take(self.collector.groups)
 
     async def runs(self, out: Appender) -> None:
-        """Records of workflow runs that are old enough and have ended, with what has the same name beside them."""
+        """Records of workflow runs that are old enough and have ended."""
         async for records in self._snapshot.records(RUNS):
             self._keeps_runs = self._keeps_runs or bool(records)
-            plain = [record for record in records if self._plain(record)]
-            said = [record for record in plain if record.key.endswith(".yaml")]
+            said = [record for record in records if self._plain(record) and record.key.endswith(_RECORD)]
             old = [record for record in said if self._old(record, self._ages.runs)]
-            ended = {record.key.removesuffix(".yaml") for record in await self._ended(old, unsaid=False)}
-            kept = {record.key.removesuffix(".yaml") for record in said} - ended
-            self._there |= kept
-            for record in plain:
+            ended = await self._ended(old, unsaid=False)
+            self._gone.update(record.key.removesuffix(_RECORD) for record in ended)
+            self._there.update(record.key.removesuffix(_RECORD) for record in said)
+            for record in ended:
+                self.collector.remove(record, OLD_RUN)
+            await out.take(self.collector.groups)
+        self._there -= self._gone
+
+    async def logs(self, out: Appender) -> None:
+        """What lies beside a record that goes; and what is old and has no record."""
+        async for records in self._snapshot.records(RUNS):
+            for record in records:
+                if not self._plain(record) or record.key.endswith(_RECORD):
+                    continue
                 stem = record.key.rpartition(".")[0] or record.key
-                alone = not record.key.endswith(".yaml") and stem not in self._there
-                if stem in ended or (alone and self._old(record, self._ages.runs) and await self._gone(stem)):
+                alone = stem not in self._there and self._old(record, self._ages.runs)
+                if stem in self._gone or alone:
                     self.collector.remove(record, OLD_RUN)
             await out.take(self.collector.groups)
-
-    async def _gone(self, stem: str) -> bool:
-        """Whether the record beside a log is not there (it may lie in a part that was read before, or will be)."""
-        return await self._snapshot.get(f"{stem}.yaml") is None
 
     async def data(self, out: Appender) -> None:
         """Versions that lived for a run that is gone."""
