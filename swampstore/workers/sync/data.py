@@ -115,7 +115,7 @@ class DataModel:
 
     def finish(self) -> list[Step]:
         """Once the tree is as it is to be: make ``latest`` right. Returns what of it is to leave the namespace."""
-        covered = sorted(key for key in self._touched if self._scope.covers(key))
+        covered = sorted(key for key in self._touched if self._scope.covers(key) and not self._scope.excludes(key))
         for key in covered:
             self._latest.repair(key.rpartition("/")[0])
         if self._touched:
