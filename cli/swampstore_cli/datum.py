@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from swampstore.errors import Misuse
 from swampstore.values.lifetimes import format_time
+from swampstore.values.metadata import DEFAULT_TYPE
 from swampstore_cli import output
 from swampstore_cli.moments import now_ms
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 LATEST = "latest"
 PENDING = "pending"
-UNTYPED = "data"
+UNTYPED = DEFAULT_TYPE
 _MEASURED = 200
 """Rows that decide how wide the columns of a table are; later ones that are wider push the rest of their row."""
 

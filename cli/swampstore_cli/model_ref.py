@@ -51,7 +51,8 @@ def find_model(settings: Settings, namespace: Namespace, text: str) -> Found:
     """The one model that ``text`` means. Raises ``NotFound``, ``Misuse``, ``BadName`` for a ``type:id`` that is none."""
     if ":" in text:
         model = parse_model(text)
-        return Found(model, next((one.name for one in definitions(settings) if one.model == model), model.id))
+        there = definitions(settings, model.type)
+        return Found(model, next((one.name for one in there if one.model == model), model.id))
     found = {one.model: one.name for one in definitions(settings) if text in (one.model.id, one.name)}
     if not found:
         found = _among_data(namespace, text)
@@ -81,10 +82,10 @@ def _among_data(namespace: Namespace, text: str) -> dict[Model, str]:
     return found
 
 
-def definitions(settings: Settings) -> Iterator[Definition]:
-    """The definitions of the repo that say an id; their type is the folder they lie in."""
+def definitions(settings: Settings, type_: str = "") -> Iterator[Definition]:
+    """The definitions of the repo (of one type) that say an id; their type is the folder they lie in."""
     for root in (settings.repo / "models", settings.tree / "auto-definitions"):
-        for folder, _, files in os.walk(root):
+        for folder, _, files in os.walk(root / type_):
             kind = Path(folder).relative_to(root).as_posix()
             for file in files:
                 if file.endswith((".yaml", ".yml")) and kind != ".":
