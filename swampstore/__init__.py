@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from swampstore.values.entry import Entry, Meta
     from swampstore.workers.report import CompactReport
     from swampstore.workers.restore import RestoreReport
+    from swampstore.workers.sync import SyncOptions, SyncReport
 
 __all__ = [
     "DELETE",
@@ -166,6 +167,8 @@ __all__ = [
     "StreamRecord",
     "StreamView",
     "SwampError",
+    "SyncOptions",
+    "SyncReport",
     "Throttled",
     "TicketStatus",
     "TooLarge",
@@ -208,6 +211,7 @@ _HOMES = {
     "values.deltas": "Delete Delta Index Put",
     "values.entry": "Entry Meta",
     "workers.report": "CompactReport",
+    "workers.sync": "SyncOptions SyncReport",
     "workers.restore": "RestoreReport",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from swampstore.client.core import CoreNamespace, CoreStore, puts
+from swampstore.client.trees_aio import AsyncTrees
 from swampstore.client.upkeep_aio import AsyncUpkeep
 from swampstore.env.aio import AioEnv
 from swampstore.errors import AmbiguousAppend
@@ -83,7 +84,7 @@ class AsyncDatastore:
         await self.close()
 
 
-class AsyncNamespace(AsyncUpkeep):
+class AsyncNamespace(AsyncUpkeep, AsyncTrees):
     """One namespace. Made by :meth:`AsyncDatastore.namespace`."""
 
     def __init__(self, core: CoreNamespace) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from swampstore.client.core import CoreNamespace, CoreStore, puts
+from swampstore.client.trees_blocking import Trees
 from swampstore.client.upkeep_blocking import Upkeep
 from swampstore.env.blocking import BlockingEnv, each, run
 from swampstore.errors import AmbiguousAppend
@@ -90,7 +91,7 @@ class Datastore:
         self.close()
 
 
-class Namespace(Upkeep):
+class Namespace(Upkeep, Trees):
     """One namespace. Made by :meth:`Datastore.namespace`."""
 
     def __init__(self, core: CoreNamespace) -> None:

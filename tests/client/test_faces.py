@@ -11,6 +11,8 @@ import pytest
 
 import swampstore
 from swampstore.client import aio, aio_shared, audit_aio, audit_blocking, blocking, blocking_shared
+from swampstore.client.trees_aio import AsyncTrees
+from swampstore.client.trees_blocking import Trees
 from swampstore.client.upkeep_aio import AsyncUpkeep
 from swampstore.client.upkeep_blocking import Upkeep
 
@@ -18,6 +20,7 @@ PAIRS = [
     (blocking.Datastore, aio.AsyncDatastore),
     (blocking.Namespace, aio.AsyncNamespace),
     (blocking.Snapshot, aio.AsyncSnapshot),
+    (Trees, AsyncTrees),
     (Upkeep, AsyncUpkeep),
     (audit_blocking.AuditTopic, audit_aio.AsyncAuditTopic),
     *(
