@@ -23,7 +23,7 @@ from swampstore.errors import (
     SwampError,
     Undecided,
 )
-from swampstore.limits import POLL_MIN_S, QUEUE_BOUND, TICKET_TTL_S
+from swampstore.limits import POLL_MIN_S, QUEUE_BOUND
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Create, Got, Outcome, Overwrite, Replace
 from swampstore.values.tickets import (
@@ -238,8 +238,3 @@ class Pace:
             self._first = position
         moved = self._first - position
         return position * waited_s / moved if moved > 0 else None
-
-    def pause(self, position: int, waited_s: float) -> float:
-        """Seconds until the next look, before jitter: the next in line looks often, the others at half the way there."""
-        left = self.estimate(position, waited_s) or 0.0
-        return min(max(POLL_MIN_S * position, left / 2 if position > 1 else 0.0), TICKET_TTL_S / 3)

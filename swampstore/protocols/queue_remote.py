@@ -25,6 +25,7 @@ from swampstore.env.clock import Span
 from swampstore.errors import AlreadyExists, CorruptObject, NotFound, SwampError
 from swampstore.limits import (
     HEARTBEAT_PLACES,
+    POLL_MIN_S,
     TICKET_KEEP_MS,
     TICKET_RETRY_CAP_S,
     TICKET_RETRY_S,
@@ -235,7 +236,7 @@ class _Waiter:
                 await queue.write_sign(self._number, 0, 0)
             if await self._watch.look(register, position):
                 continue
-            pause = min(self._pace.pause(position, self._began.seconds()) * (0.5 + env.random()), TICKET_TTL_S / 3)
+            pause = min(POLL_MIN_S * position * (0.5 + env.random()), TICKET_TTL_S / 3)
             if deadline_s is not None:
                 left = deadline_s - self._began.seconds()
                 if left <= 0:
