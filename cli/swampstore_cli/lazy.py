@@ -16,11 +16,15 @@ from typer.core import TyperGroup
 
 @dataclass(frozen=True)
 class Lazy:
-    """A command that lives in ``module`` (which has a Typer called ``app``), or with ``below`` a group of commands."""
+    """A command that lives in ``module`` (which has a Typer called ``app``), or with ``below`` a group of commands.
+
+    ``words`` stand below the commands of a group: what one must know to use them.
+    """
 
     help: str
     module: str = ""
     below: Mapping[str, Lazy] | None = None
+    words: str = ""
 
 
 class LazyGroup(TyperGroup):
@@ -57,7 +61,8 @@ class LazyGroup(TyperGroup):
 
 def _load(name: str, entry: Lazy) -> Any:
     if entry.below is not None:
-        group = LazyGroup(name=name, help=entry.help, rich_markup_mode=None)
+        words = f"\b\n{entry.words}" if entry.words else None
+        group = LazyGroup(name=name, help=entry.help, epilog=words, rich_markup_mode=None)
         group.table = entry.below
         return plain(group)
     command = typer.main.get_command(import_module(entry.module).app)

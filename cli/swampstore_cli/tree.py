@@ -82,6 +82,19 @@ TREE = {
             "gc": Lazy("Delete what has expired or is no longer kept, after a preview.", _HERE + "data_gc"),
             "prune": Lazy("Delete data of models that are gone, give back space.", _HERE + "data_prune"),
         },
+        words="""\
+A datum is named by its model, as TYPE:ID (or a name or id that is known), and
+a name. Every put makes a new version of it. A version has an id at once, and
+gets its number (v1, v2 ...) when the log is folded next; until then it is
+shown as pending, and is the latest all the same.
+
+\b
+A minute with data:
+  swamp data put aws/ec2:web-1 state state.json --keep 10
+  swamp data get aws/ec2:web-1 state
+  swamp data versions aws/ec2:web-1 state
+  swamp data search --tag type=resource --since 1d
+  swamp data gc --dry-run""",
     ),
     "run": Lazy(
         "Look after the records of workflow runs.",

@@ -171,3 +171,9 @@ def test_names_that_would_drive_a_terminal_are_escaped(swamp: Swamp, store: Path
     swamp("data", "put", WEB, "a\x1b[2Jb", "--tag", "type=x\x1b[2J", stdin=b"x")
     for arguments in (("list", WEB), ("search",), ("get", WEB, "a\x1b[2Jb", "--no-content")):
         assert "\x1b" not in swamp("data", *arguments).out
+
+
+def test_the_help_of_the_group_says_what_one_must_know(swamp: Swamp) -> None:
+    told = swamp("data", "--help").out
+    assert "A minute with data:\n    swamp data put" in told
+    assert "shown as pending" in told
