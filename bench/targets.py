@@ -69,6 +69,11 @@ TARGETS = {
         Target(
             "storm-wrong", "storm", "10 signals x 200 streams x 8: lost, doubled, refused, disordered", 0, "records"
         ),
+        Target("gc7-seconds", "gc", "gc of 7 of 262,000, S3 with 20 ms per request, with start-up", 2, "s", below=True),
+        Target("gc7-reads", "gc", "its reads beyond the shards concerned", 3, "requests"),
+        Target("gc7-appends", "gc", "its appends", 1, "requests"),
+        Target("gc100k-seconds", "gc", "gc of 100,000 of 262,000, S3 with 20 ms per request", 15, "s", below=True),
+        Target("gc100k-memory", "gc", "its peak memory", 300, "MB", below=True),
         Target("make-test", "suite", "the everyday tests", 360, "s", below=True),
     )
 }
