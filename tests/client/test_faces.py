@@ -13,6 +13,8 @@ import swampstore
 from swampstore.client import aio, aio_shared, audit_aio, audit_blocking, blocking, blocking_shared
 from swampstore.client.trees_aio import AsyncTrees
 from swampstore.client.trees_blocking import Trees
+from swampstore.client.data_aio import AsyncDataItem
+from swampstore.client.data_blocking import DataItem
 from swampstore.client.upkeep_aio import AsyncUpkeep
 from swampstore.client.upkeep_blocking import Upkeep
 
@@ -22,6 +24,7 @@ PAIRS = [
     (blocking.Snapshot, aio.AsyncSnapshot),
     (Trees, AsyncTrees),
     (Upkeep, AsyncUpkeep),
+    (DataItem, AsyncDataItem),
     (audit_blocking.AuditTopic, audit_aio.AsyncAuditTopic),
     *(
         (one, getattr(aio_shared, "Async" + name))

@@ -1,7 +1,15 @@
-"""Fixtures of the data model: the world of the background half, and its tiny sizes."""
+"""Fixtures of the data model: a desk for the API, and the world of the background half with its tiny sizes."""
 
 from __future__ import annotations
 
+import pytest
+
+from tests.data.desk import Desk, new_desk
 from tests.workers.conftest import tiny, world
 
-__all__ = ["tiny", "world"]
+__all__ = ["desk", "tiny", "world"]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return new_desk()
