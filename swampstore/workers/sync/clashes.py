@@ -24,7 +24,7 @@ from swampstore.values.entry import Entry, Record, entry_of
 from swampstore.values.join import conflict_of
 from swampstore.values.metadata import parse_metadata
 from swampstore.values.version import split_version
-from swampstore.workers.sync.latest import ordinals
+from swampstore.workers.sync.latest import is_empty, ordinals
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.pull import Puller
 from swampstore.workers.sync.report import Conflict, SyncReport
@@ -247,7 +247,8 @@ class Clashes:
         """The folder of the next number that nobody has, as far as is known here."""
         item = folder.rpartition("/")[0]
         known = [parse_ordinal(key[len(item) + 1 :].partition("/")[0]) for key in self._known(item)]
-        taken = [*ordinals(self._tree, item), *(number for number in known if number is not None)]
+        there = (number for number in ordinals(self._tree, item) if not is_empty(self._tree, f"{item}/{number}"))
+        taken = [*there, *(number for number in known if number is not None)]
         number = max((one for one in taken if one <= DATA_ORDINAL), default=0) + 1
         if number > DATA_ORDINAL:
             raise Left("there is no higher number")

@@ -72,7 +72,7 @@ class DataModel:
         """The plan with the files of each version in step, and the folders that were made on both sides."""
         kept, clashes = arrange(items, self._clashes.movable)
         for clash in clashes:
-            self._report.changed(clash.folder, "conflict")
+            self._report.changed(clash.folder, "conflict", sum(item.down_bytes for item in clash.items))
         return kept, clashes
 
     def begin(self, items: Iterable[Item], clashes: Sequence[Clash]) -> None:

@@ -11,7 +11,7 @@ import os
 import stat
 
 from swampstore.env.base import Env
-from swampstore.values.data import LATEST, METADATA, latest_path, parse_ordinal, parse_path
+from swampstore.values.data import LATEST, METADATA, RAW, latest_path, parse_ordinal, parse_path
 from swampstore.workers.sync.options import TEMP_PREFIX
 from swampstore.workers.sync.report import SyncReport
 from swampstore.workers.sync.tree import Found, Left, Tree
@@ -34,6 +34,16 @@ def ordinals(tree: Tree, item: str) -> list[int]:
     except OSError:
         return []  # no such folder, or none that can be looked into: no version of this tree
     return sorted(number for name in names if (number := parse_ordinal(name)))
+
+
+def is_empty(tree: Tree, folder: str) -> bool:
+    """Whether nothing lies in ``folder`` (somebody was killed before he could write into it)."""
+    try:
+        opened, _ = tree.open_parent(f"{folder}/{RAW}")
+        with os.scandir(opened) as found:
+            return next(found, None) is None
+    except OSError:
+        return False
 
 
 def is_version(tree: Tree, folder: str) -> bool:
