@@ -120,7 +120,7 @@ class AioBotoStore:
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Page:
         args = self._calls.list(prefix, start_after, limit)
-        async with self._client(prefix) as client:
+        async with self._client(prefix or "a listing") as client:
             return self._calls.page(await client.list_objects_v2(**args))
 
     async def head(self, name: str) -> Headed:

@@ -149,7 +149,7 @@ class BotoStore:
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Page:
         args = self._calls.list(prefix, start_after, limit)
-        with self._client(prefix) as client:
+        with self._client(prefix or "a listing") as client:
             return self._calls.page(client.list_objects_v2(**args))
 
     async def head(self, name: str) -> Headed:
