@@ -48,7 +48,7 @@ from swampstore.workers.run_reader import RunReader
 INPUT_BYTES = 64 * MIB
 """Stored bytes of fresh archives that one sort takes in."""
 _WORTH = 2
-"""A file of up to this many times what is added is written anew together with it."""
+"""A file of up to this many times the records that are added is written anew together with them."""
 _PUTS_AT_ONCE = 32
 
 _log = logging.getLogger("swampstore")
@@ -214,12 +214,13 @@ class _Sort:
     async def _take_again(self, topic: str, table: dict[str, Record], files: list[tuple[str, AuditFile]]) -> None:
         """Read the files that are small beside what is added, smallest first."""
         size = sum(len(record.key) + len(record.value) for record in table.values()) // 4
+        count = len(table)
         chosen: list[tuple[str, AuditFile]] = []
-        for key, file in sorted(files, key=lambda pair: pair[1].size):
-            if file.size > _WORTH * size or size + file.size > AUDIT_FILE_BYTES:
+        for key, file in sorted(files, key=lambda pair: pair[1].count):
+            if file.count > _WORTH * count or size + file.size > AUDIT_FILE_BYTES:
                 break
             chosen.append((key, file))
-            size += file.size
+            size, count = size + file.size, count + file.count
         reader = RunReader(self._place, [run_of(topic, file) for _, file in chosen])
         for key, file in chosen:
             self._in += file.sum

@@ -320,7 +320,8 @@ def test_a_rule_holds_for_writers_that_do_not_know_it(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["run/../data/1", "run//1", "/run/1", "run/./1", "run\\1", "run/\0x", "run/", "runner", "data/run/1", "Run/1"]
+    "key",
+    ["run/../data/1", "run//1", "/run/1", "run/./1", "run\\1", "run/\0x", "run/", "runner", "data/run/1", "Run/1"],
 )
 def test_a_key_that_is_not_what_it_seems_is_under_no_rule(key: str) -> None:
     rules = ClassRules({"run": "ephemeral"})

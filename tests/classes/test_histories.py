@@ -73,7 +73,9 @@ class Story:
         kind = self.dice.choice(["blob", "pack"])
         part = process.upload(kind)
         at = blob(part) if kind == "blob" else packed(part)
-        self.append(process, [self.record(process, key, at) for key in self.dice.sample(KEYS, self.dice.choice([1, 2]))])
+        self.append(
+            process, [self.record(process, key, at) for key in self.dice.sample(KEYS, self.dice.choice([1, 2]))]
+        )
 
     def write_late(self) -> None:
         """Versions are drawn now, the segment lands hours later."""

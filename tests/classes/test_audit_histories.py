@@ -1,0 +1,157 @@
+"""Random histories of audit writes, against a list: readers by time and followers by position, folds, sorts, crashes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from swampstore.env.blocking import run
+from swampstore.errors import SwampError
+from swampstore.protocols import archives
+from swampstore.protocols.archives import AuditPosition
+from swampstore.values.audit import AuditRecord
+from tests.classes.audit_world import DAY_MS, Crash, Process, World
+from tests.classes.test_audit_failures import everything
+from tests.workers.test_crash import crash_at
+
+pytestmark = pytest.mark.usefixtures("tiny_archives")
+TOPICS = "tu"
+
+
+class Story:
+    """One seeded history with one follower per topic."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.world = World(seed)
+        self.processes = [self.world.process() for _ in range(3)]
+        self.given: dict[str, list[AuditRecord]] = {topic: [] for topic in TOPICS}
+        self.after = {topic: AuditPosition() for topic in TOPICS}
+        self.late: list[tuple[Process, list[AuditRecord]]] = []
+
+    def write(self, process: Process | None = None) -> None:
+        process = process or self.dice.choice(self.processes)
+        topic = self.dice.choice(TOPICS)
+        ts = self.dice.choice([None, None, self.world.env.wall - self.dice.randrange(900) * DAY_MS])
+        process.audit(*[self.dice.randrange(99) for _ in range(self.dice.choice([1, 1, 9]))], topic=topic, ts=ts)
+
+    def write_late(self) -> None:
+        """A record made now, appended by a process of its own some time later."""
+        process = self.world.process()
+        topic = self.dice.choice(TOPICS)
+        self.late.append((process, [process.topic(topic).record("late") for _ in range(2)]))
+
+    def land(self) -> None:
+        if self.late:
+            process, records = self.late.pop(self.dice.randrange(len(self.late)))
+            process.write(records)
+
+    def fold(self) -> None:
+        run(self.dice.choice(self.processes).compactor.fold_once(insist=True))
+
+    def compact(self) -> None:
+        process, chance, at = self.dice.choice(self.processes), self.dice.random(), self.dice.randrange(30)
+        if chance < 0.3:
+            self.world.store.before = crash_at(at, Crash)
+        elif chance < 0.6:
+            left = [at]
+
+            def before(verb: str, name: str) -> None:
+                left[0] -= 1
+                if left[0] == 0:
+                    self.write(self.world.process())
+                    everything(self.world.process())
+
+            self.world.store.before = before
+        try:
+            everything(process)
+        except Crash:
+            self.processes[self.processes.index(process)] = self.world.process()
+        finally:
+            self.world.store.before = lambda verb, name: None
+
+    def follow(self) -> None:
+        """A follower that may be restarted: its position is all it has."""
+        topic = self.dice.choice(TOPICS)
+        changes = self.world.process().changes(AuditPosition.parse(str(self.after[topic])), topic)
+        self.given[topic] += changes.records
+        self.after[topic] = changes.after
+
+    def wait(self) -> None:
+        self.world.env.advance(self.dice.choice([1, 40, 3700, 30 * 3600]))
+
+    def check(self) -> None:
+        self.world.check()
+        for topic in TOPICS:
+            given = self.given[topic]
+            assert len({record.id for record in given}) == len(given), "given twice"
+            assert all(record in self.world.written for record in given)
+
+
+STEPS: list[tuple[Any, int]] = [
+    (Story.write, 8), (Story.write_late, 2), (Story.land, 2), (Story.fold, 4), (Story.compact, 5), (Story.follow, 5),
+    (Story.wait, 3),
+]  # fmt: skip
+
+
+def tell(seed: int, steps: int = 60) -> None:
+    story = Story(seed)
+    for _ in range(steps):
+        story.dice.choices([step for step, _ in STEPS], [weight for _, weight in STEPS])[0](story)
+        if story.dice.random() < 0.2:
+            story.check()
+    while story.late:
+        story.land()
+    for topic in TOPICS:
+        changes = story.world.process().changes(story.after[topic], topic)
+        story.given[topic] += changes.records
+        written = {record.id for record in story.world.written if record.topic == topic}
+        assert {record.id for record in story.given[topic]} == written, "a follower skipped a record"
+    story.check()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_random_history(seed: int) -> None:
+    tell(seed)
+
+
+def by_fold_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that forgets what it was given from the log."""
+    monkeypatch.setattr(archives, "_is_new", lambda record, after: archives.value_of(record).fold > after.fold)
+
+
+def by_slot_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that believes the slots alone, as if a lane's position were kept for ever."""
+    monkeypatch.setattr(
+        archives,
+        "_is_new",
+        lambda record, after: archives.value_of(record).slot > after.slots.get(archives.value_of(record).lane, 0),
+    )
+
+
+def by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that takes the latest root for all it was given."""
+    whole = archives.Archives._since
+
+    async def hasty(self: Any, snapshot: Any, topic: str, after: AuditPosition) -> Any:
+        changes = await whole(self, snapshot, topic, after)
+        return archives.AuditChanges(changes.records, AuditPosition(changes.after.fold + 1, changes.after.slots))
+
+    monkeypatch.setattr(archives.Archives, "_since", hasty)
+
+
+@pytest.mark.parametrize("guard", [by_fold_only, by_slot_only, by_time])
+def test_without_a_guard_some_history_fails(guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard(monkeypatch)
+
+    def fails() -> bool:
+        for seed in range(40):
+            try:
+                tell(seed)
+            except (AssertionError, SwampError):
+                return True
+        return False
+
+    assert fails()
