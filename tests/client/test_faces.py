@@ -11,10 +11,10 @@ import pytest
 
 import swampstore
 from swampstore.client import aio, aio_shared, audit_aio, audit_blocking, blocking, blocking_shared
-from swampstore.client.trees_aio import AsyncTrees
-from swampstore.client.trees_blocking import Trees
 from swampstore.client.data_aio import AsyncDataItem
 from swampstore.client.data_blocking import DataItem
+from swampstore.client.trees_aio import AsyncTrees
+from swampstore.client.trees_blocking import Trees
 from swampstore.client.upkeep_aio import AsyncUpkeep
 from swampstore.client.upkeep_blocking import Upkeep
 
