@@ -52,14 +52,17 @@ def command(app: typer.Typer, name: str, *, examples: str) -> Callable[[Command]
 
     def decorate(function: Command) -> Command:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        taken = {parameter.name for parameter in own}  # a common option that the command has in a form of its own
 
         def call(**given: Any) -> None:
-            common = {key: given.pop(key) for key in _COMMON}
+            common = {key: given.pop(key) for key in _COMMON if key not in taken}
             json = common.pop("json")
             function(Session(Flags(**common), json=json), **given)
 
         kind = inspect.Parameter.KEYWORD_ONLY
-        common = [inspect.Parameter(key, kind, annotation=a, default=d) for key, (a, d) in _COMMON.items()]
+        common = [
+            inspect.Parameter(key, kind, annotation=a, default=d) for key, (a, d) in _COMMON.items() if key not in taken
+        ]
         parameters = [*(parameter.replace(kind=kind) for parameter in own), *common]
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         shown = "\n".join(f"  {text.strip()}" for text in examples.strip().splitlines())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from typing import Any, Self
 
 from swampstore_cli.output import size
+
+_RATE_S = 5.0
 
 
 class Progress:
@@ -15,6 +18,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._phase = ""
+        self._moved: deque[tuple[float, int]] = deque()
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -43,4 +47,14 @@ class Progress:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._phase, self._task = phase, self._bar.add_task(phase, total=None, moved="")
-        self._bar.update(self._task, completed=done, total=total or None, moved=size(moved) if moved else "")
+            self._moved.clear()
+        self._bar.update(self._task, completed=done, total=total or None, moved=self._shown(moved) if moved else "")
+
+    def _shown(self, moved: int) -> str:
+        """What has moved, and how fast over the last seconds."""
+        now = self._bar.get_time()
+        self._moved.append((now, moved))
+        while now - self._moved[0][0] > _RATE_S and len(self._moved) > 2:
+            self._moved.popleft()
+        at, before = self._moved[0]
+        return f"{size(moved)}, {size((moved - before) / (now - at))}/s" if now > at else size(moved)

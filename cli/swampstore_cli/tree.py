@@ -23,6 +23,7 @@ TREE = {
             ),
             "status": Lazy("Show sizes, log depth and the compactor of each namespace.", _HERE + "status"),
             "sync": Lazy("Make a repo's .swamp/ folder and the namespace alike, both ways.", _HERE + "sync"),
+            "hydrate": Lazy("Bring contents here that a sync left in the namespace.", _HERE + "hydrate"),
             "compact": Lazy("Fold the log into the manifest, once or for ever.", _HERE + "compact"),
             "import": Lazy("Take over a datastore in the legacy layout.", _HERE + "import_legacy"),
             "snapshot": Lazy(
@@ -34,6 +35,7 @@ TREE = {
                     "delete": Lazy("Delete a snapshot.", _HERE + "snapshot_delete"),
                 },
             ),
+            "migrate": Lazy("Copy namespaces from one store to another.", _HERE + "migrate"),
             "export": Lazy("Write a namespace out in the legacy layout.", _HERE + "export"),
             "namespace": Lazy(
                 "List namespaces, delete one.",

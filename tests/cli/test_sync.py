@@ -46,7 +46,7 @@ def test_one_way(swamp: Swamp, repo: Path, other: Path) -> None:
 def test_a_dry_run_says_what_and_does_nothing(swamp: Swamp, repo: Path, store: Path) -> None:
     write(repo, "a", "1")
     done = swamp("datastore", "sync", "--dry-run")
-    assert done.out == "push           a\n1 change; nothing was done (dry run)\n"
+    assert done.out == "action  size  path\npush     1 B  a\n1 change: 1 push (1 B); nothing was done (dry run)\n"
     assert swamp("object", "list").out == ""
 
 

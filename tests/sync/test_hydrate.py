@@ -93,7 +93,8 @@ def copies(machine: Machine, keys: Sequence[str]) -> set[str]:
     found = set()
     for key, entry in run(namespace.get_many(keys)).items():
         assert entry is not None
-        file = local_copy(machine.tree, namespace.place.store.url, "ops", machine.env, entry)
+        url = namespace.place.store.url
+        file = local_copy(machine.tree, url, "ops", machine.env, key, entry.meta.sha256)
         if file is not None:
             with file:
                 assert file.read() == run(namespace.read(key))
@@ -109,7 +110,7 @@ def test_a_local_file_stands_for_an_entry_only_while_it_is_current(lazy: tuple[M
     bring(b, "data")
     assert copies(b, keys) == set(keys)
     b.write(keys[0], "edited here", mtime=OLD + 9)
-    run(a.namespace().append([Put(key=keys[1], data=b"2" * 5_000)]))
+    run(a.namespace().append([Put(key=keys[1], data=b"3" * 5_000)]))
     (b.tree / keys[2]).unlink()
     assert copies(b, keys) == set()
     assert copies(Machine(a.store, a.tree.parent / "never"), keys) == set()

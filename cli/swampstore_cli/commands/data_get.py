@@ -13,6 +13,7 @@ from swampstore_cli import datum, output
 from swampstore_cli.commands.object_get import is_output, save
 from swampstore_cli.model_ref import find_model
 from swampstore_cli.moments import moment_ms
+from swampstore_cli.nearby import local_chunks
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
 
@@ -69,6 +70,8 @@ def get(
     contents too: JSON as it is, other text as text, the rest in base64 (contentEncoding tells).
     """
     chosen = datum.wanted(version)
+    if as_of and (workflow or run):
+        raise Misuse("--as-of goes with MODEL, not with --workflow or --run")
     with session.namespace() as namespace:
         if workflow or run:
             found = _of_run(namespace, names, workflow, run, chosen)
@@ -81,7 +84,8 @@ def get(
         if no_content:
             _show(found)
             return
-        chunks = namespace.data(found.model, found.name).read_chunks(found.id)
+        near = None if found.pending else local_chunks(session, namespace, found.key, found.entry.meta.sha256)
+        chunks = near or namespace.data(found.model, found.name).read_chunks(found.id)
         if out == "-":
             for chunk in chunks:
                 output.write_bytes(chunk)

@@ -12,6 +12,7 @@ import typer
 from swampstore.errors import Misuse, NotFound
 from swampstore.values.entry import Entry
 from swampstore_cli import output
+from swampstore_cli.nearby import chunks_of
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
 
@@ -59,7 +60,7 @@ def get(
                 raise NotFound(f"no entry {key!r} in {where}", hint="see: swamp object list")
             _show(entry, json=session.json)
             return
-        chunks = source.read_chunks(key)
+        chunks = chunks_of(session, namespace, key) if snapshot is None else source.read_chunks(key)
         if out == "-":
             for chunk in chunks:
                 output.write_bytes(chunk)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swampstore.errors import Misuse, SwampError
+from swampstore.values.keys import check_namespace
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.progress import Progress
-from swampstore_cli.session import Session
+from swampstore_cli.session import Opened, Session
+from swampstore_cli.sync_shown import document, show, told
 
 if TYPE_CHECKING:
-    from swampstore.workers.sync import SyncReport
-
-_SHOWN = 20
+    from swampstore.workers.sync import SyncOptions, SyncReport
 
 app = new_app()
+_Place = tuple[str, Path]
 
 
 @command(
@@ -26,6 +29,10 @@ app = new_app()
     swamp datastore sync
     swamp datastore sync --dry-run
     swamp datastore sync --push --prefix reports/
+    swamp datastore sync --pull --model aws/ec2:web-1
+    swamp datastore sync --metadata-only
+    swamp datastore sync --watch --limit-rate 5M
+    swamp datastore sync --namespace ops --namespace build
     """,
 )
 def sync_tree(
@@ -36,15 +43,36 @@ def sync_tree(
     prefix: Annotated[
         str, typer.Option("--prefix", metavar="PREFIX", help="Only keys that begin so.", show_default=False)
     ] = "",
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="TYPE:ID", help="Only the data of this model, and of others so named."),
+    ] = None,
+    metadata_only: Annotated[
+        bool, typer.Option("--metadata-only", help="Leave large contents and those of data there, until wanted.")
+    ] = False,
+    limit_rate: Annotated[
+        str, typer.Option("--limit-rate", metavar="RATE", help="Bytes per second, such as 5M.", show_default=False)
+    ] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until stopped: follow changes on both sides.")] = False,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option("--namespace", metavar="NS", help="The namespace; of several, each in a folder of its own."),
+    ] = None,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", help="Every namespace of the store, each in a folder of its own.")
+    ] = False,
 ) -> None:
     """Make the repo's .swamp/ folder and the namespace alike, both ways.
 
     Takes no lock: any number of processes and machines may sync at once. When both sides changed a file, the newer one
-    keeps its name, the other is kept beside it and reported.
+    keeps its name, the other is kept beside it and reported. What --prefix, --model or --metadata-only leave out is not
+    looked at, and its absence never deletes anything.
     """
-    from swampstore.client.blocking import finish
-    from swampstore.workers.sync import SyncOptions, sync
+    from swampstore.workers.sync import SyncOptions
+    from swampstore.workers.sync.throttle import parse_rate
 
+    if watch and dry_run:
+        raise Misuse("--watch and --dry-run exclude each other")
     settings = session.settings
     both = pull == push
     options = SyncOptions(
@@ -53,56 +81,125 @@ def sync_tree(
         dry_run=dry_run,
         prefix=prefix,
         directories=settings.directories,
+        folders=tuple(_folder(text) for text in model or ()),
         exclude=settings.exclude,
+        metadata_only=metadata_only,
+        limit_rate=parse_rate(limit_rate) if limit_rate else 0,
     )
-    with session.opened(one_shot=True) as opened:
+    with session.opened(one_shot=not watch) as opened:
         session.check_apart(opened.core.url)
-        namespace = opened.core.namespace(settings.namespace)
-        with Progress() as progress:
-            report = finish(sync(namespace, settings.tree, options, progress))
-    if session.json:
-        output.document(
-            {
-                "store": opened.core.url,
-                "namespace": namespace.name,
-                "tree": str(settings.tree),
-                **report.to_dict(),
-            }
-        )
+        several = all_namespaces or len(namespace or ()) > 1
+        places = _places(session, opened, namespace or [], every=all_namespaces)
+        if watch:
+            _watch(session, opened, places, options)
+            return
+        done, failed = _sync(opened, places, options)
+    if session.json and several:
+        found = [document(name, tree, report) for (name, tree), report in done]
+        failures = [{"namespace": name, **error.describe()} for name, error in failed]
+        output.document({"store": opened.core.url, "namespaces": found, "failed": failures})
+    elif session.json:
+        for (name, tree), report in done:
+            output.document({"store": opened.core.url, **document(name, tree, report)})
     else:
-        _show(report)
+        for (name, _), report in done:
+            show(report, f"{name}: " if several else "")
+    for name, error in failed[:-1]:
+        output.problem(f"{name}: {error}", error.code, error.hint, json=session.json)
+    if failed:
+        raise failed[-1][1]
 
 
-def _show(report: SyncReport) -> None:
-    from swampstore.workers.sync.report import SHOWN_CHANGES
+def _folder(text: str) -> str:
+    """Where the data of a model lies; ``TYPE/ID`` does as well as ``TYPE:ID``."""
+    from swampstore.values.data import DATA_FOLDER, parse_model
 
-    if report.dry_run and report.changes:
-        for change in report.changes:
-            output.line(f"{change.action:<14} {output.printable(change.path)}")
-        more = " and more" if len(report.changes) >= SHOWN_CHANGES else ""
-        output.line(f"{output.count(len(report.changes), 'change')}{more}; nothing was done (dry run)")
-    elif report.idle:
-        output.line(f"nothing to do: {output.count(report.unchanged, 'file')} unchanged, {report.seconds:.1f} s")
-    else:
-        parts = [
-            f"pushed {report.pushed:,} ({output.size(report.bytes_up)})",
-            f"pulled {report.pulled:,} ({output.size(report.bytes_down)})",
-            f"deleted {report.deleted_local:,} here and {report.deleted_remote:,} there",
-            f"{report.unchanged:,} unchanged",
-        ]
-        output.line(", ".join(parts) + f", {report.seconds:.1f} s")
-    if report.reset:
-        output.line("the namespace was replaced since the last sync: everything was compared anew, nothing deleted")
-    for conflict in report.conflicts:
-        kept = output.printable(conflict.kept_as)
-        output.line(f"conflict: {output.printable(conflict.path)}: kept the {_other(conflict.winner)} as {kept}")
-    for path in report.revived[:_SHOWN]:
-        output.line(f"revived: {output.printable(path)}: one side had deleted it, the other changed it")
-    for skipped in report.skipped[:_SHOWN]:
-        output.note(f"skipped: {output.printable(skipped.path)}: {output.printable(skipped.reason)}")
-    if len(report.skipped) > _SHOWN:
-        output.note(f"... and {len(report.skipped) - _SHOWN:,} more skipped; --json lists them all")
+    if ":" not in text:
+        kind, slash, name = text.rpartition("/")
+        text = f"{kind}:{name}" if slash else text
+    found = parse_model(text)
+    return f"{DATA_FOLDER}{found.type}/{found.id}"
 
 
-def _other(winner: str) -> str:
-    return {"local": "namespace's version", "remote": "local version"}.get(winner, "older version")
+def _places(session: Session, opened: Opened, named: list[str], *, every: bool) -> list[_Place]:
+    """Each namespace with its folder: the repo's own in the tree itself, others in a folder of their name in it.
+
+    One that is named alone has the tree itself, unless it has had a folder of its own before.
+    """
+    from swampstore.workers.sync.options import STATE_FOLDER
+
+    settings = session.settings
+    if every and named:
+        raise Misuse("--all-namespaces and --namespace exclude each other")
+    names = opened.names(None) if every else [check_namespace(name) for name in dict.fromkeys(named)]
+    if not names and every:
+        names = [settings.namespace]
+    if not names:
+        return [(settings.namespace, settings.tree)]
+    alone = len(names) == 1 and not every
+    places: list[_Place] = []
+    for name in names:
+        below = settings.tree / name
+        own = name == settings.namespace or (alone and not (below / STATE_FOLDER).is_dir())
+        places.append((name, settings.tree if own else below))
+    # Folders of other namespaces are marked as such before the tree around them is looked at.
+    return sorted(places, key=lambda place: place[1] == settings.tree)
+
+
+def _prepare(places: list[_Place], options: SyncOptions) -> None:
+    from swampstore.workers.sync.options import STATE_FOLDER
+
+    if options.dry_run or len(places) == 1:
+        return
+    for _, tree in places:
+        (tree / STATE_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _sync(
+    opened: Opened, places: list[_Place], options: SyncOptions
+) -> tuple[list[tuple[_Place, SyncReport]], list[tuple[str, SwampError]]]:
+    from swampstore.client.blocking import finish
+    from swampstore.workers.sync import sync
+
+    _prepare(places, options)
+    done: list[tuple[_Place, SyncReport]] = []
+    failed: list[tuple[str, SwampError]] = []
+    with Progress() as progress:
+        for place in places:
+            try:
+                done.append((place, finish(sync(opened.core.namespace(place[0]), place[1], options, progress))))
+            except SwampError as error:
+                failed.append((place[0], error))
+    return done, failed
+
+
+def _watch(session: Session, opened: Opened, places: list[_Place], options: SyncOptions) -> None:
+    from swampstore.client.blocking import finish
+    from swampstore.workers.sync.notify import changes_of
+    from swampstore.workers.sync.watch import Pair, Watch
+    from swampstore_cli.stopping import StopSignals
+
+    settings = session.settings
+    _prepare(places, options)
+    settings.tree.mkdir(exist_ok=True)
+    pairs = [
+        Pair(opened.core.namespace(name), tree, "" if tree == settings.tree else tree.name) for name, tree in places
+    ]
+
+    def on_pass(pair: Pair, report: SyncReport) -> None:
+        name = pair.namespace.name
+        if session.json:
+            output.line(output.encoded(document(name, pair.tree, report)))
+        else:
+            told(report, f"{name}: " if len(pairs) > 1 else "")
+        output.flush()
+
+    def on_error(pair: Pair, error: SwampError) -> None:
+        output.problem(f"{pair.namespace.name}: {error}", error.code, error.hint, json=session.json)
+
+    with StopSignals() as stop:
+        changes = changes_of(settings.tree, opened.env, stop)
+        output.note(f"following {output.printable(str(settings.tree))} and {opened.core.url}; Ctrl-C stops")
+        watch = Watch(pairs, options, changes, opened.env, stop, on_pass=on_pass, on_error=on_error)
+        finish(watch.run())
+        output.note("stopped")

@@ -2,8 +2,7 @@
 
 Invariants:
 - Bringing contents here pushes nothing and deletes nothing remotely.
-- A local file stands for an entry only while the state says that both hold the same version, and the file is untouched
-  since; whoever reads it checks the hash as for contents from the store.
+- A local file stands for contents only if the state says that both sides hold them and the file has their hash.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import msgspec
 
 from swampstore.env.base import Env
 from swampstore.errors import NotFound
-from swampstore.values.entry import Entry
 from swampstore.values.keys import check_key
 from swampstore.workers.sync.options import SyncOptions
 from swampstore.workers.sync.push import Namespace
@@ -74,26 +72,26 @@ async def open_file(namespace: Namespace, tree: Path, key: str, options: SyncOpt
             raise NotFound(f"{key!r} cannot be brought here: {reason}", hint="see: swamp datastore sync") from None
 
 
-def local_copy(tree: Path, url: str, namespace: str, env: Env, entry: Entry) -> BinaryIO | None:
-    """The file of ``tree`` that holds the contents of ``entry``, open for reading; ``None`` if it is not known to.
+def local_copy(tree: Path, url: str, namespace: str, env: Env, key: str, sha256: bytes | None) -> BinaryIO | None:
+    """The file at ``key`` of ``tree`` if it holds the contents of this hash, open for reading; else ``None``.
 
-    Costs no request. What is read of it is still to be checked by size and hash.
+    Costs no request. The file is read once to make sure.
     """
     path = state_path(tree, url, namespace)
-    if not path.is_file():
+    if sha256 is None or not path.is_file():
         return None
     with Tree(tree, env) as files:
         state = State(path, url, namespace)
         try:
-            row = state.synced_rows([entry.key]).get(entry.key)
+            row = state.synced_rows([key]).get(key)
         finally:
             state.close()
-        if row is None or row.version != entry.version or row.size != entry.size:
+        if row is None or row.sha256 != sha256:
             return None
         try:
-            found = files.look(entry.key)
-            if found is None or found.size != row.size or found.mtime_ns != row.mtime_ns or found.inode != row.inode:
+            found = files.look(key)
+            if found is None or found.size != row.size or files.sha256(key, found) != sha256:
                 return None
-            return files.open_file(entry.key)
+            return files.open_file(key)
         except (Left, FileNotFoundError):
             return None  # it has just changed: the store has it

@@ -40,10 +40,19 @@ class Change(msgspec.Struct, frozen=True):
 
     path: str
     action: str
+    size: int = 0
+
+
+class Planned(msgspec.Struct):
+    """How much of one kind of change there is."""
+
+    files: int = 0
+    bytes: int = 0
 
 
 class SyncReport(msgspec.Struct):
-    """Counts of files; bytes of contents. ``changes`` lists the first 1,000 changes.
+    """Counts of files; bytes of contents. ``changes`` lists the first 1,000 changes, ``planned`` says how much
+    of each action there is.
 
     ``unchanged`` counts files that were looked at: a pull looks only at those that changed in the namespace.
     ``not_here`` counts contents that a metadata-only sync left there.
@@ -68,14 +77,18 @@ class SyncReport(msgspec.Struct):
     expired: int = 0
     """Files past the lifetime in their metadata, never pushed before: left alone here and there."""
     changes: list[Change] = []
+    planned: dict[str, Planned] = {}
     seconds: float = 0.0
     dry_run: bool = False
     reset: bool = False
     """The namespace was deleted or replaced since the last sync: everything was compared anew, nothing was deleted."""
 
-    def changed(self, path: str, action: str) -> None:
+    def changed(self, path: str, action: str, size: int = 0) -> None:
+        planned = self.planned.setdefault(action, Planned())
+        planned.files += 1
+        planned.bytes += size
         if len(self.changes) < SHOWN_CHANGES:
-            self.changes.append(Change(path, action))
+            self.changes.append(Change(path, action, size))
 
     def skip(self, path: str, reason: str) -> None:
         self.skipped.append(Skipped(path, reason))

@@ -275,9 +275,9 @@ class _Session:
         for item in items:
             action = item.action
             if action in NEEDS_BOTH:
-                self._report.changed(item.key, "conflict")
+                self._report.changed(item.key, "conflict", _size(item))
             elif action not in (Action.RECORD, Action.FORGET):
-                self._report.changed(item.key, _SHOWN.get(action, action.value))
+                self._report.changed(item.key, _SHOWN.get(action, action.value), _size(item))
             if action in _REVIVED:
                 self._report.revived.append(item.key)
 
@@ -359,6 +359,14 @@ class _Session:
                 upload = msgspec.structs.replace(upload, base=row.version, row=row)
             steps.append(upload)
         return steps
+
+
+def _size(item: Item) -> int:
+    """Bytes that the change moves."""
+    if item.action in _PULLS:
+        return item.down_bytes
+    up = item.found.size if item.found is not None and item.action is not Action.DELETE_LOCAL else 0
+    return up + (item.down_bytes if item.action in NEEDS_BOTH else 0)
 
 
 def _outermost(paths: Sequence[str]) -> list[str]:
