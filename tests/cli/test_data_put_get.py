@@ -184,6 +184,8 @@ def test_a_model_is_never_guessed(swamp: Swamp, repo: Path) -> None:
         ("get", WEB, "state", "--version", "first"),
         ("get", WEB, "state", "--as-of", "soon"),
         ("get", WEB, "state", "--workflow", "w"),
+        ("get", "state", "--workflow", "w", "--as-of", "1d"),
+        ("get", WEB, "state", "--version", "1", "--as-of", "1d"),
         ("list", "--limit", "0"),
         ("list", WEB, "--workflow", "w"),
         ("versions", WEB, "state", "--limit", "0"),
