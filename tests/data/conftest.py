@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from swampstore.client.data_blocking import DataItem
 from tests.data.desk import Desk, new_desk
 from tests.workers.conftest import tiny, world
 
@@ -13,3 +14,9 @@ __all__ = ["desk", "tiny", "world"]
 @pytest.fixture
 def desk() -> Desk:
     return new_desk()
+
+
+@pytest.fixture
+def state(desk: Desk) -> DataItem:
+    """One datum of one model."""
+    return desk.ns.data("aws/ec2:web", "state")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from swampstore import Datastore, Namespace
 from swampstore.client.core import CoreStore
+from swampstore.env.blocking import run
 from swampstore.testing.env import FakeEnv
 from tests.protocols.support import Recording
 
@@ -32,3 +34,14 @@ def new_desk() -> Desk:
     env = FakeEnv()
     store = Recording(env)
     return Desk(env, store, opened(store, env))
+
+
+def fold(desk: Desk) -> None:
+    run(desk.another()._core.compactor().fold_once(insist=True))
+
+
+PLACES: dict[str, Callable[[Desk], object]] = {
+    "pending": lambda desk: None,
+    "folded": fold,
+    "merged": lambda desk: desk.another().compact(),
+}
