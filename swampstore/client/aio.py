@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from swampstore.client.care_aio import AsyncCare
 from swampstore.client.core import CoreNamespace, CoreStore, puts
 from swampstore.client.trees_aio import AsyncTrees
 from swampstore.client.upkeep_aio import AsyncUpkeep
@@ -84,7 +85,7 @@ class AsyncDatastore:
         await self.close()
 
 
-class AsyncNamespace(AsyncUpkeep, AsyncTrees):
+class AsyncNamespace(AsyncCare, AsyncUpkeep, AsyncTrees):
     """One namespace. Made by :meth:`AsyncDatastore.namespace`."""
 
     def __init__(self, core: CoreNamespace) -> None:

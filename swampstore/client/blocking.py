@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from swampstore.client.care_blocking import Care
 from swampstore.client.core import CoreNamespace, CoreStore, puts
 from swampstore.client.trees_blocking import Trees
 from swampstore.client.upkeep_blocking import Upkeep
@@ -91,7 +92,7 @@ class Datastore:
         self.close()
 
 
-class Namespace(Upkeep, Trees):
+class Namespace(Care, Upkeep, Trees):
     """One namespace. Made by :meth:`Datastore.namespace`."""
 
     def __init__(self, core: CoreNamespace) -> None:

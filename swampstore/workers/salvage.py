@@ -159,7 +159,7 @@ async def doubts(place: Place, runs: Sequence[Salvaged]) -> AsyncIterator[Doubt]
     was written then is a witness. A put at the edge of what was rewritten has none.
     """
     shards = [number for number, run in enumerate(runs) if run.ref.name.startswith("shard/")]
-    async for key, held in _by_key(place, runs):
+    async for key, held in by_key(place, runs):
         winner = max(record.version for record in held.values())
         newest = max(runs[number].made_ms for number, record in held.items() if record.version == winner)
         if any(record.gone for record in held.values() if record.version == winner):
@@ -172,7 +172,7 @@ async def doubts(place: Place, runs: Sequence[Salvaged]) -> AsyncIterator[Doubt]
                 break
 
 
-async def _by_key(place: Place, runs: Sequence[Salvaged]) -> AsyncIterator[tuple[str, dict[int, Record]]]:
+async def by_key(place: Place, runs: Sequence[Salvaged]) -> AsyncIterator[tuple[str, dict[int, Record]]]:
     """Every key in order, with the record of each run that holds it; one block of each run in memory."""
     cursors = [_records(place, run) for run in runs]
     heap: list[tuple[str, int, Record]] = []

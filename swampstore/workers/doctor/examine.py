@@ -73,7 +73,10 @@ async def examine(
     if deep and sight.root.version:
         from swampstore.workers.doctor.deep import check_deep
 
-        report.findings += await check_deep(sight, report.counts, sample=sample, progress=progress)
+        async def everything(sight: Sight) -> Sequence[Finding]:
+            return await check_deep(sight, report.counts, sample=sample, progress=progress)
+
+        report.findings += await carry_out("everything", everything, sight)
     report.seconds = place.env.boot() - began
     return report
 

@@ -1,0 +1,49 @@
+"""Examining and repairing a namespace, for the clients."""
+
+from __future__ import annotations
+
+from swampstore.client.core import CoreNamespace
+from swampstore.errors import Misuse
+from swampstore.stores.probe import cache_proof, cached_proof, prove_preconditions
+from swampstore.workers.doctor.examine import examine
+from swampstore.workers.doctor.finding import Report
+from swampstore.workers.doctor.mending import RepairReport
+from swampstore.workers.doctor.repairs import repair
+from swampstore.workers.target import Progress, silent
+
+
+async def doctor(
+    core: CoreNamespace, *, deep: bool, sample: int, guards: bool, progress: Progress | None = None
+) -> Report:
+    """Raises ``Misuse`` for a sample that is no number, and what the store raises."""
+    core.owner.check()
+    if not isinstance(sample, int) or isinstance(sample, bool) or sample < 0:
+        raise Misuse(f"sample={sample!r}", hint="how many contents to read; 0 is all of them")
+    return await examine(
+        core.place, core.register, deep=deep, sample=sample, guards=guards, progress=progress or silent
+    )
+
+
+async def mend(
+    core: CoreNamespace,
+    *,
+    dry_run: bool,
+    accept_loss: bool,
+    deep: bool,
+    alone: bool,
+    progress: Progress | None = None,
+) -> RepairReport:
+    """Raises ``Misuse`` for a loss that was not accepted, ``PreconditionsIgnored`` before anything is written."""
+    owner = core.owner
+    owner.check()
+    if not dry_run and cached_proof(owner.url, owner.env) is None:  # the root, which also holds one, may be what is lost
+        cache_proof(owner.url, await prove_preconditions(owner.bare, owner.env), owner.env)
+    return await repair(
+        core.place,
+        core.register,
+        dry_run=dry_run,
+        accept_loss=accept_loss,
+        deep=deep,
+        settle=not alone,
+        progress=progress or silent,
+    )
