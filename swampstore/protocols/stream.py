@@ -45,7 +45,7 @@ from swampstore.values.version import WRITER_BYTES, make_version
 
 Tail: TypeAlias = str
 EMPTY: Tail = "0" * 22
-_ROOT = "\0s\0"
+STREAM_MARK = "\0s\0"
 _TAIL = "tail"
 _NOBODY = b"\0" * WRITER_BYTES
 _RECORD_BYTES = STREAM_NAME_BYTES + 100
@@ -108,7 +108,7 @@ class Stream:
         self._reader = reader
         self._lane = lane
         self._after = after
-        self._prefix = f"{_ROOT}{name}\0"
+        self._prefix = f"{STREAM_MARK}{name}\0"
 
     # --- writing ------------------------------------------------------------------------------------------------
 
