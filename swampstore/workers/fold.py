@@ -133,6 +133,8 @@ async def _publish(
     dropped += settled
     made += numbered
     side = await fold_ephemeral(place, old, now, ephemeral, table)
+    if not found and side.eph == old.eph:
+        return FoldReport(), read  # what is due cannot be read: nothing to publish, now or in the next round
     dropped += side.unindexed
     made += side.moved
     if (before + _sum(made) - _sum(dropped) - _sum(table.values())) % _MOST_SUMS:

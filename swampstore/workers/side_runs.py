@@ -34,7 +34,7 @@ from swampstore.values.names import unique_ms
 from swampstore.values.root import Ephemeral, Root, RunRef
 from swampstore.values.run import RunBuilder, decode_block
 from swampstore.values.version import version_ms
-from swampstore.workers.run_reader import RunReader
+from swampstore.workers.run_reader import RunReader, StoredBlock
 from swampstore.workers.tombstones import tombstone_line_ms
 
 _BURIALS_PER_FOLD = 2_000
@@ -103,12 +103,7 @@ class _Work:
         due = [run for run in runs if _due(run, self._now - EPHEMERAL_TIDY_MS, self._line)][:_TIDIED_PER_FOLD]
         size = _bytes(held.values())
         if size > INLINE_EPHEMERAL_BYTES or due:
-            try:
-                held, runs = await self._join_runs(held, due)
-            except (RunGone, CorruptObject) as error:
-                if size > _MOST_INLINE_BYTES:
-                    raise
-                _log.warning("namespace %s: runtime state waits: %s", self._place.names.namespace, error)
+            held, runs = await self._join_runs(held, due)
         await self._bury(held, runs)
         inline = tuple(held[key] for key in sorted(held))
         self.done.eph = Ephemeral(inline, tuple(runs))
@@ -139,23 +134,28 @@ class _Work:
     async def _join_runs(
         self, held: Mapping[str, Record], due: Sequence[RunRef]
     ) -> tuple[dict[str, Record], tuple[RunRef, ...]]:
-        """``held`` joined into the runs whose ranges it falls into; what is left inline (nothing) and the runs then."""
+        """``held`` joined into the runs whose ranges it falls into; what is left inline and the runs then.
+
+        Inline is left only what belongs into a run that cannot be read.
+        """
         runs = self._root.eph.runs
         shares = _shares(runs, held)
         names = {run.name for run in due}
-        touched = [number for number, run in enumerate(runs) if number in shares or run.name in names]
-        reader = RunReader(self._place, [runs[number] for number in touched])
-        stored = [await reader.next() for _ in touched]  # all of it, before anything is changed
+        stored = await self._read([run for number, run in enumerate(runs) if number in shares or run.name in names])
+        touched = [number for number, run in enumerate(runs) if run.name in stored]
+        left = {record.key: record for number in shares if runs and number not in touched for record in shares[number]}
+        if _bytes(left.values()) > _MOST_INLINE_BYTES:
+            await self._read_all([runs[number] for number in shares])
         outputs = _Pieces(self._place)
         last = -1
-        for at, number in enumerate(touched or [0]):
+        for number in touched if runs else [0]:
             if number != last + 1:
                 outputs.end()
             last = number
             records: dict[str, Record] = {}
             if touched:
                 name = self._place.full(runs[number].name)
-                for info, block in stored[at]:
+                for info, block in stored[runs[number].name]:
                     records |= {record.key: record for record in decode_block(info, block, name)}
                 self._runs_in += runs[number].sum
             self._join(records, shares.get(number, ()))
@@ -167,7 +167,25 @@ class _Work:
         out = {runs[number].name for number in touched}
         self.done.runs_out += sorted(out)
         kept = [run for run in runs if run.name not in out]
-        return {}, tuple(sorted([*kept, *outputs.refs], key=lambda run: run.first))
+        return left, tuple(sorted([*kept, *outputs.refs], key=lambda run: run.first))
+
+    async def _read(self, runs: Sequence[RunRef]) -> dict[str, list[StoredBlock]]:
+        """Those of ``runs`` that can be read, by name: all of it, before anything is changed."""
+        try:
+            return await self._read_all(runs)
+        except (RunGone, CorruptObject) as error:
+            _log.warning("namespace %s: some runtime state waits: %s", self._place.names.namespace, error)
+        found: dict[str, list[StoredBlock]] = {}
+        for run in runs:
+            try:
+                found |= await self._read_all([run])
+            except (RunGone, CorruptObject):  # told above; a look by doctor names each
+                continue
+        return found
+
+    async def _read_all(self, runs: Sequence[RunRef]) -> dict[str, list[StoredBlock]]:
+        reader = RunReader(self._place, runs)
+        return {run.name: await reader.next() for run in runs}
 
     # --- tombstones ---------------------------------------------------------------------------------------------
 

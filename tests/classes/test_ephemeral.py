@@ -363,3 +363,37 @@ def test_settings_of_others_are_kept_and_a_lost_race_is_tried_again(world: World
     settle(process, {"run": "ephemeral"})
     assert process.root.settings == {"theirs": 1, "more": 2, SETTING: {"run": "ephemeral"}}
     assert msgspec.structs.replace(process.root).version == 4
+
+
+# --- what cannot be read ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("tiny_state")
+def test_a_lost_run_of_state_blocks_no_fold_and_costs_an_idle_namespace_nothing(world: World) -> None:
+    process = world.process()
+    process.state(*[f"run/{number:03}" for number in range(30)], value=b"x" * 20, ttl=60)
+    process.fold()
+    [lost, *_] = process.root.eph.runs
+    run(world.store.inner.delete([f"ns/{lost.name}"]))
+    other = world.process()
+    other.put("k", b"1")
+    other.state(*[f"run/{number:03}" for number in range(10)], value=b"y" * 60)
+    other.state(*[f"run/{number:03}" for number in range(20, 30)], value=b"y" * 60)
+    other.fold()
+    assert 0 < len(other.root.eph.inline) < 20, "what belongs there waits in the root"
+    assert len(other.root.eph.runs) > 1
+    assert other.get("k") is not None
+    world.env.advance(EPHEMERAL_TIDY_MS / 1000 + 100)
+    other.fold()
+    world.store.forget()
+    late = world.process()
+    late.fold()
+    assert not world.store.writes()
+    late.state(*[f"run/{number:03}" for number in range(10)], value=b"z" * 60)
+    side_most = side_runs._MOST_INLINE_BYTES
+    try:
+        side_runs._MOST_INLINE_BYTES = 100
+        with pytest.raises(Exception, match="is gone"):
+            late.fold()
+    finally:
+        side_runs._MOST_INLINE_BYTES = side_most
