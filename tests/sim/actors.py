@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from swampstore.client.core import CoreNamespace, CoreStore
+from swampstore.client.data import CoreItem
 from swampstore.errors import AmbiguousAppend, FenceConflict, SwampError, TryAgain, Undecided
 from swampstore.protocols.update import Seen
+from swampstore.protocols.versions import NewVersion, check_version, draft_version
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.sim import Process, Sim
 from swampstore.testing.sim_store import Faults, SimStore
@@ -32,6 +34,10 @@ class Books:
     stream: list[bytes] = field(default_factory=list)
     maybe_stream: list[bytes] = field(default_factory=list)
     fenced: list[tuple[str, str]] = field(default_factory=list)
+    versions: set[str] = field(default_factory=set)
+    """ids of versions of data that were acknowledged"""
+    numbered: dict[str, int] = field(default_factory=dict)
+    """id -> the ordinal that somebody has seen"""
 
 
 class World:
@@ -138,10 +144,81 @@ class World:
                 if tail is not None:
                     books.fenced.append((tail, ack.tail))
 
+    def collector(self, name: str, count: int) -> None:
+        process, ns = self.join(name)
+        process.spawn(self._collect(ns, name, count))
+
+    async def _collect(self, ns: CoreNamespace, name: str, count: int) -> None:
+        """Put versions of one datum; what stayed undecided is appended again, as the same version."""
+        item = CoreItem(ns, "sim:model", "state")
+        for number in range(count):
+            new = check_version(NewVersion(model="sim:model", name="state", data=f"{name}-{number}"))
+            drafted = await draft_version(ns.place, ns.writer, new)
+            try:
+                await ns.send(drafted)
+            except AmbiguousAppend:
+                try:
+                    await ns.send(drafted)
+                except SwampError:
+                    continue
+            except SwampError:
+                continue
+            self.books.versions.add(drafted.records[0].version.hex())
+            if self.sim.dice.random() < 0.3:
+                try:
+                    ack = await item.put(b"at once", ordinal=True)
+                    self._saw_number(ack.id, ack.ordinal)
+                    self.books.versions.add(ack.id)
+                except SwampError:
+                    continue
+
+    def _saw_number(self, id_: str, ordinal: int | None) -> None:
+        if ordinal is not None and self.books.numbered.setdefault(id_, ordinal) != ordinal:
+            self.books.faults.append(f"{id_} was {self.books.numbered[id_]} and is {ordinal}")
+
+    def historian(self, name: str, count: int) -> None:
+        process, ns = self.join(name)
+        process.spawn(self._look_back(ns, count))
+
+    async def _look_back(self, ns: CoreNamespace, count: int) -> None:
+        """Every version acknowledged before the read is there, and keeps the number it was seen with."""
+        item = CoreItem(ns, "sim:model", "state")
+        for _ in range(count):
+            await ns.owner.env.sleep(self.sim.dice.random() * 5)
+            before = set(self.books.versions)
+            try:
+                versions = await item.versions()
+            except TryAgain:
+                continue
+            for version in versions:
+                self._saw_number(version.id, version.ordinal)
+            missing = before - {version.id for version in versions}
+            if missing or len({version.id for version in versions}) < len(versions):
+                self.books.faults.append(f"missing {missing}, or seen twice, in {[v.id for v in versions]}")
+
     # --- the end ------------------------------------------------------------------------------------------------
 
     def run(self, seconds: float = 900.0) -> None:
         self.sim.run(seconds=seconds)
+
+    def settled_versions(self) -> list[tuple[int | None, str]]:
+        """Ordinals and ids of the datum that the collectors wrote, as a calm process folds and reads it."""
+        process, ns = self.join("end", Faults())
+        found: list[tuple[int | None, str]] = []
+
+        async def look() -> None:
+            await ns.compact()
+            for version in await CoreItem(ns, "sim:model", "state").versions():
+                self._saw_number(version.id, version.ordinal)
+                found.append((version.ordinal, version.id))
+
+        actor = process.spawn(look())
+        self.sim.run(seconds=300)
+        if actor.error is not None:
+            raise actor.error
+        assert actor.done
+        self.sim.close()
+        return found
 
     def settle(self) -> dict[str, bytes | None]:
         """What a calm process reads in the end, for :data:`KEYS` and ``n``, and the stream under ``run``."""

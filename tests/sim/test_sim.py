@@ -69,7 +69,23 @@ def signalling(seed: int) -> None:
         assert mine == sorted(mine, key=lambda record: int(record.rpartition(b"-")[2]))
 
 
-SCENARIOS = {"blind": blind, "counting": counting, "signalling": signalling}
+def collecting(seed: int) -> None:
+    """Versions of one datum by many processes, retried as the same version: numbered 1 .. n, each once, for ever."""
+    world = World(seed)
+    for number in range(3):
+        world.collector(f"collector-{number}", 5)
+    world.historian("historian", 10)
+    for number in range(2):
+        world.compactor(f"compactor-{number}")
+    world.run(600)
+    found = world.settled_versions()
+    books = world.books
+    assert books.faults == []
+    assert [ordinal for ordinal, _ in found] == list(range(len(found), 0, -1))
+    assert books.versions <= {id_ for _, id_ in found}
+
+
+SCENARIOS = {"blind": blind, "counting": counting, "signalling": signalling, "collecting": collecting}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
