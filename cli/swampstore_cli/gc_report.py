@@ -15,16 +15,13 @@ _ROWS = 20
 REASONS = {"expired": "expired", "superseded": "superseded", "run-gone": "run is gone", "old-run": "old"}
 
 
-def show(report: GcReport, where: str, thing: str = "version") -> None:
+def show(report: GcReport, where: str, thing: str = "version", *, table: bool = True) -> None:
     """The table and the sum; ``thing`` is what most of it is."""
     if not report.removed:
         output.line(f"nothing to delete in {where}")
         return
-    rows = _rows(report.shown)
-    datum.stream_table(("DATA", "VERSIONS", "REASON", "SIZE"), rows[:_ROWS], frozenset({1, 3}), indent="  ")
-    unseen = len(rows) - _ROWS
-    if unseen > 0 or report.removed > len(report.shown):
-        output.line("  ... and more; --json names up to 1,000")
+    if table:
+        _show_table(report)
     reasons = (
         (report.expired, "expired"),
         (report.superseded, "superseded"),
@@ -36,6 +33,14 @@ def show(report: GcReport, where: str, thing: str = "version") -> None:
     output.line(f"{verb} {output.count(report.removed, thing)} ({parts}), {output.size(report.bytes)}, in {where}")
     if not report.dry_run and report.bytes:
         output.line("the space comes back with later compactions: contents a day after, packs when half of one is gone")
+
+
+def _show_table(report: GcReport) -> None:
+    rows = _rows(report.shown)
+    datum.stream_table(("DATA", "VERSIONS", "REASON", "SIZE"), rows[:_ROWS], frozenset({1, 3}), indent="  ")
+    unseen = len(rows) - _ROWS
+    if unseen > 0 or report.removed > len(report.shown):
+        output.line("  ... and more; --json names up to 1,000")
 
 
 def _rows(shown: Sequence[Removed]) -> list[tuple[str, str, str, str]]:

@@ -57,7 +57,7 @@ def gc(
         if not session.json:
             gc_report.show(report, f"namespace {namespace.name}")
             if report.dry_run and report.removed and not auto and _confirmed(dry_run):
-                gc_report.show(namespace.gc(dry_run=False), f"namespace {namespace.name}")
+                gc_report.show(namespace.gc(dry_run=False), f"namespace {namespace.name}", table=False)
             return
         more = {"auto": namespace.retention().auto} if auto else {}
     gc_report.document(report, namespace.name, **more)

@@ -59,7 +59,7 @@ def gc(
         gc_report.show(report, f"namespace {namespace.name}", "record")
         if report.dry_run and report.removed and _confirmed(dry_run):
             report = namespace.gc_runs(**ages, dry_run=False)
-            gc_report.show(report, f"namespace {namespace.name}", "record")
+            gc_report.show(report, f"namespace {namespace.name}", "record", table=False)
 
 
 def _confirmed(dry_run: bool) -> bool:
