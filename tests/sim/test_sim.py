@@ -9,9 +9,11 @@ import itertools
 import os
 import time
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 
+from swampstore.workers import fold, numbering
 from tests.sim.actors import KEYS, MILD, World
 
 EVERYDAY = range(40)
@@ -77,8 +79,9 @@ def collecting(seed: int) -> None:
     world.historian("historian", 10)
     for number in range(2):
         world.compactor(f"compactor-{number}")
-    world.run(600)
-    found = world.settled_versions()
+    with mock.patch.object(fold, "INLINE_LEVEL0_BYTES", 1000):  # so that numbers have to be looked up in runs
+        world.run(600)
+        found = world.settled_versions()
     books = world.books
     assert books.faults == []
     assert [ordinal for ordinal, _ in found] == list(range(len(found), 0, -1))
@@ -114,6 +117,20 @@ def run(scenario: str, seed: int) -> None:
     except BaseException as error:
         error.add_note(f"scenario {scenario}, seed {seed}: repeat with tests.sim.test_sim.run({scenario!r}, {seed})")
         raise
+
+
+def test_without_looking_up_numbers_the_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(_place: object, _refs: object, keys: list[str]) -> dict[str, list[object]]:
+        return {key: [] for key in keys}
+
+    monkeypatch.setattr(numbering, "find_in_runs", nothing)
+    failed = 0
+    for seed in range(10):
+        try:
+            collecting(seed)
+        except AssertionError:
+            failed += 1
+    assert failed > 5
 
 
 def test_equal_seeds_run_equally() -> None:
