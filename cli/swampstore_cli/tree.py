@@ -22,6 +22,7 @@ TREE = {
                 },
             ),
             "status": Lazy("Show sizes, log depth and the compactor of each namespace.", _HERE + "status"),
+            "doctor": Lazy("Say what is wrong with a namespace, mend what can be mended.", _HERE + "doctor"),
             "sync": Lazy("Make a repo's .swamp/ folder and the namespace alike, both ways.", _HERE + "sync"),
             "hydrate": Lazy("Bring contents here that a sync left in the namespace.", _HERE + "hydrate"),
             "compact": Lazy("Fold the log into the manifest, once or for ever.", _HERE + "compact"),

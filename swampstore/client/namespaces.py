@@ -30,7 +30,7 @@ class Removal(msgspec.Struct, frozen=True):
 
 
 async def find_namespaces(store: Store) -> list[str]:
-    """Names of all namespaces in the store, in order. Costs two requests per top-level name."""
+    """Names of all namespaces in the store, in order. Costs four requests per top-level name."""
     found: list[str] = []
     after = ""
     while True:
@@ -48,12 +48,16 @@ async def find_namespaces(store: Store) -> list[str]:
 
 
 async def _exists(store: Store, names: Names) -> bool:
-    head, log = await store.many([Head(names.root), List(names.log, limit=1)])
-    for answer in (head, log):
+    head, log, shard = await store.many(
+        [Head(names.root), List(names.log, limit=1), List(names.folder("shard"), limit=1)]
+    )
+    for answer in (head, log, shard):
         if isinstance(answer, SwampError) and not isinstance(answer, NotFound):
             raise answer
     has_log = isinstance(log, Page) and any(names.parse_segment(item.name) for item in log.items)
-    return has_log or not isinstance(head, SwampError)
+    # Shards without a root: it was lost. Such a namespace is there, and says so when it is read.
+    lost = isinstance(shard, Page) and any(names.parse_unique(item.name) for item in shard.items)
+    return has_log or lost or not isinstance(head, SwampError)
 
 
 async def remove_namespace(place: Place, *, dry_run: bool) -> Removal:
