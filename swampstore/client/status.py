@@ -29,7 +29,8 @@ class NamespaceStatus(msgspec.Struct, frozen=True):
     """Sizes are stored bytes, ages seconds. ``records`` counts the manifest's, tombstones included.
 
     ``entries`` is ``records`` without tombstones: exact when ``level0_runs`` and ``level0_inline`` are 0, an upper bound
-    otherwise. ``log_depth`` counts segments that are not folded yet, ``log_segments`` all that are listed. ``queues`` is
+    otherwise. ``ephemeral`` counts records of runtime state (tombstones included), ``audit`` folded audit records, of
+    which ``audit_unsorted`` archives are not sorted by topic and day yet. ``log_depth`` counts segments that are not folded yet, ``log_segments`` all that are listed. ``queues`` is
     ``None`` unless asked for.
     """
 
@@ -58,6 +59,11 @@ class NamespaceStatus(msgspec.Struct, frozen=True):
     quarantine: tuple[str, ...]
     root_age_s: float
     settings: dict[str, Any]
+    ephemeral: int = 0
+    ephemeral_bytes: int = 0
+    audit: int = 0
+    audit_bytes: int = 0
+    audit_unsorted: int = 0
     queues: tuple[QueueStatus, ...] | None = None
 
     @property
@@ -82,6 +88,7 @@ async def _queues(place: Place) -> tuple[QueueStatus, ...]:
 
 def _status(namespace: str, listing: Listing, seen: Seen) -> NamespaceStatus:
     slots, root = unfolded(listing, seen.root), seen.root
+    audit = root.audit
     oldest = oldest_ms(listing, slots)
     tombstones = sum(run.tombstones for run in (*root.level0, *root.shards)) + sum(one.gone for one in root.inline)
     shard_bytes, level0_bytes = (sum(run.size for run in runs) for runs in (root.shards, root.level0))
@@ -111,6 +118,11 @@ def _status(namespace: str, listing: Listing, seen: Seen) -> NamespaceStatus:
         quarantine=tuple(item.name for item in root.quarantine[:NAMED]),
         root_age_s=max(seen.time - seen.modified, 0) / 1000 if seen.modified else 0.0,
         settings=root.settings,
+        ephemeral=len(root.eph.inline) + sum(run.count for run in root.eph.runs),
+        ephemeral_bytes=sum(run.size for run in root.eph.runs),
+        audit=len(audit.inline) + sum(one.run.count for one in audit.fresh) + audit.records,
+        audit_bytes=sum(one.run.size for one in audit.fresh) + audit.bytes,
+        audit_unsorted=len(audit.fresh),
     )
 
 
