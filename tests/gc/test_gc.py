@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swampstore.env.blocking import run
+from swampstore.errors import ClockOff
 from swampstore.limits import SEGMENT_DELTAS
 from swampstore.protocols.place import Place
 from swampstore.testing.env import FakeEnv
@@ -126,6 +127,19 @@ def test_expiry_at_the_very_millisecond(start_ms: int, tiny: None) -> None:
     assert set(keys_of(late)) == {"stays"}
     assert collect(late)[0].expired == 2
     assert {key for key, record in everything(late).items() if not record.gone and "\0" not in key} == {"stays"}
+
+
+def test_a_clock_that_jumps_to_2100_removes_nothing(world: World, tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a local disk the store's clock is the machine's: one that comes back from the workshop must not cost data."""
+    process = world.process()
+    process.append([plain(process, "plain", expires=now_of(process.place) + 30 * 24 * HOUR_MS)])
+    process.compact()
+    world.env.wall = 4_102_444_800_000
+    gc = world.process()
+    with pytest.raises(ClockOff):
+        collect(gc)
+    monkeypatch.setattr(gc_run, "_CLOCK_JUMP_MS", 1 << 62)
+    assert collect(world.process(), dry_run=True)[0].expired == 1
 
 
 def keys_of(process: Process) -> list[str]:

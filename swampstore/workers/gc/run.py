@@ -8,6 +8,7 @@ Invariants:
 - A dry run reads the same and reports the same, and appends nothing.
 - Tombstones of one version are in one append; a gc that dies between two appends has removed fewer versions, and nothing
   has to be undone.
+- A clock that has jumped by many years removes nothing.
 - What it decides holds for its snapshot; a put or a delete it has not seen stays as it is, because every tombstone names
   the version it removes.
 """
@@ -17,16 +18,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import chain
 
-from swampstore.errors import SnapshotExpired
+from swampstore.errors import ClockOff, SnapshotExpired
 from swampstore.limits import BATCH_BYTES, READ_RESTARTS, SEGMENT_DELTAS
 from swampstore.protocols.place import Place
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.values.entry import Record
+from swampstore.values.lifetimes import DAY_MS
+from swampstore.values.root import Root
+from swampstore.values.version import WRITER_BYTES, make_version, version_ms
 from swampstore.workers.gc.collect import Collector, Group
 from swampstore.workers.gc.report import Counter, GcReport
 from swampstore.workers.gc.scan import Scan
 
 Append = Callable[[Sequence[Record]], Awaitable[object]]
+_YEAR_MS = 365 * DAY_MS
+_CLOCK_JUMP_MS = 10 * _YEAR_MS
 _RECORD_BYTES = 80
 """What a record takes in a batch beside its key and value, at most."""
 
@@ -67,8 +73,19 @@ async def run_pass(place: Place, reader: SnapshotReader, append: Append, one_pas
     return report
 
 
+def check_clock(now_ms: int, root: Root) -> None:
+    """Raise ``ClockOff`` when the store's time lies many years behind the last write: by that clock all has expired."""
+    last = version_ms(make_version(root.hlc, bytes(WRITER_BYTES), 0))
+    if root.hlc and now_ms - last > _CLOCK_JUMP_MS:
+        raise ClockOff(
+            f"by the store's time the last write was {(now_ms - last) // _YEAR_MS} years ago; nothing was removed",
+            hint="set the clock; if it is right, write something first",
+        )
+
+
 async def _pass(place: Place, snapshot: Snapshot, out: Appender, report: GcReport) -> None:
     now = place.clock.now_ms()
+    check_clock(now, snapshot.root)
     scan = Scan(place, snapshot, now)
     collector = Collector(now, Counter(report), scan.unread.spare)
     collector.expect(snapshot.overlay.values())
