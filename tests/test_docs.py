@@ -292,7 +292,7 @@ def public(holder: type | ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["Datastore", "Namespace", "Snapshot", "Stream", "StreamView", "HeldLock", "Queue", "Place"]
+    "name", ["Datastore", "Namespace", "Snapshot", "DataItem", "Stream", "StreamView", "HeldLock", "Queue", "Place"]
 )
 def test_the_api_page_has_every_method_as_it_is(name: str) -> None:
     text = read(DOCS / "reference" / "python-api.md")
