@@ -128,6 +128,14 @@ class _Kept(msgspec.Struct, frozen=True, gc=False):
     ordinal: int = msgspec.field(name="o", default=0)
     keep: str = msgspec.field(name="k", default="")
 
+    @property
+    def item(self) -> str:
+        return f"{DATA_FOLDER}{self.model_type}/{self.model_id}/{self.name}"
+
+    def beside(self, other: _Kept) -> bool:
+        """Whether both are versions of one item."""
+        return self.name == other.name and self.model_id == other.model_id and self.model_type == other.model_type
+
 
 class _About(msgspec.Struct, frozen=True, gc=False):
     """The part of a :class:`~swampstore.values.entry.Meta` that retention looks at."""
@@ -148,19 +156,24 @@ def names_version(key: str) -> bool:
 
 def fact_of(record: Record) -> Fact | None:
     """What retention knows of ``record``; ``None`` unless it is a live version of data. Raises ``CorruptObject``."""
+    about = _about(record)
+    if about is None or about.data is None:
+        return None
+    keep, keep_ms = rule_of(about.data.keep)
+    return Fact(about.data.item, about.data.ordinal, keep, keep_ms, _made(about, record), record.expires)
+
+
+def _about(record: Record) -> _About | None:
     if record.flags & (TOMBSTONE | VERSIONED) != VERSIONED or not names_version(record.key):
         return None
     try:
-        about = _decode_about(record.value)
+        return _decode_about(record.value)
     except UNREADABLE as error:
         raise CorruptObject(f"the entry of {record.key!r} cannot be read: {error}", name=record.key) from error
-    kept = about.data
-    if kept is None:
-        return None
-    keep, keep_ms = rule_of(kept.keep)
-    created = about.created or about.modified or version_ms(record.version)
-    item = f"{DATA_FOLDER}{kept.model_type}/{kept.model_id}/{kept.name}"
-    return Fact(item, kept.ordinal, keep, keep_ms, created, record.expires)
+
+
+def _made(about: _About, record: Record) -> int:
+    return about.created or about.modified or version_ms(record.version)
 
 
 @lru_cache(maxsize=1000)
@@ -179,12 +192,26 @@ def item_range(item: str) -> tuple[str, str]:
 
 
 def summary_of(records: Iterable[Record]) -> Summary:
-    """The summary of records in key order."""
+    """The summary of records in key order. Made for every block that is written: it makes one edge for each item."""
     builder = _Builder()
+    top: _Kept | None = None
+    count = expires = oldest = 0
     for record in records:
-        fact = fact_of(record)
-        if fact is not None:
-            builder.add(fact)
+        about = _about(record)
+        if about is None or about.data is None:
+            continue
+        kept, made = about.data, _made(about, record)
+        if top is not None and kept.beside(top):
+            count += 1
+            oldest = min(oldest, made)
+            if kept.ordinal > top.ordinal:
+                top, expires = kept, record.expires
+            continue
+        if top is not None:
+            builder.add(top, count, expires, oldest)
+        top, count, expires, oldest = kept, 1, record.expires, made
+    if top is not None:
+        builder.add(top, count, expires, oldest)
     return builder.summary()
 
 
@@ -204,9 +231,10 @@ class _Builder:
         self._head: Edge | None = None
         self._last: Edge | None = None
 
-    def add(self, fact: Fact) -> None:
-        self._versions += 1
-        self._edge(Edge(fact.item, 1, fact.ordinal, fact.keep, fact.keep_ms, fact.expires, fact.created))
+    def add(self, top: _Kept, count: int, expires: int, oldest: int) -> None:
+        self._versions += count
+        keep, keep_ms = rule_of(top.keep)
+        self._edge(Edge(top.item, count, top.ordinal, keep, keep_ms, expires, oldest))
 
     def join(self, part: Summary) -> None:
         self._versions += part.versions
