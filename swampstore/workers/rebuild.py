@@ -3,7 +3,7 @@
 The new root names every readable run of ``l0/`` and ``shard/`` as level 0, so that the next merge joins them all; the
 highest version of a key wins, so neither stale runs nor duplicates can take a live entry away. Watermarks come from the
 log alone: slots are created densely and deleted only when a published root covered them, so whatever is missing below a
-listed slot was folded. What is proved and what is not stands in ``docs/decisions/0010-rebuild-of-a-lost-root.md``.
+listed slot was folded. What is proved and what is not stands in ``docs/decisions/0012-rebuild-of-a-lost-root.md``.
 
 Invariants:
 - Nothing of the store is changed but the root, by create (or by replacing the very damaged one): a root that somebody
@@ -32,6 +32,7 @@ from swampstore.limits import (
 from swampstore.protocols.log import Broken, Listing, SegmentGone, Slot, fetch
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import NONCE_BYTES, Register, Seen
+from swampstore.protocols.runs import find_in_runs
 from swampstore.stores.base import Create, Info, Replace
 from swampstore.values.entry import content_of
 from swampstore.values.names import UniqueKind, shared_lane
@@ -89,7 +90,7 @@ async def plan_rebuild(
     if settle:
         progress("wait for commits in flight", 0, 0)
         await _settle(place, sight.seen)
-    base_name, base = await _base(sight)
+    base_name, base, base_ms = await _base(sight)
     progress("list the log", 0, 0)
     listing = await list_log(place)
     broken, segments = await _read_log(place, listing)
@@ -130,7 +131,7 @@ async def plan_rebuild(
     if problem:
         raise AssertionError(f"refused to rebuild {place.names.root}: {problem}")
     progress("look for deleted entries", 0, 0)
-    count, keys = await _doubtful(place, manifest)
+    count, keys = await _doubtful(place, manifest, base, base_ms)
     return RebuildPlan(
         root=root,
         etag=sight.seen.etag,
@@ -221,12 +222,16 @@ async def _settle(place: Place, seen: Seen) -> None:
         raise Conflict(f"{place.names.root} has changed meanwhile; nothing was done", hint="examine it again")
 
 
-async def _base(sight: Sight) -> tuple[str, Root]:
-    """The newest readable saved root, for what no run says: settings, floors, the quarantine; else an empty one."""
-    best = ("", NO_ROOT)
+async def _base(sight: Sight) -> tuple[str, Root, int]:
+    """The newest readable saved root, for what no run says: settings, floors, what waited inline; else an empty one.
+
+    With it the time it was saved at (store's, ms).
+    """
+    best = ("", NO_ROOT, 0)
+    saved_ms = {info.name: info.modified for info in sight.saved}
     for name, root, _ in await read_saved(sight):
         if root is not None and root.version > best[1].version:
-            best = (name, root)
+            best = (name, root, saved_ms.get(name, 0))
     return best
 
 
@@ -274,13 +279,29 @@ def _audit(base: Root, runs: list[Salvaged], version: int) -> Audit:
     return Audit(inline=base.audit.inline, fresh=tuple(Fresh(run.ref, version, version) for run in archives))
 
 
-async def _doubtful(place: Place, runs: list[Salvaged]) -> tuple[int, tuple[str, ...]]:
-    count, keys = 0, []
+async def _doubtful(place: Place, runs: list[Salvaged], base: Root, base_ms: int) -> tuple[int, tuple[str, ...]]:
+    keys = await _inline_doubts(place, runs, base, base_ms)
+    count = len(keys)
     async for doubt in doubts(place, runs):
         count += 1
-        if count <= DOUBTS_NAMED:
+        if len(keys) < DOUBTS_NAMED:
             keys.append(doubt.key)
-    return count, tuple(keys)
+    return count, tuple(keys[:DOUBTS_NAMED])
+
+
+async def _inline_doubts(place: Place, runs: list[Salvaged], base: Root, base_ms: int) -> list[str]:
+    """Puts that waited in the saved root, and that shards made after it pass over."""
+    puts = {record.key: record for record in base.inline if not record.gone}
+    later = [run.ref for run in runs if run.ref.name.startswith("shard/") and run.made_ms > base_ms]
+    if not puts or not later:
+        return []
+    held = await find_in_runs(place, [run.ref for run in runs], sorted(puts))
+    return [
+        key
+        for key, record in sorted(puts.items())
+        if all(other.version < record.version for other in held[key])
+        and any(ref.first <= key <= ref.last for ref in later)
+    ]
 
 
 def _losses(base: str, unreadable: list[Unreadable], doubtful: int) -> tuple[str, ...]:

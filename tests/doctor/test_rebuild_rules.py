@@ -566,3 +566,23 @@ def test_a_crash_during_a_repair_leaves_the_old_state_or_the_new_one(world: Worl
     mend(world)
     world.check()
     assert codes(world) == []
+
+
+def test_what_waited_in_an_old_saved_root_is_doubted_when_later_shards_pass_over_it(world: World) -> None:
+    process = world.process()
+    process.put_all({f"k/{number:04}": b"v" * 30 for number in range(30)})
+    process.compact()
+    process.put("k/0007x", b"waits")
+    process.fold()
+    assert process.root.inline
+    run(world.store.inner.put("ns/saved/old", world.store.raw("ns/root"), Overwrite()))
+    process.delete("k/0007x")
+    days_pass(world)
+    held = {f"ns/{ref.name}" for ref in world.process().root.runs}
+    names = [name for kind in ("l0", "shard") for name in world.store.names(f"ns/{kind}/")]
+    run(world.store.inner.delete([*(name for name in names if name not in held), *world.store.names("ns/log/")]))
+    lose(world)
+    plan = planned(world)
+    mend(world)
+    assert plan.doubtful == ("k/0007x",)
+    assert set(world.found()) - set(world.model) == {"k/0007x"}
