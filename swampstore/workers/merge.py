@@ -100,8 +100,8 @@ async def _work(place: Place, seen: Seen, *, full: bool, between: Between | None
     inline = root.inline if full else ()
     kept = frozenset[str]() if full else frozenset(record.key for record in root.inline)
     line = tombstone_line_ms(root)
-    if line > 0 and (root.eph.inline or root.eph.runs):
-        kept |= await ephemeral_keys(place, root)
+    state = await ephemeral_keys(place, root) if line > 0 else frozenset[str]()
+    line, kept = (line, kept | state) if state is not None else (0, kept)
     ledger, age = Ledger(), Span(place.env, seen.time)
     level0 = await Level0.open(place, root.level0, inline)
     plan = await plan_merge(place, root, level0, line)

@@ -266,13 +266,17 @@ def _shares(runs: Sequence[RunRef], held: Mapping[str, Record]) -> dict[int, lis
     return shares
 
 
-async def ephemeral_keys(place: Place, root: Root) -> frozenset[str]:
-    """Every key that lies in the ephemeral home. Reads its runs."""
+async def ephemeral_keys(place: Place, root: Root) -> frozenset[str] | None:
+    """Every key that lies in the ephemeral home; ``None`` when that cannot be told. Reads its runs."""
     keys = {record.key for record in root.eph.inline}
     reader = RunReader(place, root.eph.runs)
-    for run in root.eph.runs:
-        for info, stored in await reader.next():
-            keys.update(record.key for record in decode_block(info, stored, place.full(run.name)))
+    try:
+        for run in root.eph.runs:
+            for info, stored in await reader.next():
+                keys.update(record.key for record in decode_block(info, stored, place.full(run.name)))
+    except (RunGone, CorruptObject) as error:
+        _log.warning("namespace %s: no tombstone is dropped: %s", place.names.namespace, error)
+        return None
     return frozenset(keys)
 
 

@@ -383,6 +383,8 @@ def test_a_lost_run_of_state_blocks_no_fold_and_costs_an_idle_namespace_nothing(
     assert 0 < len(other.root.eph.inline) < 20, "what belongs there waits in the root"
     assert len(other.root.eph.runs) > 1
     assert other.get("k") is not None
+    other.merge()
+    assert other.root.shards, "a merge drops no tombstone then, and goes on"
     world.env.advance(EPHEMERAL_TIDY_MS / 1000 + 100)
     other.fold()
     world.store.forget()
