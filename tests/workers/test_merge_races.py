@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from swampstore.env.blocking import run
+from swampstore.errors import Damaged
 from swampstore.protocols.register import Seen
 from swampstore.values.root import Leader, Root
 from swampstore.workers import merge
@@ -240,4 +241,27 @@ def test_a_leader_goes_on_folding_while_it_merges(world: World) -> None:
     assert run(process.compactor.merge_once(stay=True)).published
     assert len(seen_depth) > 3
     assert max(seen_depth[3:]) <= 4, seen_depth
+    world.check()
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["it has just come", "it is lost"])
+def test_shards_without_a_root_are_damage_unless_the_root_has_just_come(world: World, lost: bool) -> None:
+    """The first root is published and merged between a process's look for a root and its look for shards."""
+    process, late = world.process(), world.process()
+    process.put("k", b"v")
+
+    def before(verb: str, name: str) -> None:
+        if verb == "list" and "/shard/" in name:
+            world.store.before = lambda verb, name: None
+            process.compact()
+            if lost:
+                run(world.store.inner.delete(["ns/root"]))
+
+    world.store.before = before
+    if lost:
+        with pytest.raises(Damaged, match="a root has been lost"):
+            run(late.reader.open())
+        return
+    assert [entry.key for entry in run(run(late.reader.open()).page()).entries] == ["k"]
+    late.fold()
     world.check()
