@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.workers.world import Process, World, blob, packed
+from swampstore.env.blocking import run
+from tests.workers.world import DAY_S, Process, World, blob, packed
 
 
 def busy(world: World) -> Process:
@@ -25,3 +26,15 @@ def busy(world: World) -> Process:
     process.fold()
     process.put("k/0003", b"last")
     return process
+
+
+def days_pass(world: World) -> None:
+    """Five days with a little work on each: writers retire, and tombstones of the first may be forgotten."""
+    for day in range(5):
+        world.env.advance(1.1 * DAY_S)
+        process = world.process()
+        process.put(f"day/{day}", b"1")
+        for _ in range(3):
+            world.env.advance(60)
+            run(process.compactor.round(stay=False, insist=True, full=True))
+            process.put("tick", b"1")
