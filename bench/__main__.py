@@ -22,6 +22,7 @@ BENCHMARKS = {
     "burst": ("bench.burst", "100 threads and 100 tasks, one append each"),
     "sync": ("bench.sync", "4 and 16 syncs at once into the large namespace, beside the legacy design"),
     "idle": ("bench.idle", "a sync with nothing new"),
+    "pull": ("bench.pull", "pulls of many small files beside aws, s5cmd and rclone; of ten changes in a large tree"),
     "start": ("bench.start", "start-up of the command, one put"),
     "import": ("bench.importing", "import of the large legacy index, look-ups in it"),
     "change7": ("bench.change7", "seven changes in the large namespace: append, fold, merge"),
