@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,29 @@ def exported(core: CoreNamespace, folder: Path, named: str = "", **options: Any)
 
 def exported_to_store(core: CoreNamespace, store: Any, base: str = "", named: str = "", **options: Any) -> ExportReport:
     return finish(export_legacy(core, StoreSink(store, base), ExportOptions(**options), named=named))
+
+
+BIG = os.urandom(300_000)
+
+
+def filled(store: Any = None) -> Any:
+    """A namespace with every kind of content."""
+    core = core_of(store=store)
+    ns = face_of(core)
+    ns.put_many({f"outputs/{number:02}": b"%d" % number for number in range(20)})
+    ns.put_many({f"files/p{number}": b"%d" % number * 9000 for number in range(4)})
+    ns.put("files/big", BIG)
+    data = ns.data("aws/ec2:web", "state")
+    for number in range(3):
+        data.put(b"v%d" % number)
+    ns.compact()
+    return core
+
+
+def content(core: Any) -> dict[str, bytes]:
+    ns = face_of(core)
+    found = {entry.key: ns.read(entry.key) for entry in ns.scan()}
+    return found | {"data/aws/ec2/web/state/latest": b"3"}
 
 
 def files(root: Path) -> dict[str, bytes]:
