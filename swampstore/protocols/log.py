@@ -32,7 +32,7 @@ _log = logging.getLogger("swampstore")
 
 _WHOLE = (0, SEGMENT_RAW_BYTES + MIB)
 """More than any segment takes: what somebody blew up to gigabytes is not read into memory to find that out."""
-LOST_ROOT_HINT = "do not write; restore the root from a backup (bucket versioning), then try again"
+LOST_ROOT_HINT = "restore the root from a backup (bucket versioning); without one: swamp datastore doctor --repair"
 
 SEGMENT_WEIGHT = 8
 """Decoded size of a segment in memory, as a multiple of its stored size (measured on index entries)."""

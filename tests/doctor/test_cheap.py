@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from swampstore.env.blocking import run
 from swampstore.values.entry import Inline, Meta, put_record
 from swampstore.values.root import Root
 from swampstore.values.version import hlc_of, make_version
+from swampstore.workers.doctor.repairs import repair
 from tests.doctor.broken import change_root, drop, look, named, only, write
 from tests.doctor.history import busy
 from tests.workers.world import World
@@ -175,7 +177,7 @@ def test_a_root_that_says_another_thing_of_a_run(world: World, wrong: dict[str, 
 # --- hostile bytes ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(10))
 def test_no_bytes_make_it_crash(world: World, seed: int) -> None:
     """Any object cut, flipped, emptied or replaced by another one: told or not, never an exception."""
     import random
@@ -193,5 +195,7 @@ def test_no_bytes_make_it_crash(world: World, seed: int) -> None:
         report = look(world.process(), guards=False, deep=True)
         if name == "ns/root" and bad != good:
             assert not report.healthy
+        process = world.process()
+        run(repair(process.place, process.register, deep=True))
         write(world, name, good)
     assert look(world.process(), guards=False).codes() == []
