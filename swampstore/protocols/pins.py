@@ -18,16 +18,19 @@ import msgspec
 
 from swampstore.env.clock import Span
 from swampstore.errors import CorruptObject, NotFound, SnapshotExpired, SwampError
-from swampstore.limits import LIST_PAGES, PIN_TTL_MS, READ_RESTARTS, STORE_TIME_GRAIN_MS
+from swampstore.limits import CLOCK_OFF_MS, LIST_PAGES, PIN_TTL_MS, READ_RESTARTS, STORE_TIME_GRAIN_MS
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.stores.base import Create, Get, Got, Info, Overwrite
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
-from swampstore.values.root import Root, decode_root
+from swampstore.values.names import unique_ms
+from swampstore.values.root import Garbage, Root, decode_root
 
 FORMAT = 1
 _PIN_MAX_BYTES = 4096
+_ROOT_NAMES = ("l0/", "shard/", "eph/")
+"""Kinds that a root names itself, one by one."""
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -38,10 +41,29 @@ class Pin(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A live pin or a saved snapshot: garbage since a version above ``version`` must stay. ``name`` is the object's."""
+    """A live pin or a saved snapshot: garbage since a version above ``version`` must stay. ``name`` is the object's.
+
+    Of a saved snapshot it is known what it can name: ``runs`` are those of its root, and contents only such as were made
+    before it was saved (``made_ms``, store's time). Of a pin, and of one that cannot be read, ``runs`` is ``None``.
+    """
 
     name: str
     version: int
+    runs: frozenset[str] | None = None
+    made_ms: int = 0
+
+    def holds(self, item: Garbage) -> bool:
+        """Whether ``item`` may be named by this."""
+        return item.since > self.version and self.may_name(item.name)
+
+    def may_name(self, name: str) -> bool:
+        """Whether the object ``<kind>/<unique>`` may be named by this, garbage or not."""
+        if self.runs is None or name in self.runs:
+            return True
+        if name.startswith(_ROOT_NAMES):
+            return False
+        # The maker of a name may have been ahead of the store by as much as a writer's clock may be off.
+        return unique_ms(name.rpartition("/")[2]) <= self.made_ms + CLOCK_OFF_MS + 2 * STORE_TIME_GRAIN_MS
 
 
 def encode_pin(pin: Pin) -> bytes:
@@ -170,8 +192,9 @@ async def list_held(place: Place) -> list[Held]:
     saved = await _list(place, place.names.saved(""))
     pins = [item.name for item, now in await _list(place, place.names.folder("pin")) if live(item, now)]
     saved += await _list(place, place.names.saved(""))
-    names = list(dict.fromkeys([*pins, *(item.name for item, _ in saved)]))
+    made = {item.name: item.modified for item, _ in saved}
     held: list[Held] = []
+    names = [*pins, *made]
     answers = await place.store.many([Get(name) for name in names])
     for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, NotFound):
@@ -180,7 +203,7 @@ async def list_held(place: Place) -> list[Held]:
         if isinstance(answer, SwampError):
             raise answer
         assert isinstance(answer, Got)
-        held.append(Held(name, _version(place, name, answer.body)))
+        held.append(_held_by(name, answer.body, made.get(name)))
     return held
 
 
@@ -197,10 +220,12 @@ async def _list(place: Place, folder: str) -> list[tuple[Info, int]]:
     return found
 
 
-def _version(place: Place, name: str, body: bytes) -> int:
+def _held_by(name: str, body: bytes, made_ms: int | None) -> Held:
+    """What a pin, or a saved snapshot with the time it was made, holds."""
     try:
-        if name.startswith(place.names.folder("pin")):
-            return decode_pin(body, name).version
-        return decode_root(body, name).version
+        if made_ms is None:
+            return Held(name, decode_pin(body, name).version)
+        root = decode_root(body, name)
     except SwampError:
-        return 0
+        return Held(name, 0)
+    return Held(name, root.version, frozenset(run.name for run in root.runs), made_ms)

@@ -47,7 +47,7 @@ def ripe_garbage(seen: Seen) -> list[Garbage]:
         grace = SHARD_GRACE_MS if is_run(item) else CONTENT_GRACE_MS
         if seen.time - garbage_since_ms(item, seen) >= grace + 2 * STORE_TIME_GRAIN_MS:
             ripe.append(item)
-    return sorted(ripe, key=lambda item: item.since)[:ITEMS_PER_SWEEP]
+    return sorted(ripe, key=lambda item: item.since)
 
 
 class GarbageSweep:
@@ -76,7 +76,7 @@ class GarbageSweep:
         report = SweepReport(waiting=len(seen.root.garbage))
         ripe = [item for item in ripe_garbage(seen) if contents or is_run(item)]
         if ripe:
-            ripe = unheld(ripe, await list_held(self._place))
+            ripe = unheld(ripe, await list_held(self._place))[:ITEMS_PER_SWEEP]
         if not ripe or not self._may(seen, seen):
             return report
         gone, used = await self._settle_contents(ripe)
@@ -134,9 +134,8 @@ class GarbageSweep:
 
 
 def unheld(garbage: Iterable[Garbage], held: Sequence[Held]) -> list[Garbage]:
-    """Those items that no pinned or saved root names: their garbage began at or before its version."""
-    lowest = min((item.version for item in held), default=None)
-    return [item for item in garbage if lowest is None or item.since <= lowest]
+    """Those items that no pinned or saved root can name: garbage at or before its version, or not of its making."""
+    return [item for item in garbage if not any(one.holds(item) for one in held)]
 
 
 def items(garbage: Iterable[Garbage]) -> set[Item]:

@@ -5,6 +5,7 @@ A crash between an upload and the CAS or the append that would have named it lea
 Invariants:
 - Order: list the objects, list the log, read the root. What was named meanwhile is seen.
 - Older than 24 hours by the store's time only: no content or shard is named first when it is older than 12 or 6 hours.
+- What a saved snapshot may name is no orphan.
 - Before a run is deleted the root is replaced: a process that was stopped between its last check and its CAS holds an
   older root and loses.
 """
@@ -17,6 +18,7 @@ import msgspec
 
 from swampstore.errors import StaleWrite
 from swampstore.limits import LIST_PAGES, ORPHAN_AGE_MS, ROOT_CAS_TRIES, STORE_TIME_GRAIN_MS
+from swampstore.protocols.pins import Held, list_held
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.values.names import UniqueKind
@@ -48,6 +50,7 @@ class OrphanSweep:
         """Delete the orphans there are now; ``orphans`` and ``bytes`` of the report count them."""
         old = {kind: await self._old(kind) for kind in (*_RUNS, *_CONTENTS, "pin")}
         report = SweepReport()
+        saved = await self._saved() if any(old[kind] for kind in (*_RUNS, *_CONTENTS)) else []
         # A pin that was not renewed for a day holds nothing: live() decides that, not this.
         await self._delete(old["pin"], report, dry_run)
         runs = {name: size for kind in _RUNS for name, size in old[kind].items()}
@@ -57,8 +60,13 @@ class OrphanSweep:
         if runs:
             _, seen = await list_then_root(self._place, self._register)
             runs = await self._unlisted(seen.root, runs) if dry_run else await self._fence_off(seen, runs)
-        await self._delete(runs | contents, report, dry_run)
+        found = {name: size for name, size in (runs | contents).items() if not any(one.may_name(name) for one in saved)}
+        await self._delete(found, report, dry_run)
         return report
+
+    async def _saved(self) -> list[Held]:
+        """The saved snapshots: what they name is known as garbage, unless the root was lost and made again."""
+        return [one for one in await list_held(self._place) if one.runs is not None or not one.version]
 
     async def _delete(self, found: Sizes, report: SweepReport, dry_run: bool) -> None:
         if not dry_run:
