@@ -219,20 +219,17 @@ def audit_record(record: AuditRecord, version: bytes) -> Record:
 
 
 def value_of(record: Record) -> AuditValue:
-    """The decoded value. Raises ``CorruptObject``."""
+    """The decoded value. What no writer of this library wrote is kept and shown as the bytes it is: one such record
+    must not hide the others of its topic."""
     try:
         return _decode_value(record.value)
-    except UNREADABLE as error:
-        raise CorruptObject(f"the audit record {record.key!r} cannot be read: {error}", name=record.key) from error
+    except UNREADABLE:
+        return AuditValue(record.value)
 
 
 def stamped(record: Record, fold: int, lane: str, slot: int) -> Record:
-    """``record`` with where it came from, as it goes into an archive. What cannot be decoded is kept as bytes."""
-    try:
-        value = value_of(record)
-    except CorruptObject:
-        value = AuditValue(record.value)
-    full = msgspec.structs.replace(value, fold=fold, lane=lane, slot=slot)
+    """``record`` with where it came from, as it goes into an archive."""
+    full = msgspec.structs.replace(value_of(record), fold=fold, lane=lane, slot=slot)
     return msgspec.structs.replace(record, value=_encode_value(full))
 
 
@@ -244,8 +241,8 @@ def shown(record: Record) -> AuditRecord:
     if value.kind == "m":
         try:
             data = msgspec.msgpack.decode(value.data)
-        except UNREADABLE as error:
-            raise CorruptObject(f"the audit record {record.key!r} cannot be read: {error}", name=record.key) from error
+        except UNREADABLE:
+            data = value.data
     return AuditRecord(topic=topic, id=name, ts=ts, data=data)
 
 

@@ -221,13 +221,21 @@ def test_a_hostile_record_breaks_its_segment_and_nothing_else(world: World, key:
     world.check()
 
 
-def test_a_value_that_cannot_be_read_is_kept_as_bytes(world: World) -> None:
+JUNK = [b"\xc1junk", b"", b"\x92\xc4\x02\xc1\xc1\xa1m", b"\x91" * 5000, b"\x95\xc4\x01x\xa1b\xff\xa1l\x01"]
+
+
+@pytest.mark.parametrize("value", JUNK)
+def test_a_value_that_cannot_be_read_is_shown_as_bytes_and_hides_nothing(world: World, value: bytes) -> None:
     process = world.process()
-    record = Record(audit_key("t", 5, "id"), process.writer.new_version(), AUDIT | OPAQUE, 0, b"\xc1junk")
-    process.append([record])
-    process.sort()
-    [found] = process.found()
-    assert (found.ts, found.data) == (5, b"\xc1junk")
+    process.append([Record(audit_key("t", 5, "id"), process.writer.new_version(), AUDIT | OPAQUE, 0, value)])
+    process.audit("good")
+    for _ in range(3):
+        found = process.found()
+        assert found[0].ts == 5
+        assert isinstance(found[0].data, bytes)
+        assert found[1].data == "good"
+        assert len(process.changes().records) == 2
+        process.sort()
 
 
 def test_ids_of_a_process_sort_as_they_were_made(world: World) -> None:
