@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from swampstore.errors import StoreForbidden
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
-from swampstore.values.data import latest_path, parse_path
+from swampstore.values.data import latest_path
 from swampstore.values.join import conflict_of
 from swampstore.workers.sync.clashes import Clashes, Kept
 from swampstore.workers.sync.latest import Latest, is_latest
@@ -79,16 +79,16 @@ class DataModel:
         """Before anything is changed: write down what is touched."""
         self._folders.note_passed()
         before = self._state.notes(_TOUCHED)
-        self._touch(before)
+        self._touched.update(before)
         self._touch(item.key for item in items)
         self._touch(f"{clash.folder}/raw" for clash in clashes)
         self._keep_notes(before)
 
     def _touch(self, keys: Iterable[str]) -> None:
         for key in keys:
-            path = parse_path(key) if folder_of(key) is not None or is_latest(key) else None
-            if path is not None:
-                self._touched.add(latest_path(path.item))
+            folder = folder_of(key)
+            if folder is not None:
+                self._touched.add(latest_path(folder.rpartition("/")[0]))
 
     def _keep_notes(self, before: Sequence[str]) -> None:
         if self._touched.difference(before):
