@@ -84,6 +84,7 @@ class SyncReport(msgspec.Struct):
     """The namespace was deleted or replaced since the last sync: everything was compared anew, nothing was deleted."""
 
     def changed(self, path: str, action: str, size: int = 0) -> None:
+        """Note one change; ``size`` is what it moves."""
         planned = self.planned.setdefault(action, Planned())
         planned.files += 1
         planned.bytes += size
