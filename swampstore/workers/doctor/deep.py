@@ -15,6 +15,7 @@ from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.stores.base import Got
 from swampstore.values.entry import Record, content_of
 from swampstore.values.root import Root, RunRef
+from swampstore.workers.doctor.deep_archives import check_archives
 from swampstore.workers.doctor.deep_contents import Contents
 from swampstore.workers.doctor.deep_data import DataModel
 from swampstore.workers.doctor.finding import Finding
@@ -85,6 +86,7 @@ class _Deep:
             self._packs(runs)
             await self._twins(runs)
             await self._records(sample)
+            self.findings += await check_archives(self.place, self.snapshot.root, self.progress)
         else:
             text = "some runs cannot be read, so entries and contents were not looked at"
             self.findings.append(Finding("cut-short", "note", "", text, "mend the runs first, then look again"))
