@@ -327,3 +327,30 @@ def test_the_cost_follows_the_difference(scene: Scene) -> None:
     assert not [name for verb, name in calls if verb == "put" and "/pin/" not in name]
     assert not [name for verb, name in calls if verb == "head"]
     assert worker.FROM_NOTHING == bytes(24)
+
+
+def test_versions_made_here_come_back_and_numbers_go_on(scene: Scene) -> None:
+    state = scene.open().data("aws/ec2:web", "state")
+    acks = [state.put(b"v%d" % number, ordinal=True, tags={"n": str(number)}) for number in (1, 2, 3)]
+    scene.open().save("one")
+    state = scene.open().data("aws/ec2:web", "state")
+    state.delete(2)
+    state.put(b"v4", ordinal=True)
+    state.put(b"v5")  # has no number yet
+    preview = scene.open().restore("one")
+    assert (preview.created, preview.deleted, preview.pending) == (2, 2, 1)
+    done = scene.open().restore("one", dry_run=False)
+    assert (done.created, done.deleted, done.pending) == (2, 4, 0)
+    scene.later()
+    state = scene.open().data("aws/ec2:web", "state")
+    assert [version.ordinal for version in state.versions()] == [3, 2, 1]
+    assert [state.read(version=number) for number in (1, 2, 3)] == [b"v1", b"v2", b"v3"]
+    assert state.read() == b"v3"
+    second, first = state.get(2), state.get(acks[0].id)
+    assert second is not None
+    assert first is not None
+    assert (second.tags["n"], first.ordinal) == ("2", 1)
+    assert second.id != acks[1].id
+    assert state.get(second.id) is not None
+    assert state.put(b"v6", ordinal=True).ordinal == 6
+    assert changed(scene.open()) == (0, 0, 2)
