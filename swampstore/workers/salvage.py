@@ -174,7 +174,7 @@ async def doubts(place: Place, runs: Sequence[Salvaged]) -> AsyncIterator[Doubt]
 
 async def by_key(place: Place, runs: Sequence[Salvaged]) -> AsyncIterator[tuple[str, dict[int, Record]]]:
     """Every key in order, with the record of each run that holds it; one block of each run in memory."""
-    cursors = [_records(place, run) for run in runs]
+    cursors = [records_of(place, run) for run in runs]
     heap: list[tuple[str, int, Record]] = []
     for number, cursor in enumerate(cursors):
         first = await anext(cursor, None)
@@ -192,7 +192,8 @@ async def by_key(place: Place, runs: Sequence[Salvaged]) -> AsyncIterator[tuple[
         yield key, held
 
 
-async def _records(place: Place, run: Salvaged) -> AsyncIterator[Record]:
+async def records_of(place: Place, run: Salvaged) -> AsyncIterator[Record]:
+    """The records of a run, a block at a time."""
     name = place.full(run.ref.name)
     for info in run.index:
         got = await place.store.get(name, span=(info.offset, info.size))

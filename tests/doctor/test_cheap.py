@@ -14,7 +14,7 @@ from swampstore.values.version import hlc_of, make_version
 from swampstore.workers.doctor.repairs import repair
 from tests.doctor.broken import change_root, drop, look, named, only, write
 from tests.doctor.history import busy
-from tests.workers.world import World
+from tests.workers.world import Crash, World
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -199,3 +199,29 @@ def test_no_bytes_make_it_crash(world: World, seed: int) -> None:
         run(repair(process.place, process.register, deep=True))
         write(world, name, good)
     assert look(world.process(), guards=False).codes() == []
+
+
+def test_a_root_lost_before_the_first_merge_is_told_from_a_first_fold_that_crashed(world: World) -> None:
+    process = world.process()
+    process.put_all({f"k/{number:04}": b"v" * 30 for number in range(60)})
+
+    def before(verb: str, name: str) -> None:
+        if (verb, name) == ("put", "ns/root"):
+            raise Crash
+
+    world.store.before = before
+    with pytest.raises(Crash):
+        process.fold()
+    world.store.before = lambda verb, name: None
+    assert world.store.names("ns/l0/")
+    assert look(world.process()).codes() == ["no-root-yet"]
+    process = world.process()
+    process.fold()
+    world.env.advance(60)
+    run(process.compactor.sweep_once(insist=True, orphans=False))
+    process.put("later", b"1")
+    drop(world, "ns/root")
+    assert look(world.process()).codes() == ["root-lost"]
+    process = world.process()
+    run(repair(process.place, process.register, dry_run=False, accept_loss=True))
+    world.check()

@@ -23,7 +23,7 @@ async def check_root(sight: Sight) -> list[Finding]:
     if sight.problem:
         return [Finding("root-damaged", "error", name, f"the root cannot be read: {sight.problem}", _BACKUP, True)]
     if sight.lost:
-        text = "the root is missing, but there are shards, or a log that does not begin at slot 1: it has been lost"
+        text = "the root is missing, but runs or the log show that there was one: it has been lost"
         return [Finding("root-lost", "error", name, text, _BACKUP, True)]
     if not sight.root.version:
         if sight.listing.names or sight.objects["l0"]:

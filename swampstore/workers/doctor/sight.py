@@ -13,13 +13,17 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from swampstore.errors import NotFound, SwampError, UnknownFormat
-from swampstore.limits import LIST_PAGE
-from swampstore.protocols.log import Listing
+from swampstore.limits import LIST_PAGE, SEGMENTS_PER_FETCH
+from swampstore.protocols.log import Broken, Listing, SegmentGone, fetch
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.stores.base import Got, Info, List, Page
+from swampstore.values.data import parse_path
+from swampstore.values.entry import CONFLICT, OPAQUE
 from swampstore.values.names import Names, UniqueKind
 from swampstore.values.root import NO_ROOT, Root, decode_root
+from swampstore.values.version import put_of
+from swampstore.workers.salvage import Salvaged, records_of, salvage
 
 FOLDERS: tuple[UniqueKind, ...] = ("l0", "shard", "eph", "audit", "pack", "pin")
 """What is listed besides the log. Blobs are not: there may be millions, and the root does not name them."""
@@ -41,6 +45,8 @@ class Sight(msgspec.Struct, frozen=True):
     objects: dict[str, dict[str, Info]]
     saved: tuple[Info, ...]
     time: int
+    orphaned: bool = False
+    """There is no root, and a level-0 run holds what the log does not: there was one that covered it."""
 
     @property
     def root(self) -> Root:
@@ -52,7 +58,7 @@ class Sight(msgspec.Struct, frozen=True):
         if self.root.version:
             return False
         begun = any(slots[0] != 1 for slots in self.listing.lanes.values())
-        return bool(self.problem or begun or self.objects["shard"])
+        return bool(self.problem or begun or self.orphaned or self.objects["shard"])
 
 
 async def look(place: Place, register: Register) -> Sight:
@@ -67,7 +73,35 @@ async def look(place: Place, register: Register) -> Sight:
     saved = await _rest(place, place.names.saved(""), _page(answers[-1]))
     listing = await list_log(place)
     seen, problem, newer = await read_root(place)
-    return Sight(place, register, seen, problem, newer, listing, objects, tuple(saved), seen.time)
+    sight = Sight(place, register, seen, problem, newer, listing, objects, tuple(saved), seen.time)
+    if seen.root.version or sight.lost or not objects["l0"]:
+        return sight
+    return msgspec.structs.replace(sight, orphaned=await _more_than_the_log(sight))
+
+
+async def _more_than_the_log(sight: Sight) -> bool:
+    """Whether a level-0 run holds a record that no listed segment does.
+
+    A first fold that crashed leaves a run and the whole log; only a root that was published lets segments be deleted.
+    """
+    place = sight.place
+    known: set[tuple[str, bytes]] = set()
+    slots = [(lane, slot) for lane, held in sight.listing.lanes.items() for slot in held]
+    for start in range(0, len(slots), SEGMENTS_PER_FETCH):
+        try:
+            for found in await fetch(place, slots[start : start + SEGMENTS_PER_FETCH]):
+                if isinstance(found, Broken):
+                    return False  # it may have held anything
+                known.update((record.key, put_of(record.version)) for record in found.records)
+        except SegmentGone:
+            return False
+    async for run in salvage(place, "l0", sight.objects["l0"].values()):
+        if isinstance(run, Salvaged):
+            async for record in records_of(place, run):
+                made = record.flags & (OPAQUE | CONFLICT) or parse_path(record.key) is not None  # maybe by the fold
+                if not made and (record.key, put_of(record.version)) not in known:
+                    return True
+    return False
 
 
 async def list_log(place: Place) -> Listing:
