@@ -60,7 +60,7 @@ class AuditPosition(msgspec.Struct, frozen=True):
         """The position that ``text`` (from ``str()``) names. Raises ``Misuse``."""
         try:
             return msgspec.json.decode(text, type=cls)
-        except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+        except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError) as error:
             raise Misuse(
                 f"no position of an audit topic: {text[:100]!r}", hint="pass on what a read returned"
             ) from error
@@ -96,6 +96,12 @@ class Archives:
             except RunGone as error:
                 if last == 1:
                     raise SnapshotExpired(f"the archives moved on during every read: {error}") from error
+
+    async def records(self, snapshot: Snapshot, topic: str) -> AsyncIterator[list[Record]]:
+        """All records of ``topic`` in ``snapshot`` as they are stored, in key order, in chunks. Raises ``RunGone``."""
+        low, high = topic_span(topic, None, None)
+        async for records in self._chunks(snapshot, topic, low, high):
+            yield records
 
     async def _chunks(self, snapshot: Snapshot, topic: str, low: str, high: str) -> AsyncIterator[list[Record]]:
         """The records in [low, high), in key order, cut at block boundaries."""

@@ -1,8 +1,8 @@
 """Migration of a namespace from one store to another, as often as wanted: a later run brings over the difference.
 
 What is copied are the records of one pinned snapshot, with their keys and versions: entries with their contents, data
-versions with ids and numbers, streams with their positions, tombstones of what the destination holds. Not copied are
-saved snapshots, locks and queues, runtime state and audit archives.
+versions with ids and numbers, streams with their positions, audit records, tombstones of what the destination holds. Not
+copied are saved snapshots, locks and queues, and runtime state.
 
 Invariants:
 - The source is only read (its log is folded first, so that data versions have their numbers).
@@ -29,6 +29,7 @@ from swampstore.values.keys import INTERNAL
 from swampstore.values.version import just_above, put_of, split_version, version_ms
 from swampstore.workers.compactor import Compactor
 from swampstore.workers.ground import Ground, append_records, batched, fold_log, paired
+from swampstore.workers.migrate_audit import AuditDifference
 from swampstore.workers.migrate_contents import Carrier, grouped
 from swampstore.workers.migrate_lanes import claim, may_claim
 from swampstore.workers.migrate_report import MigrateOptions, MigrateReport
@@ -69,18 +70,23 @@ class _Migration:
     async def run(self) -> MigrateReport:
         async with AsyncExitStack() as stack:
             snapshot = await self._open(stack)
-            self._report.audit = snapshot.root.audit.records + len(snapshot.root.audit.inline)
             if self._options.dry_run:
                 await may_claim(self._source, self._target, force=self._options.force)
                 await self._pass(snapshot)
+                await self._audit(snapshot)
                 return self._report
             await self._target.prove()
             self._report.resumed = await claim(self._source, self._target, snapshot, force=self._options.force)
             await self._pass(snapshot)
+            await self._audit(snapshot)
             self._progress("compacting", 0, 0)
             await Compactor(self._target.place, self._target.register).round(stay=False, insist=True, full=True)
             verifier = Verifier(self._target, self._options, self._report, self._carrier.damaged, self._progress)
             await verifier.run(snapshot, self._keep)
+            async for records in AuditDifference(self._source, self._target, snapshot).missing():
+                await self._keep()
+                for record in records:
+                    self._report.stray(record.key.replace(INTERNAL, "/"), "the audit record is not there")
         return self._report
 
     async def _open(self, stack: AsyncExitStack) -> Snapshot:
@@ -186,6 +192,15 @@ class _Migration:
         if data is not None and data.stamped:
             gone.append(tombstone(id_key(data.item, its.version), just_above(its.version), base=put_of(its.version)))
         return gone
+
+    async def _audit(self, snapshot: Snapshot) -> None:
+        """Bring the audit records over that the target has not."""
+        async for records in AuditDifference(self._source, self._target, snapshot).missing():
+            await self._keep()
+            self._report.audit += len(records)
+            if not self._options.dry_run:
+                await self._append(records)
+            self._progress("copying audit records", self._report.audit, 0)
 
     # --- writing ------------------------------------------------------------------------------------------------
 

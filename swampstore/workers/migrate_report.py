@@ -31,8 +31,8 @@ class MigrateReport(msgspec.Struct):
     ``copied`` entries were brought over with their contents (``bytes``), ``tombstones`` deleted there what the source
     has deleted, ``stream_records`` belong to streams and data versions. ``unchanged`` were there. ``only_there`` live at
     the destination alone: left, or with ``delete`` ``deleted``. ``elsewhere`` refer to another store, and still do.
-    ``damaged`` contents could not be read: they are missing there. ``pending`` data versions have no number yet and
-    wait for the next run; ``audit`` records are not migrated.
+    ``audit`` records were brought over. ``damaged`` contents could not be read: they are missing there. ``pending`` data
+    versions have no number yet and wait for the next run.
     ``checked`` entries were found there afterwards, ``hashed`` of them by reading; ``astray`` were not.
     """
 

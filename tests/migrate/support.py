@@ -7,6 +7,7 @@ from typing import Any, cast
 from swampstore.client.blocking import Datastore, Namespace, finish
 from swampstore.client.core import CoreNamespace, CoreStore
 from swampstore.testing.env import FakeEnv
+from swampstore.values.entry import AUDIT
 from swampstore.values.keys import INTERNAL
 from swampstore.workers.migrate import migrate
 from swampstore.workers.migrate_report import MigrateOptions, MigrateReport
@@ -68,10 +69,12 @@ def fill(pair: Pair) -> None:
     data = ns.data("aws/ec2:web", "state")
     for number in range(3):
         data.put(b"v%d" % number)
+    ns.audit("decisions").write_many([{"n": number} for number in range(5)])
     with ns.lock("deploy") as held:
         held.put("k/locked", b"x")
     ns.compact()
     ns.put("tail", b"t")
+    ns.audit("other").write(b"late", ts=pair.env.wall - 9 * 86_400_000)
 
 
 def contents(ns: Namespace) -> dict[str, bytes]:
@@ -91,8 +94,12 @@ def everything(pair: Pair, store: HookedStore) -> dict[str, tuple[Any, ...]]:
         snapshot = await core.snapshot()
         async for records in snapshot.records(internal=True):
             for record in records:
-                if INTERNAL in record.key and not record.gone and not record.key.startswith("\0lock"):
+                hidden = record.gone or record.flags & AUDIT or record.key.startswith("\0lock")
+                if INTERNAL in record.key and not hidden:
                     found[record.key] = (record.version, record.value)
 
     finish(internal())
+    for topic in ("decisions", "other"):
+        for one in ns.audit(topic).read():
+            found[f"audit/{topic}/{one.id}"] = (one.ts, one.data)
     return found

@@ -29,6 +29,7 @@ def test_everything_is_there_with_its_version(pair: Pair) -> None:
     assert not report.incomplete
     assert (report.resumed, report.unchanged, report.copied) == (False, 0, 30 + 4 + 1 + 6 + 1 + 1)
     assert report.hashed == report.copied
+    assert report.audit == 6
     assert report.checked > report.copied
     assert everything(pair, pair.target) == everything(pair, pair.source)
     entry = pair.new().get("big")
@@ -39,15 +40,16 @@ def test_everything_is_there_with_its_version(pair: Pair) -> None:
 def test_a_second_run_takes_only_the_difference(pair: Pair) -> None:
     pair.migrate()
     again = pair.migrate()
-    assert (again.copied, again.tombstones, again.stream_records, again.resumed) == (0, 0, 0, True)
+    assert (again.copied, again.tombstones, again.stream_records, again.audit, again.resumed) == (0, 0, 0, 0, True)
     ns = pair.old()
     ns.put("k/000", b"new")
     ns.delete("k/001")
     ns.put("fresh", BIG + b"2")
     ns.stream("events").append([b"more", b"and more"])
     ns.data("aws/ec2:web", "state").put(b"v3")
+    ns.audit("decisions").write({"n": 99})
     third = pair.migrate()
-    assert (third.copied, third.tombstones) == (4, 1)
+    assert (third.copied, third.tombstones, third.audit) == (4, 1, 1)
     assert everything(pair, pair.target) == everything(pair, pair.source)
     assert not third.incomplete
 

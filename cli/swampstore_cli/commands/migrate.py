@@ -48,10 +48,10 @@ def migrate(
         bool, typer.Option("--force", help="Join with what the destination holds, whatever that is.")
     ] = False,
 ) -> None:
-    """Copy the namespace from SRC_URL to DST_URL: entries, data versions, streams, with contents and versions.
+    """Copy the namespace from SRC_URL to DST_URL: entries, data versions, streams, audit records.
 
     Run it again to bring over what changed since, or after an interruption. Each run ends by reading the destination
-    again. Saved snapshots, locks, runtime state and audit archives stay behind; the source is not changed.
+    again. Saved snapshots, locks and runtime state stay behind; the source is not changed.
     """
     from swampstore.client.blocking import finish
     from swampstore.workers.migrate import migrate as work
@@ -103,7 +103,7 @@ def _show(report: MigrateReport, options: MigrateOptions, url: str) -> None:
         ("expired", report.expired),
         ("elsewhere", report.elsewhere),
         ("deleted there", report.deleted),
-        ("audit, stays", report.audit),
+        ("audit records", report.audit),
         ("no number yet", report.pending),
     ):
         if number:
