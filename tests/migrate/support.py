@@ -99,7 +99,7 @@ def everything(pair: Pair, store: HookedStore) -> dict[str, tuple[Any, ...]]:
                     found[record.key] = (record.version, record.value)
 
     finish(internal())
-    for topic in ("decisions", "other"):
+    for topic in ("decisions", "other", "topic"):
         for one in ns.audit(topic).read():
             found[f"audit/{topic}/{one.id}"] = (one.ts, one.data)
     return found
