@@ -266,6 +266,12 @@ def test_a_late_older_put_does_not_come_through_expired_state(world: World) -> N
     assert process.get("k") is None
 
 
+def test_without_the_line_it_would(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_runs, "tombstone_line_ms", lambda root: 1 << 62)
+    with pytest.raises(AssertionError):
+        test_a_late_older_put_does_not_come_through_expired_state(world)
+
+
 @pytest.mark.usefixtures("tiny_state")
 @pytest.mark.parametrize("how", ["forget", "delete"])
 def test_deleted_state_stays_deleted(world: World, how: str) -> None:

@@ -17,7 +17,7 @@ from swampstore.values.classes import as_ephemeral, as_indexed
 from swampstore.values.entry import Inline, Location, Meta, Record, put_record, tombstone
 from swampstore.values.root import Ephemeral
 from swampstore.values.version import version_ms
-from swampstore.workers import merge, side_runs
+from swampstore.workers import side_runs
 from swampstore.workers.uses import list_then_root
 from tests.classes.support import DAY_S, Crash, Process, World, blob, packed
 from tests.workers.test_crash import crash_at
@@ -194,7 +194,7 @@ def world_runs(world: World) -> list[str]:
     return [name for kind in ("l0", "shard", "eph") for name in world.store.names(f"ns/{kind}/")]
 
 
-# --- guards off -------------------------------------------------------------------------------------------------------
+# --- guards off (those of the merge and of the line, which chance seldom meets, are in test_ephemeral.py) --------------
 
 
 def fails_somewhere(seeds: int = 60) -> bool:
@@ -206,15 +206,6 @@ def fails_somewhere(seeds: int = 60) -> bool:
     return False
 
 
-def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A merge that buries tombstones without a look at the state."""
-
-    async def nothing(place: Any, root: Any) -> frozenset[str]:
-        return frozenset()
-
-    monkeypatch.setattr(merge, "ephemeral_keys", nothing)
-
-
 def no_shadow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fold that simply drops what has expired."""
     monkeypatch.setattr(side_runs, "tombstone_line_ms", lambda root: 1 << 62)
@@ -223,11 +214,6 @@ def no_shadow(monkeypatch: pytest.MonkeyPatch) -> None:
         return {key: [] for key in keys}
 
     monkeypatch.setattr(side_runs, "find_in_runs", nothing)
-
-
-def no_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tombstones of state go as soon as the manifest holds nothing: late writes come through."""
-    monkeypatch.setattr(side_runs, "tombstone_line_ms", lambda root: 1 << 62)
 
 
 def no_uses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +238,7 @@ def no_tally(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swampstore.workers.fold.fold_ephemeral", forgetful)
 
 
-@pytest.mark.parametrize("guard", [no_keys, no_shadow, no_line, no_uses, no_tally])
+@pytest.mark.parametrize("guard", [no_shadow, no_uses, no_tally])
 def test_without_a_guard_some_history_fails(guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     guard(monkeypatch)
     assert fails_somewhere()
