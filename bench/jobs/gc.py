@@ -7,7 +7,7 @@ import random
 from collections.abc import Generator, Iterator
 from typing import Any
 
-_BATCH = 20_000
+_BATCH = 10_000
 _VERSIONS = 10
 """Versions of an item. Each is two entries: the contents and ``metadata.yaml``."""
 _KEEP = "20"
@@ -29,13 +29,20 @@ def _versions(count: int, expired: int) -> Iterator[Any]:
         due = (at + 1) * expired // count
         expires, gone = (_PAST, due) if due > gone else (0, gone)
         model_id = f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:32]}"
-        datum = Datum("command/shell", model_id, f"datum-{name}", number + 1, keep=_KEEP)
+        where = f"{model_id}/datum-{name}/{number + 1}"
+        digest = hashlib.sha256(where.encode()).digest()
+        owner = {"ownerType": "model-method", "definitionHash": hashlib.sha256(digest).hexdigest()}
+        datum = Datum(
+            "command/shell", model_id, f"datum-{name}", number + 1, keep=_KEEP, owner=owner, data_id=digest.hex()[:32]
+        )
         raw, beside = raw_path(datum.item, datum.ordinal), meta_path(datum.item, datum.ordinal)
-        digest = hashlib.sha256(raw.encode()).digest()
         made = 1_780_000_000_000 + at
         contents = Meta(size=len(raw), at=External(raw), sha256=digest, created=made, data=datum)
         yield Index(key=raw, meta=contents, expires=expires)
-        text = f"name: {datum.name}\nversion: {datum.ordinal}\n".encode()
+        text = (
+            f"name: {datum.name}\nid: {datum.data_id}\nversion: {datum.ordinal}\ngarbageCollection: {_KEEP}\n"
+            f"ownerDefinition:\n  definitionHash: {owner['definitionHash']}\nchecksum: {digest.hex()}\n"
+        ).encode()
         about = Meta(size=len(text), at=Inline(text), sha256=hashlib.sha256(text).digest(), created=made)
         yield Index(key=beside, meta=about, expires=expires)
 
