@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from swampstore.env.blocking import run
+from swampstore.protocols.contents import upload
 from swampstore.stores.base import Overwrite
 from swampstore.values.data import head_key, latest_path, meta_path, raw_path
 from swampstore.values.entry import Inline, Meta, put_record, tombstone
 from swampstore.values.version import just_above
-from tests.gc.packs import HOUR_S, contents_of, half_dead_packs, prune, put_packed, weight
+from tests.gc.packs import HOUR_S, body, contents_of, half_dead_packs, prune, put_packed, weight
 from tests.gc.support import collect, datum, everything, pending, version_records
 from tests.workers.world import World, blob
 
@@ -45,6 +46,38 @@ def test_bytes_said_are_bytes_gone(world: World, tiny: None) -> None:
     assert len(world.store.names("ns/blob/")) == 1
     assert len(world.store.names("ns/pack/")) == 1
     assert seen > 200
+
+
+def test_bytes_a_gc_says_are_bytes_gone_after_the_sweeps(world: World, tiny: None) -> None:
+    """Each kind by its own way: blobs by the sweep, packs by the repack, both a day later; inline ones are no objects."""
+    process = world.process()
+    soon = process.place.clock.now_ms() + 1000
+    bodies = {f"{number}": body(f"{number}") for number in range(6)}
+    placed = run(upload(process.place, bodies))
+    for number in range(6):
+        held = datum("packed", number + 1, keep="2")
+        made = placed[f"{number}"]
+        process.append(version_records(process, held, at=made.at, size=made.size, metadata=False))
+    for number in range(4):
+        at = blob(process.upload(body=b"b" * (100 + number)))
+        expires = 0 if number == 3 else soon
+        process.append(version_records(process, datum("blobs", number + 1), at=at, size=100 + number, expires=expires))
+    process.compact()
+    world.env.advance(48 * HOUR_S)
+    blobs, packs = weight(world, "blob"), weight(world, "pack")
+    report, _ = collect(world.process())
+    assert (report.superseded, report.expired) == (4, 3)
+    assert report.blob_bytes == 100 + 101 + 102
+    assert report.pack_bytes == 4 * len(body("0"))
+    assert report.bytes == report.blob_bytes + report.pack_bytes + report.inline_bytes
+    for _ in range(3):
+        prune(process)
+        process.fold()
+        process.merge()
+        world.env.advance(25 * HOUR_S)
+    prune(process)
+    assert blobs - weight(world, "blob") == report.blob_bytes
+    assert packs - weight(world, "pack") == report.pack_bytes
 
 
 def test_what_waits_is_named_with_its_bytes(world: World, tiny: None) -> None:
