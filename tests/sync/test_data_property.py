@@ -233,7 +233,7 @@ class World:
         return {
             key: data
             for key, data in machine.files().items()
-            if key.rpartition("/")[0] not in past and not key.endswith("/latest")
+            if not (_VERSION.fullmatch(key) and key.rpartition("/")[0] in past) and not key.endswith("/latest")
         }
 
     def check(self) -> None:

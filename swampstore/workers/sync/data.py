@@ -7,7 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from swampstore.errors import StoreForbidden
 from swampstore.protocols.place import Place
@@ -15,6 +15,7 @@ from swampstore.protocols.register import Register
 from swampstore.values.data import latest_path
 from swampstore.values.join import conflict_of
 from swampstore.workers.sync.clashes import Clashes, Kept
+from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.latest import Latest, is_latest
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.options import Scope, SyncOptions
@@ -23,11 +24,12 @@ from swampstore.workers.sync.pull import Puller
 from swampstore.workers.sync.report import SyncReport
 from swampstore.workers.sync.state import State
 from swampstore.workers.sync.steps import Deletion, Removal, Step, Upload
-from swampstore.workers.sync.tree import Tree
+from swampstore.workers.sync.tree import Left, Tree
 from swampstore.workers.sync.units import Clash, arrange
-from swampstore.workers.sync.versions import Folders, folder_of
+from swampstore.workers.sync.versions import Folders, folder_of, other_file
 
 _TOUCHED = "latest"
+_REVIVED = (Action.PULL_REVIVED, Action.PUSH_REVIVED)
 
 
 async def number_pending(place: Place, register: Register, report: SyncReport) -> bool:
@@ -58,6 +60,8 @@ class DataModel:
         uploads: dict[str, Upload],
         folders: Folders,
     ) -> None:
+        self._place = place
+        self._tree = tree
         self._state = state
         self._scope = scope
         self._options = options
@@ -70,10 +74,33 @@ class DataModel:
 
     def arrange(self, items: Sequence[Item]) -> tuple[list[Item], list[Clash]]:
         """The plan with the files of each version in step, and the folders that were made on both sides."""
-        kept, clashes = arrange(items, self._clashes.movable)
+        kept, clashes = arrange([*items, *self._revived_beside(items)], self._clashes.movable)
+        kept.sort(key=lambda item: item.key)
         for clash in clashes:
             self._report.changed(clash.folder, "conflict", sum(item.down_bytes for item in clash.items))
         return kept, clashes
+
+    def _revived_beside(self, items: Sequence[Item]) -> Iterator[Item]:
+        """The other files of versions that survive a deletion, where they are not in a plan of one direction: they
+        survive too.
+        """
+        planned = {item.key for item in items}
+        revived = {
+            other_file(item.key): item.action for item in items if item.action in _REVIVED and folder_of(item.key)
+        }
+        for key, row, remote in self._state.beside([key for key in revived if key not in planned]):
+            try:
+                found = self._tree.look(key)
+            except Left:
+                continue  # it is in nobody's way
+            if row is None or self._scope.excludes(key):
+                continue
+            expires = remote.expires if remote is not None else row.expires
+            gone = (remote is not None and remote.gone) or 0 < expires <= self._place.clock.now_ms()
+            if (found is None) == gone:
+                continue
+            if revived[key] is (Action.PUSH_REVIVED if gone else Action.PULL_REVIVED):
+                yield Item(key, revived[key], found, row, remote, None, row.size)
 
     def begin(self, items: Iterable[Item], clashes: Sequence[Clash]) -> None:
         """Before anything is changed: write down what is touched."""

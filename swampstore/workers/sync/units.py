@@ -2,6 +2,7 @@
 
 Invariants:
 - A version that one side changed survives whole: no deletion takes its other file away.
+- Where a folder is in conflict, one side wins both files: contents never meet the metadata of others.
 - Two machines that made the same number each keep their version: such folders are set apart (:class:`Clash`).
 """
 
@@ -16,7 +17,8 @@ from swampstore.workers.sync.decide import NEEDS_BOTH, Action
 from swampstore.workers.sync.plan import Item
 from swampstore.workers.sync.versions import folder_of
 
-_PUSHED = frozenset({Action.PUSH, Action.PUSH_REVIVED, Action.LOCAL_WINS})
+_LOCAL = frozenset({Action.PUSH, Action.PUSH_REVIVED, Action.LOCAL_WINS})
+_REMOTE = frozenset({Action.PULL, Action.PULL_REVIVED, Action.REMOTE_WINS})
 
 
 class Clash(msgspec.Struct, frozen=True):
@@ -54,13 +56,17 @@ def _clash(files: dict[str, Item]) -> bool:
 
 
 def _in_step(one: Item, other: Item) -> list[Item]:
-    """The two items, the deletion among them turned when the other one survives."""
-    return [_beside(one, other), _beside(other, one)]
+    """The two items, a deletion or a winner among them turned to go with the other."""
+    return [_beside(one, other), _beside(other, _beside(one, other))]
 
 
 def _beside(item: Item, other: Item) -> Item:
-    if item.action is Action.DELETE_LOCAL and other.action in _PUSHED:
+    if item.action is Action.DELETE_LOCAL and other.action in _LOCAL:
         return msgspec.structs.replace(item, action=Action.PUSH_REVIVED)
     if item.action is Action.DELETE_REMOTE and other.action is Action.PULL_REVIVED:
         return msgspec.structs.replace(item, action=Action.PULL_REVIVED)
+    if item.action in NEEDS_BOTH and other.action in _LOCAL:
+        return msgspec.structs.replace(item, action=Action.LOCAL_WINS)
+    if item.action in NEEDS_BOTH and other.action in _REMOTE:
+        return msgspec.structs.replace(item, action=Action.REMOTE_WINS)
     return item

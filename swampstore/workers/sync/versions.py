@@ -37,6 +37,12 @@ def folder_of(key: str) -> str | None:
     return key.rpartition("/")[0] if path is not None and path.ordinal else None
 
 
+def other_file(key: str) -> str:
+    """The other file of the version that ``key`` is a file of."""
+    folder, _, leaf = key.rpartition("/")
+    return folder + (_META_END if leaf == RAW else _RAW_END)
+
+
 class Folders:
     """The version folders of one tree, during one sync."""
 
