@@ -229,7 +229,7 @@ async def _base(sight: Sight) -> tuple[str, Root, int]:
     """
     best = ("", NO_ROOT, 0)
     saved_ms = {info.name: info.modified for info in sight.saved}
-    for name, root, _ in await read_saved(sight):
+    async for name, root, _ in read_saved(sight):
         if root is not None and root.version > best[1].version:
             best = (name, root, saved_ms.get(name, 0))
     return best

@@ -19,7 +19,8 @@ from swampstore.workers import rebuild
 from swampstore.workers.rebuild import RebuildPlan, plan_rebuild, publish_rebuilt
 from tests.doctor.broken import codes, lose, mend, segment, write
 from tests.doctor.history import busy, days_pass
-from tests.workers.world import Process, World
+from tests.workers.test_crash import crash_at
+from tests.workers.world import Crash, Process, World
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -219,7 +220,7 @@ def test_versions_of_roots_never_go_back(world: World) -> None:
 # --- writers that were idle --------------------------------------------------------------------------------------------
 
 
-def idle_writer(world: World, *, age_s: float) -> Process:
+def idle_writer(world: World, *, age_s: float, busy_after: bool = False) -> Process:
     """A writer whose segments are all folded and deleted when the root is lost; it writes again within half an hour."""
     process = world.process()
     process.put("a", b"1")
@@ -234,6 +235,10 @@ def idle_writer(world: World, *, age_s: float) -> Process:
     assert not world.store.names("ns/log/")
     lose(world)
     mend(world)
+    if busy_after:
+        other = world.process()
+        other.put("x", b"1")
+        other.compact()
     process.put("late", b"1")
     return process
 
@@ -284,3 +289,36 @@ def test_what_is_older_than_a_forgotten_tombstone_is_not_brought_back(world: Wor
     assert "left-behind" in codes(world)
     assert mend(world) == []
     assert "back?" not in world.found()
+
+
+def two_idle_writers(world: World) -> None:
+    """One is to be found again by its watermark, the other was retired."""
+    from swampstore.values.names import writer_lane
+    from swampstore.values.version import hlc_of, make_writer_id
+    from tests.doctor.broken import segment, write
+
+    idle_writer(world, age_s=60, busy_after=True)
+    old = writer_lane(make_writer_id(world.env.wall - 12_000_000, b"654321"))
+    write(world, f"ns/log/{old}/{1:016x}", segment(old, 1, "left", hlc_of(world.env.wall)))
+    world.model["left"] = b"x"
+
+
+def lane_calls() -> int:
+    world = World()
+    two_idle_writers(world)
+    world.store.forget()
+    mend(world)
+    return len(world.store.calls)
+
+
+@pytest.mark.parametrize("number", range(lane_calls()))
+def test_a_crash_during_the_repair_of_lanes_is_harmless(world: World, number: int) -> None:
+    two_idle_writers(world)
+    assert {"lost-watermark", "left-behind"} <= set(codes(world))
+    world.store.before = crash_at(number, Crash)
+    with pytest.raises(Crash):
+        mend(world)
+    world.store.before = lambda verb, name: None
+    mend(world)
+    world.check()
+    assert not {"lost-watermark", "left-behind"} & set(codes(world))

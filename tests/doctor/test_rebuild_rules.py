@@ -69,6 +69,10 @@ def test_a_loss_must_be_accepted_and_a_dry_run_changes_nothing(world: World) -> 
     report = run(repair(process.place, process.register))
     (step,) = report.steps
     assert (step.code, step.done) == ("root", False)
+    good, damaged = run(world.store.inner.put("ns/root", b"no root", Overwrite())), world.process()
+    assert good
+    assert [step.code for step in run(repair(damaged.place, damaged.register)).steps] == ["root"]
+    lose(world)
     assert any("waited in the root" in loss for loss in report.losses)
     with pytest.raises(Misuse, match="not everything can be brought back"):
         mend(world, accept_loss=False)

@@ -71,5 +71,8 @@ async def repair(
         except SwampError as error:
             if not dry_run:
                 raise
-            report.steps.append(Step("impossible", place.names.prefix, str(error), (str(error.hint),)))
+            text = f"{error}; {error.hint}" if error.hint else str(error)
+            report.steps.append(Step("impossible", place.names.prefix, text))
+        if dry_run and report.steps and mend is mend_root.mend:
+            break  # what else is due can be told once there is a root
     return report

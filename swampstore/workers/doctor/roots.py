@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from swampstore.errors import NotFound, SwampError
 from swampstore.limits import CLOCK_OFF_MS
 from swampstore.stores.base import Get, Got
@@ -9,6 +11,7 @@ from swampstore.values.root import Root, decode_root
 from swampstore.workers.doctor.finding import Finding
 from swampstore.workers.doctor.sight import Sight
 
+_SAVED_AT_ONCE = 4
 _BACKUP = (
     "stop every writer, restore the newest earlier version of this object (bucket versioning, a backup); without one:"
     " swamp datastore doctor --repair"
@@ -41,7 +44,7 @@ async def check_saved(sight: Sight) -> list[Finding]:
     """Saved snapshots that cannot be read, or that name runs which are gone. One read of each."""
     found: list[Finding] = []
     hint = "delete it when it is not needed: one that cannot be read holds everything back from the sweep"
-    for name, root, problem in await read_saved(sight):
+    async for name, root, problem in read_saved(sight):
         if root is None:
             found.append(Finding("saved-damaged", "warning", name, f"a saved snapshot cannot be read: {problem}", hint))
             continue
@@ -52,12 +55,11 @@ async def check_saved(sight: Sight) -> list[Finding]:
     return found
 
 
-async def read_saved(sight: Sight) -> list[tuple[str, Root | None, str]]:
-    """``(name, root, problem)`` of every saved snapshot there is."""
+async def read_saved(sight: Sight) -> AsyncIterator[tuple[str, Root | None, str]]:
+    """``(name, root, problem)`` of every saved snapshot there is; a few in memory at a time."""
     names = [info.name for info in sight.saved]
-    found: list[tuple[str, Root | None, str]] = []
-    for start in range(0, len(names), 16):
-        part = names[start : start + 16]
+    for start in range(0, len(names), _SAVED_AT_ONCE):
+        part = names[start : start + _SAVED_AT_ONCE]
         for name, answer in zip(part, await sight.place.store.many([Get(one) for one in part]), strict=True):
             if isinstance(answer, NotFound):
                 continue
@@ -65,7 +67,7 @@ async def read_saved(sight: Sight) -> list[tuple[str, Root | None, str]]:
                 raise answer
             assert isinstance(answer, Got)
             try:
-                found.append((name, decode_root(answer.body, name), ""))
+                root, problem = decode_root(answer.body, name), ""
             except SwampError as error:
-                found.append((name, None, str(error)))
-    return found
+                root, problem = None, str(error)
+            yield name, root, problem

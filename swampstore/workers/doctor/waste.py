@@ -27,7 +27,7 @@ async def check_waste(sight: Sight) -> list[Finding]:
     found: list[Finding] = []
     listed = {ref.name for ref in sight.root.runs} | {item.name for item in sight.root.garbage}
     listed |= {f"pack/{part}" for part in sight.root.packs}
-    for _, root, _ in await read_saved(sight):
+    async for _, root, _ in read_saved(sight):
         if root is not None:
             listed |= {ref.name for ref in root.runs} | {f"pack/{part}" for part in root.packs}
     old: list[Info] = []
