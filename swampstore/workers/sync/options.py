@@ -56,6 +56,7 @@ class Scope:
         self._others: frozenset[str] = frozenset()
         self._rules = NO_RULES
         self._names, self._paths = _compile(options.exclude)
+        self._patterns = bool(options.exclude)
         self._folder_excluded = lru_cache(maxsize=4096)(self._is_folder_excluded)
 
     @property
@@ -87,6 +88,8 @@ class Scope:
         """Whether a file key is excluded by a pattern, is runtime state by rule, or is one of sync's own files."""
         if self._rules and self._rules.class_of(key) == "ephemeral":
             return True
+        if not self._patterns and not self._others and STATE_FOLDER not in key:
+            return False
         folder, _, name = key.rpartition("/")
         return self._matches(key, name, folder=False) or (folder != "" and self._folder_excluded(folder))
 

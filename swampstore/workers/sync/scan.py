@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from swampstore.limits import KEY_BYTES
 from swampstore.values.keys import key_problem
 from swampstore.workers.sync.latest import is_latest
 from swampstore.workers.sync.options import TEMP_PREFIX, Scope
@@ -79,36 +80,53 @@ class Scan:
         return None
 
     def _walk(self, fd: int, folder: str, prefix: str) -> Iterator[tuple[str, Found]]:
-        """Walk the open folder ``fd`` (closed at the end)."""
+        """Walk the open folder ``fd`` (closed at the end). One loop: generators within generators cost by depth."""
+        opened = [(fd, folder + "/" if folder else "", self._listed(fd, folder))]
         try:
-            try:
-                with os.scandir(fd) as items:
-                    listed = sorted(
+            while opened:
+                fd, base, listed = opened[-1]
+                inside = base.startswith(prefix)
+                for name, item in listed:
+                    path = base + name
+                    if not inside and not (path.startswith(prefix) or (name[-1] == "/" and prefix.startswith(path))):
+                        continue
+                    if name[-1] != "/":
+                        found = self._file(fd, path, item)
+                        if found is not None:
+                            yield path, found
+                        continue
+                    inner = self._enter(fd, path[:-1], item)
+                    if inner is not None:
+                        opened.append((inner, path, self._listed(inner, path[:-1])))
+                        break
+                else:
+                    os.close(fd)
+                    opened.pop()
+        finally:
+            for fd, _, _ in opened:
+                os.close(fd)
+
+    def _listed(self, fd: int, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """What lies in a folder, in key order; folders with a slash at the end."""
+        try:
+            with os.scandir(fd) as items:
+                return iter(
+                    sorted(
                         (item.name + "/" if item.is_dir(follow_symlinks=False) else item.name, item) for item in items
                     )
-            except OSError as error:
-                self.blocked[folder] = reason_of(error)
-                return
-            base = folder + "/" if folder else ""
-            for name, item in listed:
-                path = base + item.name
-                if name[-1] == "/":
-                    below = path + "/"
-                    if not (below.startswith(prefix) or prefix.startswith(below)):
-                        continue
-                    if not self._usable(path) or self._scope.excludes_folder(path):
-                        continue
-                    inner = self._open(fd, item.name, path)
-                    if inner is not None:
-                        yield from self._walk(inner, path, prefix)
-                elif path.startswith(prefix):
-                    found = self._file(fd, path, item)
-                    if found is not None:
-                        yield path, found
-        finally:
-            os.close(fd)
+                )
+        except OSError as error:
+            self.blocked[folder] = reason_of(error)
+            return iter(())
+
+    def _enter(self, fd: int, path: str, item: os.DirEntry[str]) -> int | None:
+        if not self._usable(path) or self._scope.excludes_folder(path):
+            return None
+        return self._open(fd, item.name, path)
 
     def _usable(self, path: str) -> bool:
+        if path.isascii() and len(path) <= KEY_BYTES and "\\" not in path:
+            return True  # a name of the system has no NUL, and none of its parts is empty, . or ..
         problem = key_problem(path)
         if problem:
             self.blocked[path] = f"its name cannot be a key: {problem}"
