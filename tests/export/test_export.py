@@ -216,8 +216,9 @@ def test_latest_is_derived_from_live_versions(tmp_path: Path) -> None:
     ns.put("data/aws/ec2/web/state/latest", b"99")
     ns.put("data/plain/m/n/latest", b"kept as it is")
     ns.data("aws/ec2:web", "state").delete(3)
-    exported(core, tmp_path / "out")
+    report = exported(core, tmp_path / "out")
     found = files(tmp_path / "out")
+    assert report.entries == len(found) == len(index_of(tmp_path / "out"))
     assert found["data/aws/ec2/web/state/latest"] == b"2"
     assert found["data/plain/m/n/latest"] == b"kept as it is"
 

@@ -9,12 +9,13 @@ import pytest
 from swampstore.client.blocking import finish
 from swampstore.errors import Conflict, FenceConflict, Misuse, StoreForbidden
 from swampstore.stores.base import Overwrite
+from swampstore.values.deltas import Delete, Put
 from swampstore.workers import ground, migrate_contents
 from swampstore.workers import migrate as worker
 from swampstore.workers.migrate import migrate
 from swampstore.workers.migrate_report import MigrateOptions
 from tests.migrate.support import BIG, Pair, contents, everything, fill
-from tests.workers.world import DAY_S, Crash
+from tests.workers.world import DAY_S, Crash, HookedStore
 
 
 @pytest.fixture
@@ -342,3 +343,33 @@ def test_killed_anywhere_and_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
         report = pair.migrate()
         assert not report.incomplete
         assert everything(pair, pair.target) == everything(pair, pair.source), number
+
+
+def test_a_conflict_that_was_settled_does_not_come_back_there(pair: Pair) -> None:
+    """The put that decided it names its base; at the destination the loser would seem unseen once more."""
+    ns = pair.old()
+    first = ns.put("k/000", b"first").version
+    ns.put("k/000", b"second")
+    pair.migrate()
+    ns = pair.old()
+    ns.append([Put(key="k/000", data=b"third", base=first)])
+    ns.compact()
+    (kept,) = conflicts(pair, pair.source)
+    ns.append([Delete(key=kept[0], base=kept[1])])
+    for _ in range(6):
+        pair.env.advance(2 * DAY_S)
+        pair.old().put("other", b"")
+        pair.old().compact()
+    assert not conflicts(pair, pair.source)
+    pair.migrate()
+    pair.new().compact()
+    assert contents(pair.new())["k/000"] == b"third"
+    assert not conflicts(pair, pair.target)
+
+
+def conflicts(pair: Pair, store: HookedStore) -> list[tuple[str, bytes]]:
+    async def found() -> list[tuple[str, bytes]]:
+        snapshot = await pair.core(store).snapshot()
+        return [(one.key, one.version) async for records in snapshot.conflicts() for one in records]
+
+    return finish(found())

@@ -171,36 +171,37 @@ def at_first(scene: Scene, verb: str, folder: str, act: object) -> None:
     scene.store.before = before
 
 
-def test_a_put_during_the_restore_is_kept(scene: Scene) -> None:
-    """A key that the restore deletes, one that it changes and one that it brings back are written meanwhile."""
+@pytest.mark.parametrize(("verb", "folder"), [("put", "log/"), ("head", "")])
+def test_a_put_during_the_restore_is_kept(scene: Scene, verb: str, folder: str) -> None:
+    """Keys that the restore deletes, changes and brings back are written after it has looked, before or after it draws
+    its versions: the newer wins, and the loser is kept beside it."""
     saved(scene)
     ns, other = scene.open(), scene.open()
+    keys = ("new/0", "k/000", "p/0")
 
     def meanwhile() -> None:
         scene.env.advance(1)
-        other.put_many({"new/0": b"mine", "k/000": b"mine", "p/0": b"mine"})
+        other.put_many(dict.fromkeys(keys, b"mine"))
+        scene.env.advance(1)
 
-    at_first(scene, "put", "log/", meanwhile)
+    at_first(scene, verb, folder, meanwhile)
     ns.restore("one", dry_run=False)
     scene.calm()
-    now = scene.contents()
-    kept = {key: now.get(key) for key in ("new/0", "k/000", "p/0")}
-    conflicts = {
-        record.key.partition("\0")[0]
-        for chunk in [scene.core(scene.open()).reader]
-        for records in _all(run(chunk.open()).conflicts())
-        for record in records
-    }
-    assert kept["new/0"] == b"mine"
+    now, kept = scene.contents(), kept_losers(scene)
+    assert now["new/0"] == b"mine"
     for key in ("k/000", "p/0"):
-        assert kept[key] == b"mine" or key in conflicts
+        assert (now[key] == b"mine") == (verb == "put")
+        assert (key in kept) == (verb == "head")
 
 
-def _all(source: object) -> list[list]:  # type: ignore[type-arg]
-    async def collect() -> list[list]:  # type: ignore[type-arg]
-        return [item async for item in source]  # type: ignore[attr-defined]
+def kept_losers(scene: Scene) -> set[str]:
+    """The paths that have a conflict entry."""
 
-    return run(collect())
+    async def found() -> set[str]:
+        snapshot = await scene.core(scene.open()).snapshot()
+        return {one.key.partition("\0")[0] async for records in snapshot.conflicts() for one in records}
+
+    return run(found())
 
 
 def test_the_snapshot_may_be_deleted_while_it_is_restored(scene: Scene) -> None:
