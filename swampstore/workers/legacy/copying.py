@@ -10,11 +10,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+import msgspec
+
 from swampstore.stores.base import Store
+from swampstore.values.data import METADATA
 from swampstore.values.deltas import Delta, Put
 from swampstore.workers.legacy.locating import Located
 from swampstore.workers.legacy.reading import digest_large, groups, is_large, is_right, read_group
 from swampstore.workers.legacy.report import ImportReport
+from swampstore.workers.legacy.versions import Versions
 from swampstore.workers.target import Progress, Target
 
 
@@ -34,16 +38,18 @@ class _Spooled:
 class Copier:
     """Copies located contents into ``target`` and appends their entries."""
 
-    def __init__(self, target: Target, source: Store, report: ImportReport) -> None:
+    def __init__(self, target: Target, source: Store, report: ImportReport, versions: Versions) -> None:
         self._target = target
         self._source = source
         self._report = report
+        self._versions = versions
 
     async def copy(self, items: Sequence[Located], progress: Progress) -> list[Located]:
         """Copy ``items``, a group at a time; those that were appended."""
         copied: list[Located] = []
         done = 0
         for group in groups(items):
+            self._versions.keep_last()
             copied += await (self._copy_large(group[0]) if is_large(group) else self._copy_small(group))
             done += len(group)
             progress("copying contents", done, len(items))
@@ -51,22 +57,39 @@ class Copier:
 
     async def _copy_small(self, group: Sequence[Located]) -> list[Located]:
         read = await read_group(self._source, group, self._report)
-        right = [
-            (item, body)
-            for item, body in read
-            if is_right(item, len(body), hashlib.sha256(body).digest(), self._report)
-        ]
-        puts: list[Delta] = [Put(key=item.key, data=body, modified=item.modified) for item, body in right]
-        return await self._append(puts, [item for item, _ in right])
+        right: list[tuple[Located, bytes]] = []
+        for item, body in read:
+            digest = hashlib.sha256(body).digest()
+            if is_right(item, len(body), digest, self._report):
+                right.append((msgspec.structs.replace(item, sha256=digest), body))
+        self._versions.take(right)
+        return await self._append([self._put(item, body) for item, body in right], [item for item, _ in right])
+
+    def _put(self, item: Located, data: object) -> Delta:
+        put = Put(key=item.key, data=data, modified=item.modified)
+        facts = self._versions.of(item)
+        if facts is None:
+            return put
+        if item.key.endswith(f"/{METADATA}"):
+            return msgspec.structs.replace(put, expires=facts.expires)
+        self._report.versions += 1
+        return msgspec.structs.replace(
+            put,
+            expires=facts.expires,
+            datum=facts.data,
+            content_type=facts.content_type,
+            tags=facts.tags,
+            lifetime=facts.lifetime,
+            created=facts.created,
+        )
 
     async def _copy_large(self, item: Located) -> list[Located]:
         with tempfile.TemporaryFile() as file:
             digest = await digest_large(self._source, item, self._report, file.write)
             if digest is None or not is_right(item, item.size, digest, self._report):
                 return []
-            return await self._append(
-                [Put(key=item.key, data=_Spooled(file, item.size), modified=item.modified)], [item]
-            )
+            item = msgspec.structs.replace(item, sha256=digest)
+            return await self._append([self._put(item, _Spooled(file, item.size))], [item])
 
     async def _append(self, puts: Sequence[Delta], items: list[Located]) -> list[Located]:
         if puts:

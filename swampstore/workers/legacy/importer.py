@@ -19,6 +19,7 @@ import msgspec
 from swampstore.errors import Conflict, Damaged, Misuse
 from swampstore.limits import BATCH_BYTES, SEGMENT_DELTAS
 from swampstore.stores.base import Store
+from swampstore.values.data import METADATA
 from swampstore.values.deltas import Delta, Index
 from swampstore.values.entry import Meta
 from swampstore.workers.legacy.copying import Copier
@@ -33,6 +34,7 @@ from swampstore.workers.legacy.origin import origin_of
 from swampstore.workers.legacy.reading import hashed
 from swampstore.workers.legacy.report import ImportReport
 from swampstore.workers.legacy.rules import Drop, Place, Rules
+from swampstore.workers.legacy.versions import Versions, mark_versions
 from swampstore.workers.target import Progress, Target, silent
 
 _ROUGH_DELTA_BYTES = 400
@@ -42,7 +44,9 @@ _BATCH = min(SEGMENT_DELTAS, BATCH_BYTES // _ROUGH_DELTA_BYTES)
 class ImportOptions(msgspec.Struct, frozen=True):
     """``index_only`` trusts the index and marks contents unverified; ``force`` imports in spite of live locks;
     ``partial`` accepts missing index partitions; ``sample`` is how many hashes the index knows are compared with the
-    contents of an import in place (a copy compares all)."""
+    contents of an import in place (a copy compares all). ``metadata`` reads the ``metadata.yaml`` of every version also
+    where that costs a request each: an import in place from a bucket otherwise takes type, model, name and number from
+    the path alone."""
 
     copy: bool = False
     dry_run: bool = False
@@ -51,6 +55,7 @@ class ImportOptions(msgspec.Struct, frozen=True):
     partial: bool = False
     sample: int = 100
     compact: bool = True
+    metadata: bool = False
 
 
 async def import_legacy(
@@ -80,6 +85,9 @@ class _Import:
         self._rules = Rules(place)
         self._inner_locks: list[str] = []
         self._unusable: set[str] = set()
+        near = not source.url.startswith("s3:")
+        self._reads_metadata = options.copy or (not options.index_only and (near or options.metadata))
+        self._versions = Versions(source, self._report, target.place.clock.now_ms())
 
     async def run(self) -> ImportReport:
         self._check_options()
@@ -100,8 +108,9 @@ class _Import:
 
     def _check_options(self) -> None:
         options = self._options
-        if options.copy and options.index_only:
-            raise Misuse("--copy reads the contents and --index-only does not", hint="choose one of them")
+        if options.index_only and (options.copy or options.metadata):
+            what = "--copy reads the contents" if options.copy else "--metadata reads the metadata"
+            raise Misuse(f"{what} and --index-only does not", hint="choose one of them")
         if self._origin.elsewhere and not (options.copy or options.index_only):
             raise Misuse(
                 f"the source lies in another store than the target ({self._origin.url})",
@@ -114,9 +123,16 @@ class _Import:
         """What the source has and the namespace has not, in key order. Nothing has been written yet."""
         located = await self._located(index)
         await self._refuse_if_locked()
+        mark_versions(located)
         self._progress("comparing with the namespace", 0, len(located))
         return await difference(
-            self._target, self._origin, located, self._unusable, self._report, copy=self._options.copy
+            self._target,
+            self._origin,
+            located,
+            self._unusable,
+            self._report,
+            copy=self._options.copy,
+            metadata=self._reads_metadata,
         )
 
     async def _located(self, index: LegacyIndex) -> dict[str, Located]:
@@ -235,17 +251,21 @@ class _Import:
     async def _append(self, changed: list[Located]) -> dict[str, int]:
         """Append the entries; the sizes of what was taken, by key."""
         if self._options.copy:
-            copied = await Copier(self._target, self._source, self._report).copy(changed, self._progress)
+            copier = Copier(self._target, self._source, self._report, self._versions)
+            copied = await copier.copy(changed, self._progress)
             self._count(copied)
             return {item.key: item.size for item in copied}
         for start in range(0, len(changed), _BATCH):
             batch = changed[start : start + _BATCH]
+            if self._reads_metadata:
+                await self._versions.read(batch)
             await self._target.append([self._index(item) for item in batch])
             self._count(batch)
             self._progress("appending entries", start + len(batch), len(changed))
         return {item.key: item.size for item in changed}
 
     def _index(self, item: Located) -> Delta:
+        facts = self._versions.of(item)
         meta = Meta(
             size=item.size,
             at=self._origin.location(item.name),
@@ -254,7 +274,17 @@ class _Import:
             modified=item.modified,
             unverified=item.unverified,
         )
-        return Index(key=item.key, meta=meta)
+        if facts is not None and not item.key.endswith(f"/{METADATA}"):
+            self._report.versions += 1
+            meta = msgspec.structs.replace(
+                meta,
+                data=facts.data,
+                content_type=facts.content_type,
+                tags=facts.tags,
+                lifetime=facts.lifetime,
+                created=facts.created or item.modified,
+            )
+        return Index(key=item.key, meta=meta, expires=facts.expires if facts is not None else 0)
 
     def _count(self, items: Sequence[Located]) -> None:
         self._report.imported += len(items)

@@ -23,3 +23,5 @@ ASSUMED_LOCK_TTL_MS = 3_600_000
 """A lock file that cannot be read counts as live for so long after it was written."""
 LOCK_TTL_MAX_MS = 366 * 24 * 3_600_000
 NAMESPACE_LIST_PAGE = 100
+ENDED_GRACE_MS = 30 * 24 * 3_600_000
+"""How long a version that was past its lifetime before its import can be read here."""

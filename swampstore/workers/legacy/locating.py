@@ -18,7 +18,8 @@ _AT_ONCE = 256
 
 
 class Located(msgspec.Struct, frozen=True, gc=False):
-    """A rel with the object that holds its contents. ``name`` is the object's name in the source store."""
+    """A rel with the object that holds its contents. ``name`` is the object's name in the source store; ``version`` says
+    that it is a file of a version of data."""
 
     key: str
     name: str
@@ -26,6 +27,7 @@ class Located(msgspec.Struct, frozen=True, gc=False):
     modified: int
     sha256: bytes | None
     unverified: bool = False
+    version: bool = False
 
 
 class Finder:

@@ -19,7 +19,9 @@ class ImportReport(msgspec.Struct):
     list, ``vanished`` entries of the namespace that the source does not list: neither is touched. ``hashed`` contents
     had no hash, ``hashes_checked`` had one and were compared. ``checked`` entries (``checked_bytes``) were found in the
     namespace afterwards as they were appended; ``astray`` were not: somebody else changed them meanwhile.
-    ``source_moved`` names index objects that changed during the import: run it again.
+    ``source_moved`` names index objects that changed during the import: run it again. ``versions`` entries of those that
+    were imported are contents of versions of data; ``not_versions`` folders looked like one and contradict themselves
+    (their files are plain entries); ``ended`` versions were past their lifetime and can be read for 30 days more.
     """
 
     flavour: str = ""
@@ -38,6 +40,10 @@ class ImportReport(msgspec.Struct):
     missing_partitions: list[str] = []
     unindexed: int = 0
     vanished: int = 0
+    versions: int = 0
+    not_versions: int = 0
+    not_versions_examples: list[str] = []
+    ended: int = 0
     hashed: int = 0
     hashes_checked: int = 0
     checked: int = 0
@@ -63,6 +69,11 @@ class ImportReport(msgspec.Struct):
         """The contents of ``rel`` are not what the index says, or cannot be read."""
         self.damaged += 1
         _example(self.damaged_examples, f"{rel}: {why}")
+
+    def plain(self, folder: str, why: str) -> None:
+        """``folder`` is no version of data."""
+        self.not_versions += 1
+        _example(self.not_versions_examples, f"{folder}: {why}")
 
     def stray(self, key: str) -> None:
         """``key`` does not hold what was appended."""
