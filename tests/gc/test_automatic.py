@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from swampstore.env.blocking import run
+from swampstore.errors import ClockOff
 from swampstore.workers.gc.automatic import AutomaticGc, Retention, retention_of, set_auto, something_due
 from tests.gc.support import datum, live_versions, version_records
 from tests.workers.world import Process, World
@@ -78,6 +79,50 @@ def test_nothing_due_reads_and_writes_nothing(world: World, tiny: None) -> None:
     world.store.forget()
     assert run(AutomaticGc(process.place, process.register).run()) is None
     assert not world.store.calls
+
+
+def test_a_small_namespace_that_was_never_merged(world: World) -> None:
+    """Everything lies in the root itself: no run says anything."""
+    process = world.process()
+    for ordinal in range(1, 7):
+        process.append(version_records(process, datum("a", ordinal, keep="2")))
+    turn(process, True)
+    found = rounds(process, 3)
+    assert not process.root.shards
+    assert max(found) == 4
+    assert live_versions(world.process(), ITEM) == [5, 6]
+
+
+def test_what_lies_under_tombstones_is_not_read_every_hour(world: World, tiny: None) -> None:
+    process = with_versions(world)
+    turn(process, True)
+    automatic = AutomaticGc(process.place, process.register)
+    found = []
+    for _ in range(30):
+        run(process.register.read())
+        report = run(automatic.run())
+        found.append(report.removed if report else -1)
+        process.fold()
+        world.env.advance(HOUR_S + 1)
+    assert [count for count in found if count >= 0] == [4, 0, 0]  # then it is left to the merge for a day
+    process.merge()
+    assert not something_due(process.root, process.place.clock.now_ms())
+
+
+def test_a_time_far_ahead_does_not_stop_it_for_ever(world: World, tiny: None) -> None:
+    process = with_versions(world)
+    turn(process, True)
+    world.env.wall = 4_102_444_800_000
+    far = world.process()
+    run(far.register.read())
+    with pytest.raises(ClockOff):
+        run(AutomaticGc(far.place, far.register).run())
+    world.env.wall = 1_800_000_100_000
+    back = world.process()
+    run(back.register.read())
+    report = run(AutomaticGc(back.place, back.register).run())
+    assert report is not None
+    assert report.removed == 4
 
 
 @pytest.mark.parametrize("full", [True, False])

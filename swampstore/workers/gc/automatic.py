@@ -19,14 +19,16 @@ from swampstore.protocols.register import Register
 from swampstore.protocols.settings import Settings, change_settings
 from swampstore.protocols.snapshot import SnapshotReader
 from swampstore.protocols.writer import Writer
-from swampstore.values.entry import Record
+from swampstore.values.entry import OPAQUE, Record
 from swampstore.values.root import Root
-from swampstore.values.summary import concerned, joined
+from swampstore.values.summary import concerned, joined, summary_of
 from swampstore.workers.gc.report import GcReport
 from swampstore.workers.gc.run import collect_garbage
 
 SETTING = "retention"
 EVERY_MS = 3_600_000
+FRUITLESS_MS = 24 * EVERY_MS
+LOOK_MS = 60_000
 _AUTO, _LAST = "auto", "last"
 
 
@@ -39,7 +41,11 @@ class Retention(msgspec.Struct, frozen=True):
 
 def retention_of(root: Root) -> Retention:
     """The setting; what cannot be read counts as off."""
-    held: Any = root.settings.get(SETTING)
+    return _retention(root.settings)
+
+
+def _retention(settings: Settings) -> Retention:
+    held: Any = settings.get(SETTING)
     if not isinstance(held, dict):
         return Retention()
     last = held.get(_LAST, 0)
@@ -58,19 +64,26 @@ async def set_auto(place: Place, register: Register, auto: bool) -> Retention:
 
 
 def something_due(root: Root, now_ms: int) -> bool:
-    """Whether the summaries of the runs say that a gc has something to look at.
+    """Whether the summaries of the runs, or the records in the root, say that a gc has something to look at.
 
-    What lies in level 0 only counts by its own; the merge brings it together with the rest soon.
+    Each level counts by its own: what is too much only together comes due with the next merge.
     """
-    runs = (*root.level0, *root.shards)
-    if any(0 < ref.expires <= now_ms for ref in runs):
+    if any(0 < ref.expires <= now_ms for ref in (*root.level0, *root.shards)):
         return True
-    whole = joined(ref.summary for ref in root.shards)
-    return bool(
-        whole.acts(now_ms)
-        or concerned([whole], now_ms).numbers
-        or any(concerned([ref.summary], now_ms).numbers for ref in root.level0)
-    )
+    inline = [record for record in root.inline if not record.gone]
+    if any(0 < record.expires <= now_ms and not record.flags & OPAQUE for record in inline):
+        return True
+    levels = [joined(ref.summary for ref in root.shards), *(ref.summary for ref in root.level0), summary_of(inline)]
+    return any(concerned([level], now_ms).numbers for level in levels)
+
+
+def _ready(last: int, now: int) -> bool:
+    """Whether an hour has passed; a time far ahead is that of a clock that was wrong."""
+    return now - last >= EVERY_MS or last - now > EVERY_MS
+
+
+def _runs(root: Root) -> frozenset[str]:
+    return frozenset(ref.name for ref in (*root.level0, *root.shards))
 
 
 class AutomaticGc:
@@ -80,19 +93,35 @@ class AutomaticGc:
         self._place = place
         self._register = register
         self._writer: Writer | None = None
+        self._looked = (0, 0)
+        """Root version and time at which nothing was due."""
+        self._fruitless: tuple[frozenset[str], int] = (frozenset(), 0)
+        """The runs in which a gc found nothing, and until when they are not looked into again: what they show as due
+        lies under tombstones that the merge has not brought down yet."""
 
     async def run(self) -> GcReport | None:
         """A gc if it is on and due; ``None`` when there was none."""
         last = self._register.last
         if last is None or not retention_of(last.root).auto:
             return None
-        now = self._place.clock.now_ms()
-        if now - retention_of(last.root).last < EVERY_MS or not something_due(last.root, now):
-            return None
-        if not await self._claim(now):
+        root, now = last.root, self._place.clock.now_ms()
+        if not _ready(retention_of(root).last, now) or not self._due(root, now) or not await self._claim(now):
             return None
         reader = SnapshotReader(self._place, self._register)
-        return await collect_garbage(self._place, reader, self._append, dry_run=False)
+        report = await collect_garbage(self._place, reader, self._append, dry_run=False)
+        if not report.entries:
+            self._fruitless = (_runs(root), now + FRUITLESS_MS)
+        return report
+
+    def _due(self, root: Root, now: int) -> bool:
+        version, at = self._looked
+        if version == root.version and now - at < LOOK_MS:
+            return False
+        names, until = self._fruitless
+        if (names == _runs(root) and now < until) or not something_due(root, now):
+            self._looked = (root.version, now)
+            return False
+        return True
 
     async def _append(self, records: Sequence[Record]) -> object:
         if self._writer is None:
@@ -105,9 +134,9 @@ class AutomaticGc:
 
         def change(settings: Settings) -> Settings:
             nonlocal mine
-            held = settings.get(SETTING)
-            mine = isinstance(held, dict) and held.get(_AUTO) is True and now - int(held.get(_LAST, 0)) >= EVERY_MS
-            return {**settings, SETTING: {**held, _LAST: now}} if mine and isinstance(held, dict) else settings
+            held = _retention(settings)
+            mine = held.auto and _ready(held.last, now)
+            return {**settings, SETTING: {**settings[SETTING], _LAST: now}} if mine else settings
 
         await change_settings(self._place, self._register, change)
         return mine
