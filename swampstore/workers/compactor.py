@@ -57,6 +57,11 @@ _REPACKS_A_DAY = 64
 _log = logging.getLogger("swampstore.compactor")
 
 
+def tombstones_wait(root: Root) -> bool:
+    """Whether level 0 holds removals that have not met what they remove."""
+    return any(ref.tombstones for ref in root.level0) or any(record.gone for record in root.inline)
+
+
 def log_error(namespace: str, error: Exception) -> None:
     """The default for errors of a loop: the log, with the hint."""
     _log.error("namespace %s: %s %s", namespace, error, getattr(error, "hint", ""))
@@ -136,9 +141,11 @@ class Compactor:
         folded, read = await self._fold_all(stay=stay, insist=insist)
         report = CompactReport(folded, MergeReport(), SweepReport())
         if not folded.not_leader:
+            daily = stay and env.boot() - self._orphans_at >= _DAY_S
+            # Contents are garbage only when the merge has brought the tombstones down to what they remove.
+            full = full or (daily and tombstones_wait(read.seen.root))
             if full or read.seen.root.merge_due:
                 report.merge = await self._merge(full, stay=stay, insist=insist)
-            daily = stay and env.boot() - self._orphans_at >= _DAY_S
             report.sweep = await self._sweep(read, stay=stay, insist=insist)
             if daily:
                 report.repack = await self._repack(stay=stay, insist=insist)

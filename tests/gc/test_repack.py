@@ -215,6 +215,22 @@ def test_a_pinned_snapshot_reads_on(world: World, tiny: None) -> None:
     assert len(world.store.names("ns/pack/")) == 1
 
 
+def test_the_resident_compactor_frees_what_was_removed(world: World, tiny: None) -> None:
+    """In a quiet namespace no merge is due for long: once a day it brings the tombstones down all the same."""
+    process = world.process()
+    put_packed(world, process, [f"{number}" for number in range(4)])
+    process.compact()
+    process.delete("0", "1", "2")
+    resident = world.process().compactor
+    run(resident.round(stay=True, insist=True))
+    before = weight(world, "pack")
+    for _ in range(80):
+        world.env.advance(HOUR_S)
+        run(resident.round(stay=True, insist=False))
+    assert weight(world, "pack") == before // 4
+    assert contents_of(world.process()) == {"3": body("3")}
+
+
 def test_the_resident_compactor_repacks_once_a_day(world: World, tiny: None) -> None:
     process, wanted = half_dead_packs(world)
     del process
