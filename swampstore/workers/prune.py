@@ -13,6 +13,7 @@ import msgspec
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.snapshot import SnapshotReader
+from swampstore.values.names import UniqueKind
 from swampstore.workers.gc.leftovers import collect_leftovers
 from swampstore.workers.gc.run import Append
 from swampstore.workers.leadership import Leadership
@@ -22,6 +23,7 @@ from swampstore.workers.report import RepackReport
 from swampstore.workers.sweep_garbage import GarbageSweep
 from swampstore.workers.sweep_orphans import OrphanSweep
 
+_KINDS: tuple[UniqueKind, ...] = ("blob", "pack", "l0", "shard", "eph", "audit")
 _REPACKS = 64
 """Repacks in a row, each of a bounded size."""
 
@@ -74,7 +76,8 @@ class Prune:
         report.leftovers = left.entries
         repacked = await repack_all(self._place, self._register, self._leadership, dry_run=dry_run)
         report.repacked, report.repacked_bytes = repacked.packs, repacked.bytes
-        sizes = await list_sizes(self._place, ("blob", "pack", "l0", "shard", "eph", "audit"))
+        listed = {item.name for item in (await self._register.read()).root.garbage}
+        sizes = await list_sizes(self._place, _KINDS, listed) if listed else {}
         sweep = GarbageSweep(self._place, self._register, self._leadership, stay=False, insist=True)
         if dry_run:
             deleted = await sweep.preview()

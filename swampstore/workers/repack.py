@@ -94,7 +94,7 @@ class Repack:
 
     async def _candidates(self, seen: Seen) -> Candidates:
         place, root = self._place, seen.root
-        listed = await list_sizes(place, ("pack",))
+        listed = await list_sizes(place, ("pack",), {f"pack/{part}" for part in root.packs})
         line = seen.time - ORPHAN_AGE_MS - 2 * STORE_TIME_GRAIN_MS
         sizes = {
             part: size

@@ -149,7 +149,7 @@ class Scan:
                     ]
                 )
             )
-            self.runs_read += len(part)
+            self.runs_read += sum(span != _NONE for span in spans)
             for ref, index, marked, span in zip(part, indexes, marks, spans, strict=True):
                 name = self._place.full(ref.name)
                 body = run_body(next(bare), name) if span != _NONE else b""
