@@ -27,6 +27,9 @@ DATA_RENAMES = 16
 DATA_NUMBER_TRIES = 32
 """Folds that a put which asks for its ordinal at once may take."""
 
+META_BYTES = 128 * KIB
+"""Encoded size of the tags, and of all fields that anything may stand in, of one entry."""
+
 # --- contents
 INLINE_CONTENT_BYTES = 4 * KIB
 """Contents up to this size travel in the delta."""
@@ -40,6 +43,9 @@ PART_BYTES = 16 * MIB
 SEGMENT_DELTAS = 20_000
 SEGMENT_RAW_BYTES = 16 * MIB
 """Decoded size of one segment; writers close a batch well before it, decoders refuse more."""
+SEGMENT_HEADER_BYTES = 2 * MIB
+COMMIT_KEYS_BYTES = 1 * MIB
+"""The names of all keys that one update or one commit under a lock reads or writes."""
 BATCH_BYTES = 8 * MIB
 DELTA_BYTES = 1 * MIB
 LIST_PAGE = 1000
@@ -86,6 +92,11 @@ UPDATE_ATTEMPTS = 100
 
 # --- root and manifest
 ROOT_RAW_BYTES = 64 * MIB
+ROOT_PLAIN_BYTES = 256 * KIB
+"""Decoded size up to which a root is decoded as it is; of a larger one its items are counted first."""
+ROOT_FREE_ITEMS = 150_000
+"""Items (runs, packs, watermarks, garbage ...) of a root of any size; a stored item takes several bytes beyond that."""
+ROOT_STORED_PER_ITEM = 4
 INLINE_LEVEL0_BYTES = 256 * KIB
 LEVEL0_RUNS = 4
 """Level-0 objects at which a merge is due."""
@@ -93,6 +104,8 @@ BLOCK_RAW_BYTES = 256 * KIB
 """A block is closed at this decoded size; about 64 KB compressed for index entries."""
 BLOCK_MAX_RAW_BYTES = 4 * MIB
 INDEX_MAX_RAW_BYTES = 16 * MIB
+INDEX_BLOCKS = 100_000
+"""Blocks of one run."""
 SHARD_TARGET_MIN_BYTES = 4 * MIB
 SHARD_TARGET_MAX_BYTES = 32 * MIB
 SHARD_TARGET_DIVISOR = 64

@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ DEFAULT_NAMESPACE = "default"
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_ORIGIN = "the default"
 KEYS = ("type", "path", "config", "namespace", "directories", "exclude")
+_FILE_BYTES = 1 << 20
 _TYPES = "filesystem (with path) and s3 (with config)"
 
 
@@ -82,7 +83,7 @@ class Settings:
 def settle(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
     """All settings of one command. Raises ``BadConfig`` or ``BadName``."""
     named = flags.repo_dir or environ.get("SWAMP_REPO_DIR")
-    repo = _existing((cwd / Path(named).expanduser()).resolve()) if named else find_repo(cwd)
+    repo = _existing((cwd / os.path.expanduser(named)).resolve()) if named else find_repo(cwd)
     section = read_section(repo / FILE_NAME) or Section(repo / FILE_NAME)
     store, origin = _store(flags, environ, section)
     return Settings(
@@ -155,7 +156,8 @@ def _timeout(flags: Flags, environ: Mapping[str, str]) -> float:
 def read_section(file: Path) -> Section | None:
     """The ``datastore`` section of ``file``; ``None`` when there is no such file or section. Raises ``BadConfig``."""
     try:
-        text = file.read_text("utf-8")
+        with file.open("rb") as opened:
+            text = opened.read(_FILE_BYTES + 1).decode("utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -167,17 +169,20 @@ def parse_section(text: str, file: Path) -> Section | None:
     """The ``datastore`` section of the text of ``file``. Relative paths in it start at the file's folder."""
     import yaml
 
+    if len(text) > _FILE_BYTES:
+        raise BadConfig(f"{file} is larger than {_FILE_BYTES} bytes")
     try:
-        document = yaml.safe_load(text)
+        names, found = _read(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
+        where = f", line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""
         raise BadConfig(f"{file}{where}: {getattr(error, 'problem', None) or 'not YAML'}") from None
-    if document is not None and not isinstance(document, dict):
+    except ValueError as error:
+        raise BadConfig(f"{file}: {error}") from None
+    if names is None:
         raise BadConfig(f"{file} does not hold named sections", hint="it begins with a line like datastore:")
-    found = (document or {}).get("datastore")
     if found is None:
-        _refuse_typo(document or {}, file)
+        _refuse_typo(names, file)
         return None
     if not isinstance(found, dict):
         raise _bad(file, "", "it has no keys", "see: swamp datastore setup --help")
@@ -193,12 +198,54 @@ def parse_section(text: str, file: Path) -> Section | None:
     )
 
 
-def _refuse_typo(document: Mapping[str, Any], file: Path) -> None:
+def _read(text: str) -> tuple[list[str] | None, Any]:
+    """The names of the sections, and what is in ``datastore``; ``(None, None)`` for a document without sections.
+
+    The others belong to other programs and are not looked into, so nothing in them can grow. Raises ``ValueError``.
+    """
+    import yaml
+
+    from swampstore.values.plainyaml import check_depth
+
+    check_depth(text)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        top = loader.get_single_node()
+        if top is None or (isinstance(top, yaml.ScalarNode) and top.tag == "tag:yaml.org,2002:null"):
+            return [], None
+        if not isinstance(top, yaml.MappingNode):
+            return None, None
+        names = [str(name.value) for name, _ in top.value if isinstance(name, yaml.ScalarNode)]
+        section = [node for name, node in top.value if isinstance(name, yaml.ScalarNode) and name.value == "datastore"]
+        if not section:
+            return names, None
+        _refuse_growth(section[-1])
+        return names, loader.construct_document(section[-1])
+    finally:
+        loader.dispose()
+
+
+def _refuse_growth(top: Any) -> None:
+    """Raise ``ValueError`` when a list or map stands in several places: a few lines can stand for any number so."""
+    import yaml
+
+    seen: set[int] = set()
+    left = [top]
+    while left:
+        node = left.pop()
+        if isinstance(node, yaml.CollectionNode):
+            if id(node) in seen:
+                raise ValueError("datastore: it uses one list or map in several places: write it out")
+            seen.add(id(node))
+            left += [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+
+
+def _refuse_typo(document: Sequence[str], file: Path) -> None:
     """Raise ``BadConfig`` for a section that is empty, or all but called ``datastore``: the default store would be
     written to instead, without a word."""
     if "datastore" in document:
         raise _bad(file, "", "it is empty", "see: swamp datastore setup --help")
-    near = difflib.get_close_matches("datastore", [str(name) for name in document], n=1, cutoff=0.8)
+    near = difflib.get_close_matches("datastore", document, n=1, cutoff=0.8)
     if near:
         raise BadConfig(f"{file}: {near[0]}: there is no such section", hint="is it datastore: that is meant?")
 
@@ -212,7 +259,11 @@ def _store_of(found: Mapping[str, Any], file: Path) -> str | None:
             raise _bad(file, "config", "it goes with type s3", "a filesystem store has a path")
         if not isinstance(path, str) or not path.strip():
             raise _bad(file, "path", "a filesystem store needs one", "such as path: /data/team")
-        return _checked("filesystem:" + os.path.abspath(file.parent / Path(path).expanduser()), file, "path")
+        try:
+            folder = file.parent / Path(path).expanduser()
+        except RuntimeError:  # ~name of nobody
+            raise _bad(file, "path", f"there is no home folder for {path[:100]!r}", "write the whole path") from None
+        return _checked("filesystem:" + os.path.abspath(folder), file, "path")
     if kind == "s3":
         if path is not None:
             raise _bad(file, "path", "it goes with type filesystem", "an s3 store has a config with bucket and prefix")

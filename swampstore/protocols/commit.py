@@ -33,9 +33,19 @@ from swampstore.errors import (
     Damaged,
     Misuse,
     SwampError,
+    TooLarge,
     Undecided,
 )
-from swampstore.limits import BATCH_BYTES, CONTENT_UPLOAD_AGE_S, LANE_MEMORY_SLOTS, LANE_TAIL_AGE_S, SEGMENT_DELTAS
+from swampstore.limits import (
+    BATCH_BYTES,
+    COMMIT_KEYS_BYTES,
+    CONTENT_UPLOAD_AGE_S,
+    LANE_MEMORY_SLOTS,
+    LANE_TAIL_AGE_S,
+    QUEUE_NAME_BYTES,
+    SEGMENT_DELTAS,
+    SEGMENT_HEADER_BYTES,
+)
 from swampstore.protocols.log import SEGMENT_WEIGHT
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
@@ -54,6 +64,9 @@ from swampstore.values.segment import (
     encode_segment,
 )
 from swampstore.values.version import split_version, unrefined
+
+_COMMIT_OVERHEAD = QUEUE_NAME_BYTES + 64
+"""What a commit may take in the header of a segment beside its keys."""
 
 
 class CommitConflict(Conflict):
@@ -124,6 +137,7 @@ class CommitLane:
         """Commit ``draft``. Raises ``CommitConflict``, ``AmbiguousAppend``, and what the store refuses with."""
         if self._process != self._place.env.process_token():
             raise Misuse("this process was forked after the store was opened", hint="open the store in the child")
+        check_keys(draft.commit.footprint)
         return await self._turns.submit(draft)
 
     # --- one slot -----------------------------------------------------------------------------------------------
@@ -320,13 +334,16 @@ class _Disjoint:
         self._series: set[str] = set()
         self._left = SEGMENT_DELTAS
         self._bytes = BATCH_BYTES
+        self._head = SEGMENT_HEADER_BYTES - 1000
 
     def take(self, draft: Draft) -> bool:
         keys = _footprint(draft.commit)
         if draft.fenced and (not self._keys.isdisjoint(keys) or draft.series in self._series):
             return False
-        if draft.size > self._left or draft.weight > self._bytes:
+        head = check_keys(draft.commit.footprint) + _COMMIT_OVERHEAD
+        if draft.size > self._left or draft.weight > self._bytes or head > self._head:
             return False
+        self._head -= head
         self._left -= draft.size
         self._bytes -= draft.weight
         if draft.fenced:
@@ -347,6 +364,14 @@ def _lay_out(drafts: Sequence[Draft], slot: int) -> tuple[list[int], list[Sequen
         starts.append(start)
         records.append(draft.build(slot, start))
     return starts, records
+
+
+def check_keys(keys: Iterable[str]) -> int:
+    """How many bytes the names of ``keys`` take in the header of a segment. Raises ``TooLarge``."""
+    size = sum(len(key.encode()) + 3 for key in keys)
+    if size > COMMIT_KEYS_BYTES:
+        raise TooLarge(f"keys of {size} bytes in one commit, limit {COMMIT_KEYS_BYTES}", hint="name fewer keys at once")
+    return size
 
 
 def _footprint(commit: Commit) -> Iterable[str]:

@@ -16,10 +16,11 @@ from typing import Protocol
 
 import msgspec
 
-from swampstore.errors import CorruptObject, MissingObject, NotFound, SwampError
+from swampstore.errors import BadName, CorruptObject, MissingObject, NotFound, SwampError
 from swampstore.limits import INLINE_CONTENT_BYTES, PACK_TARGET_BYTES, PACKED_CONTENT_BYTES, PART_BYTES
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Body, Create, Get, Got, Outcome, Overwrite, Put, Stored
+from swampstore.stores.names import check_name
 from swampstore.values.entry import Blob, Entry, External, Inline, Location, Packed
 
 _PARTS_AT_ONCE = 4
@@ -168,13 +169,19 @@ async def stream_content(
 
 
 def _object_name(place: Place, at: Location) -> str | None:
+    """The object that holds the contents; ``None`` when the entry does. Raises ``MissingObject``, ``CorruptObject``."""
     match at:
         case Blob(part):
-            return place.names.unique("blob", part)
-        case Packed(part):
-            return place.names.unique("pack", part)
+            return _ours(place, place.names.unique("blob", part))
+        case Packed(part, offset, length):
+            if offset < 0 or length < 0:
+                raise CorruptObject(f"{part}: {length} bytes at {offset} of a pack", name=part)
+            return _ours(place, place.names.unique("pack", part))
         case External(name, ""):
-            return name
+            try:
+                return check_name(name)
+            except BadName as error:
+                raise CorruptObject(f"an entry names contents that cannot be: {error}", name=name) from error
         case External(name, store):
             raise MissingObject(
                 f"{name} lies in another store ({store})",
@@ -182,6 +189,20 @@ def _object_name(place: Place, at: Location) -> str | None:
                 hint="import it with --copy to have the contents here",
             )
     return None
+
+
+def _ours(place: Place, name: str) -> str:
+    if place.names.parse_unique(name) is None:
+        raise CorruptObject(f"an entry names contents that nobody wrote: {name[:200]!r}", name=name)
+    return name
+
+
+def _short(name: str, entry: Entry) -> CorruptObject:
+    return CorruptObject(
+        f"{name}: the contents of {entry.key!r} are not what was written (of {entry.meta.size} bytes)",
+        name=name,
+        hint="restore it from a backup of the store, or write the key again",
+    )
 
 
 def _gone(name: str, entry: Entry) -> MissingObject:
@@ -198,11 +219,14 @@ async def _pieces(place: Place, entry: Entry, begin: int) -> AsyncIterator[bytes
     name = _object_name(place, at)
     assert name is not None
     start, length = (at.offset, at.length) if isinstance(at, Packed) else (0, entry.meta.size)
-    offsets = range(begin, length, PART_BYTES) or range(1)
-    spans = [(start + offset, min(PART_BYTES, length - offset)) if length else None for offset in offsets]
-    for first in range(0, len(spans), _PARTS_AT_ONCE):
-        gets = [Get(name, span=span) for span in spans[first : first + _PARTS_AT_ONCE]]
-        for got in await place.store.many(gets):
+    if length != entry.meta.size or length < 0:
+        raise _short(name, entry)
+    offsets = range(begin, length, PART_BYTES) or range(1)  # never a list: a size that lies would make it endless
+    for first in range(0, len(offsets), _PARTS_AT_ONCE):
+        some = offsets[first : first + _PARTS_AT_ONCE]
+        spans = [(start + offset, min(PART_BYTES, length - offset)) if length else None for offset in some]
+        gets = [Get(name, span=span) for span in spans]
+        for span, got in zip(spans, await place.store.many(gets), strict=True):
             if isinstance(got, NotFound):
                 raise _gone(name, entry) from got
             if isinstance(got, SwampError):
@@ -212,6 +236,8 @@ async def _pieces(place: Place, entry: Entry, begin: int) -> AsyncIterator[bytes
                 raise CorruptObject(
                     f"{name}: {got.size} bytes, the entry of {entry.key!r} says {entry.meta.size}", name=name
                 )
+            if span is not None and len(got.body) != span[1]:
+                raise _short(name, entry)
             yield got.body
 
 
@@ -227,7 +253,7 @@ async def read_many(place: Place, entries: Sequence[Entry]) -> list[bytes | Swam
             continue
         try:
             name = _object_name(place, at)
-        except MissingObject as error:
+        except (MissingObject, CorruptObject) as error:
             results[number] = error
             continue
         assert name is not None

@@ -26,7 +26,7 @@ import msgspec
 from swampstore.env.clock import Span
 from swampstore.errors import FencedError, Misuse, SwampError, TryAgain
 from swampstore.limits import QUEUE_NAME_BYTES, UPDATE_ATTEMPTS
-from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft
+from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft, check_keys
 from swampstore.protocols.contents import read_many
 from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
 from swampstore.protocols.fifo import Fifo
@@ -122,6 +122,7 @@ class Updates:
         wanted = tuple(sorted({check_key(key) for key in keys}))
         if not wanted:
             raise Misuse("an update needs at least one key")
+        check_keys(wanted)
         check_seconds("deadline", deadline_s)
         name = check_queue(lock) if lock is not None else _queue_of(wanted)
         began = self.place.env.boot()

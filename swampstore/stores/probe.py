@@ -84,11 +84,21 @@ def _ignored(store: Store, what: str) -> PreconditionsIgnored:
 def cached_proof(url: str, env: Env) -> Proof | None:
     """The proof this user's cache holds for the store, if it is at most 30 days old and of the current test."""
     try:
-        cached = msgspec.json.decode(_cache_file(url).read_bytes(), type=_Cached)
-    except (OSError, msgspec.DecodeError):  # absent, unreadable or foreign: all mean that the proof is to be made
+        cached = decode_cached(_cache_file(url).read_bytes())
+    except OSError:  # absent or unreadable: the proof is to be made
+        cached = None
+    if cached is None:
         return None
     young = 0 <= env.wall_ms() - cached.saved <= CACHED_PROOF_MS
     return cached.proof if cached.url == url and cached.proof.version == PROOF_VERSION and young else None
+
+
+def decode_cached(body: bytes) -> _Cached | None:
+    """What a file of the cache holds; ``None`` for what :func:`cache_proof` did not write."""
+    try:
+        return msgspec.json.decode(body, type=_Cached)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def cache_proof(url: str, proof: Proof, env: Env) -> bool:

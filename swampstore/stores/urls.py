@@ -99,7 +99,10 @@ def s3_options(fields: Mapping[str, Any]) -> S3Options:
 
 
 def _file(text: str) -> LocalPlace:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # brackets that are no address
+        raise BadURL("the file URL cannot be read", hint="such as file:///data/team") from None
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
         raise BadURL(f"{text!r} is not file:///absolute/path", hint="write a '?' or '#' of a file name as %3F or %23")
     return LocalPlace(os.path.abspath(unquote(parts.path)))
@@ -140,7 +143,7 @@ def _s3(text: str) -> S3Options:
 def _s3_json(rest: str) -> S3Options:
     try:
         given = msgspec.json.decode(rest.encode(), type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise BadURL(
             f"the JSON after s3: cannot be read: {error}", hint='s3:{"bucket": "...", "prefix": "..."}'
         ) from None

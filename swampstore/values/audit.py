@@ -238,7 +238,7 @@ def shown(record: Record) -> AuditRecord:
     topic, ts, name = key_parts(record.key)
     value = value_of(record)
     data: object = value.data
-    if value.kind == "m":
+    if value.kind == "m" and len(value.data) <= AUDIT_RECORD_BYTES:  # no writer wrote more
         try:
             data = msgspec.msgpack.decode(value.data)
         except UNREADABLE:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from swampstore.errors import CorruptObject, FixTheCall
+from swampstore.limits import META_BYTES
 from swampstore.values.data import Datum, check_fields, id_key, item_path
 from swampstore.values.frame import UNREADABLE
 from swampstore.values.keys import AUDIT_KEY
@@ -114,6 +115,14 @@ class _At(msgspec.Struct, frozen=True):
     at: Location = msgspec.field(name="l")
 
 
+class _Sketch(msgspec.Struct, frozen=True):
+    """The parts of a :class:`Meta` that could hold very many objects, not decoded."""
+
+    tags: msgspec.Raw = msgspec.field(name="g", default=msgspec.Raw())
+    data: msgspec.Raw = msgspec.field(name="d", default=msgspec.Raw())
+    extra: msgspec.Raw = msgspec.field(name="e", default=msgspec.Raw())
+
+
 class Gone(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a tombstone says: the version it removes, when it removes one and not whatever was there."""
 
@@ -174,6 +183,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decode_meta = msgspec.msgpack.Decoder(Meta).decode
+_decode_sketch = msgspec.msgpack.Decoder(_Sketch).decode
 _decode_at = msgspec.msgpack.Decoder(_At).decode
 _decode_gone = msgspec.msgpack.Decoder(Gone).decode
 
@@ -201,9 +211,20 @@ def tombstone(key: str, version: bytes, *, base: bytes | None = None) -> Record:
 def meta_of(record: Record) -> Meta:
     """The decoded value of a put. Raises ``CorruptObject`` (a checksum has passed: a writer's fault, not a disk's)."""
     try:
+        if len(record.value) > META_BYTES:
+            _check_large(record)
         return _decode_meta(record.value)
     except UNREADABLE as error:
         raise CorruptObject(f"the entry of {record.key!r} cannot be read: {error}", name=record.key) from error
+
+
+def _check_large(record: Record) -> None:
+    """Contents may be large; fields that anything can stand in may not, before they are decoded."""
+    sketch = _decode_sketch(record.value)
+    for field in sketch.__struct_fields__:
+        size = len(memoryview(getattr(sketch, field)))
+        if size > META_BYTES:
+            raise CorruptObject(f"the {field} of {record.key!r} are {size} bytes, limit {META_BYTES}", name=record.key)
 
 
 def gone_of(record: Record) -> Gone:

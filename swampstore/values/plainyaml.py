@@ -96,6 +96,18 @@ def load(text: str) -> Any:
     return found
 
 
+def check_depth(text: str) -> None:
+    """Raise ``ValueError`` for a document of any YAML that nests too deeply for a recursive reader, or is none."""
+    import yaml
+
+    loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH:
+            raise ValueError(f"it is nested more than {DEPTH} levels deep")
+
+
 def _contents(text: str) -> Iterator[Any]:
     """The events of the contents, without those of their frame; refused where they nest too deeply."""
     import yaml

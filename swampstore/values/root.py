@@ -16,7 +16,17 @@ from typing import Any
 import msgspec
 
 from swampstore.errors import CorruptObject, TooLarge
-from swampstore.limits import LEVEL0_RUNS, ROOT_RAW_BYTES, SHARED_LANES
+from swampstore.limits import (
+    LEVEL0_RUNS,
+    MIB,
+    ROOT_FREE_ITEMS,
+    ROOT_PLAIN_BYTES,
+    ROOT_RAW_BYTES,
+    ROOT_STORED_PER_ITEM,
+    SETTINGS_BYTES,
+    SHARED_LANES,
+)
+from swampstore.values.bounds import check_versions, count_of
 from swampstore.values.entry import Record
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
 from swampstore.values.names import is_lane, lane_writer
@@ -190,6 +200,43 @@ NO_ROOT = Root(version=0, nonce=b"")
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode = msgspec.msgpack.Decoder(Root).decode
+_FREE_RAW_BYTES = 8 * MIB
+_RAW_PER_STORED = 64
+"""A root decodes to at most that many times its stored size: hashes and names do not compress."""
+_LANES = 100
+"""Shared lanes that names can tell apart."""
+
+
+class _Within(msgspec.Struct, frozen=True):
+    """An ``eph`` or ``audit`` of which only the counts are wanted."""
+
+    inline: msgspec.Raw = msgspec.Raw()
+    runs: msgspec.Raw = msgspec.Raw()
+    fresh: msgspec.Raw = msgspec.Raw()
+    catalog: msgspec.Raw = msgspec.Raw()
+
+
+class _Sketch(msgspec.Struct, frozen=True):
+    """A root of which only the counts are wanted."""
+
+    nonces: msgspec.Raw = msgspec.Raw()
+    watermarks: msgspec.Raw = msgspec.Raw()
+    closed: msgspec.Raw = msgspec.Raw()
+    settling: tuple[int, msgspec.Raw] | None = None
+    shared: msgspec.Raw = msgspec.Raw()
+    inline: msgspec.Raw = msgspec.Raw()
+    level0: msgspec.Raw = msgspec.Raw()
+    shards: msgspec.Raw = msgspec.Raw()
+    packs: msgspec.Raw = msgspec.Raw()
+    garbage: msgspec.Raw = msgspec.Raw()
+    quarantine: msgspec.Raw = msgspec.Raw()
+    settings: msgspec.Raw = msgspec.Raw()
+    eph: _Within = _Within()
+    audit: _Within = _Within()
+
+
+_decode_sketch = msgspec.msgpack.Decoder(_Sketch).decode
+_decode_lanes = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def encode_root(root: Root) -> bytes:
@@ -201,15 +248,42 @@ def encode_root(root: Root) -> bytes:
 
 def decode_root(data: bytes, name: str) -> Root:
     """Raises ``CorruptObject`` or ``UnknownFormat``, naming the object, and nothing else."""
-    _, raw = unpack(Kind.ROOT, FORMAT, data, name, ROOT_RAW_BYTES)
+    _, raw = unpack(
+        Kind.ROOT, FORMAT, data, name, min(ROOT_RAW_BYTES, max(_FREE_RAW_BYTES, len(data) * _RAW_PER_STORED))
+    )
     try:
+        broken = too_many(raw, len(data)) if len(raw) > ROOT_PLAIN_BYTES else ""
+        if broken:
+            raise CorruptObject(f"{name}: {broken}", name=name)
         root = _decode(raw)
     except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
+    check_versions((one.version for held in (root.inline, root.eph.inline, root.audit.inline) for one in held), name)
     broken = root_problem(root)
     if broken:
         raise CorruptObject(f"{name}: {broken}", name=name)
     return root
+
+
+def too_many(raw: bytes, stored: int) -> str:
+    """Why a root of ``stored`` bytes that decodes to ``raw`` cannot be one, by what it claims to hold; or nothing."""
+    sketch = _decode_sketch(raw)
+    if len(memoryview(sketch.settings)) > 2 * SETTINGS_BYTES:
+        return f"settings of {len(memoryview(sketch.settings))} bytes"
+    if count_of(sketch.shared) > _LANES:
+        return f"{count_of(sketch.shared)} shared lanes"
+    parts = [*_raws(sketch), *_raws(sketch.eph), *_raws(sketch.audit)]
+    parts += _decode_lanes(sketch.shared).values() if count_of(sketch.shared) else ()
+    parts += [sketch.settling[1]] if sketch.settling else []
+    items = sum(map(count_of, parts))
+    if items > max(ROOT_FREE_ITEMS, stored // ROOT_STORED_PER_ITEM):
+        return f"{items} items in {stored} bytes"
+    return ""
+
+
+def _raws(sketch: msgspec.Struct) -> list[msgspec.Raw]:
+    held = (getattr(sketch, field) for field in sketch.__struct_fields__)
+    return [part for part in held if isinstance(part, msgspec.Raw)]
 
 
 def root_problem(root: Root) -> str:

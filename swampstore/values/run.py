@@ -23,7 +23,8 @@ from itertools import pairwise
 import msgspec
 
 from swampstore.errors import CorruptObject
-from swampstore.limits import BLOCK_MAX_RAW_BYTES, BLOCK_RAW_BYTES, INDEX_MAX_RAW_BYTES
+from swampstore.limits import BLOCK_MAX_RAW_BYTES, BLOCK_RAW_BYTES, INDEX_BLOCKS, INDEX_MAX_RAW_BYTES
+from swampstore.values.bounds import check_count, check_versions
 from swampstore.values.entry import Record, record_sum
 from swampstore.values.frame import UNREADABLE, Kind, compress, decompress, pack, unpack
 from swampstore.values.root import RunRef
@@ -170,10 +171,15 @@ def index_span(ref: RunRef) -> tuple[int, int]:
 def decode_index(data: bytes, name: str) -> list[BlockInfo]:
     """The block index in ``data`` (the bytes of :func:`index_span`). Raises ``CorruptObject``/``UnknownFormat``."""
     _, raw = unpack(Kind.RUN_INDEX, FORMAT, data, name, INDEX_MAX_RAW_BYTES)
+    check_count(raw, INDEX_BLOCKS, "blocks", name)
     try:
-        return _decode_index(raw)
+        index = _decode_index(raw)
     except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
+    for info in index:
+        if info.offset < 0 or info.size < 0 or info.count < 1:
+            raise CorruptObject(f"{name}: a block of {info.size} bytes at {info.offset}", name=name)
+    return index
 
 
 def decode_block(info: BlockInfo, stored: bytes, name: str) -> list[Record]:
@@ -182,12 +188,15 @@ def decode_block(info: BlockInfo, stored: bytes, name: str) -> list[Record]:
         raise CorruptObject(f"{name}: block at {info.offset} does not match its checksum", name=name)
     if info.raw_size > BLOCK_MAX_RAW_BYTES:
         raise CorruptObject(f"{name}: block at {info.offset} claims {info.raw_size} bytes", name=name)
+    raw = decompress(stored, info.raw_size, name)
+    check_count(raw, info.count, "records in a block", name)
     try:
-        records = _decode_block(decompress(stored, info.raw_size, name))
+        records = _decode_block(raw)
     except UNREADABLE as error:
         raise CorruptObject(f"{name}: block at {info.offset}: {error}", name=name) from error
     if len(records) != info.count:
         raise CorruptObject(f"{name}: block at {info.offset} holds {len(records)} of {info.count}", name=name)
+    check_versions((record.version for record in records), name)
     return records
 
 

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import msgspec
 
 from swampstore.errors import CorruptObject, TooLarge
-from swampstore.limits import SEGMENT_DELTAS, SEGMENT_RAW_BYTES
+from swampstore.limits import KIB, SEGMENT_DELTAS, SEGMENT_HEADER_BYTES, SEGMENT_RAW_BYTES
+from swampstore.values.bounds import check_count
 from swampstore.values.entry import Record, check_value
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
 from swampstore.values.version import check_version
@@ -26,6 +27,8 @@ from swampstore.values.version import check_version
 FORMAT = 1
 WRITE_ID_BYTES = 8
 _ARRAY32 = b"\xdd"
+_PLAIN_HEADER_BYTES = 64 * KIB
+"""Of a larger header the commits are counted before they are decoded."""
 
 
 class Commit(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,6 +51,12 @@ class SegmentHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     commits: tuple[Commit, ...] = msgspec.field(name="k", default=())
 
 
+class _Sketch(msgspec.Struct, frozen=True):
+    """A header whose commits are not decoded yet."""
+
+    commits: msgspec.Raw = msgspec.field(name="k", default=msgspec.Raw(b"\x90"))
+
+
 class Segment(msgspec.Struct, frozen=True):
     header: SegmentHeader
     records: tuple[Record, ...]
@@ -55,6 +64,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 _encode_header = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode_sketch = msgspec.msgpack.Decoder(_Sketch).decode
 _decode_header = msgspec.msgpack.Decoder(SegmentHeader).decode
 _encode_record = msgspec.msgpack.Encoder().encode
 _decode_records = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
@@ -70,6 +80,8 @@ def encode_segment(header: SegmentHeader, count: int, records: bytes) -> bytes:
     if count > SEGMENT_DELTAS or len(records) > SEGMENT_RAW_BYTES - 64 * 1024:
         raise TooLarge(f"{count} deltas of {len(records)} bytes do not fit into one segment")
     head = _encode_header(header)
+    if len(head) > SEGMENT_HEADER_BYTES or 4 + len(head) + 5 + len(records) > SEGMENT_RAW_BYTES:
+        raise TooLarge(f"a header of {len(head)} bytes and {len(records)} of records do not fit into one segment")
     return pack(Kind.SEGMENT, FORMAT, b"".join((len(head).to_bytes(4), head, _ARRAY32, count.to_bytes(4), records)))
 
 
@@ -80,15 +92,19 @@ def decode_segment(data: bytes, name: str, lane: str, slot: int) -> Segment:
     """
     _, raw = unpack(Kind.SEGMENT, FORMAT, data, name, SEGMENT_RAW_BYTES)
     split = 4 + int.from_bytes(raw[:4])
+    if split > 4 + SEGMENT_HEADER_BYTES:
+        raise CorruptObject(f"{name}: claims a header of {split - 4} bytes, limit {SEGMENT_HEADER_BYTES}", name=name)
+    view = memoryview(raw)
+    check_count(view[split:], SEGMENT_DELTAS, "deltas", name)
     try:
-        header = _decode_header(raw[4:split])
-        records = _decode_records(raw[split:])
+        if split > _PLAIN_HEADER_BYTES:
+            check_count(_decode_sketch(view[4:split]).commits, SEGMENT_DELTAS, "commits", name)
+        header = _decode_header(view[4:split])
+        records = _decode_records(view[split:])
     except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
     if (header.lane, header.slot) != (lane, slot):
         raise CorruptObject(f"{name}: holds slot {header.slot} of lane {header.lane}", name=name)
-    if len(records) > SEGMENT_DELTAS:
-        raise CorruptObject(f"{name}: {len(records)} deltas, limit {SEGMENT_DELTAS}", name=name)
     try:
         for record in records:
             check_version(record.version, name)

@@ -268,7 +268,7 @@ class _Export:
         body = await self._sink.read(META_NAME)
         try:
             return int(msgspec.json.decode(body or b"{}").get("commitSeq", 0)) + 1
-        except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, TypeError, ValueError):
+        except (msgspec.DecodeError, AttributeError, TypeError, ValueError, OverflowError, RecursionError):
             return 1
 
     async def _write_mark(self, mark: Mark) -> None:

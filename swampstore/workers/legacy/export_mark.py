@@ -77,7 +77,7 @@ async def check_target(sink: Sink, mine: Mark, *, force: bool) -> Mark | None:
 def _decode(body: bytes) -> Mark | None:
     try:
         return msgspec.json.decode(body, type=Mark)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -216,7 +216,7 @@ def _decode_meta(got: Got, name: str) -> _Meta:
         if got.size > INDEX_META_BYTES:
             raise msgspec.DecodeError(f"{got.size} bytes, more than {INDEX_META_BYTES}")
         meta = msgspec.json.decode(got.body, type=_Meta)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptObject(f"{name} cannot be read: {error}", name=name, hint=hint) from error
     if meta.version not in (1, 2):
         raise UnknownFormat(f"{name} has version {meta.version}, and this reads 1 and 2", name=name, hint="upgrade")

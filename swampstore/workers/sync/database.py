@@ -53,12 +53,17 @@ def _translate(error: sqlite3.DatabaseError, name: str) -> SwampError:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreUnavailable(f"{name}: another sync holds the state: {error}", hint="try again")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return CorruptObject(
-            f"{name}: the sync state is damaged: {error}",
-            name=name,
-            hint="delete that file: the next sync compares everything by hash and deletes nothing",
-        )
+        return damaged(name, error)
     return StoreUnavailable(f"{name}: {error}", hint="try again")
+
+
+def damaged(name: str, error: Exception) -> CorruptObject:
+    """The error for a state that does not hold what was written."""
+    return CorruptObject(
+        f"{name}: the sync state is damaged: {error}",
+        name=name,
+        hint="delete that file: the next sync compares everything by hash and deletes nothing",
+    )
 
 
 class Database:

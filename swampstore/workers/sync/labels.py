@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from swampstore.errors import CorruptObject
 from swampstore.values.entry import Meta
+from swampstore.values.frame import UNREADABLE
 
 
 class Labels(msgspec.Struct, frozen=True, array_like=True):
@@ -30,4 +32,11 @@ def encode_labels(labels: Labels) -> bytes | None:
 
 
 def decode_labels(kept: bytes | None) -> Labels:
-    return _decode(kept) if kept else NO_LABELS
+    """Raises ``CorruptObject`` for what :func:`encode_labels` did not make."""
+    try:
+        return _decode(kept) if kept else NO_LABELS
+    except (*UNREADABLE, TypeError) as error:
+        raise CorruptObject(
+            f"labels in the sync state cannot be read: {error}",
+            hint="delete the state's file: the next sync compares everything by hash and deletes nothing",
+        ) from error

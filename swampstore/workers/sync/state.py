@@ -16,15 +16,18 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from swampstore.values.frame import UNREADABLE
 from swampstore.values.keys import LAST_SUFFIX
-from swampstore.workers.sync.database import Database, typed
+from swampstore.workers.sync.database import Database, damaged, typed
 from swampstore.workers.sync.options import STATE_FOLDER
+
+T = TypeVar("T")
 
 _IN = 500
 _FILES = """
@@ -97,7 +100,20 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
 
 
 _decode_mark = msgspec.msgpack.Decoder(Mark).decode
+_decode_notes = msgspec.msgpack.Decoder(list[str]).decode
 _encode = msgspec.msgpack.Encoder().encode
+
+
+def decode_mark(kept: bytes, name: str) -> Mark:
+    """A kept mark. Raises ``CorruptObject`` naming the state's file."""
+    return _decoded(_decode_mark, kept, name)
+
+
+def _decoded(decode: Callable[[bytes], T], kept: bytes, name: str) -> T:
+    try:
+        return decode(kept)
+    except (*UNREADABLE, TypeError) as error:  # a column of SQLite may hold a value of any type
+        raise damaged(name, error) from error
 
 
 def state_path(tree: Path, url: str, namespace: str) -> Path:
@@ -114,7 +130,7 @@ class State(Database):
     def mark(self, scope: str) -> Mark | None:
         with typed(self.name):
             found = self._db.execute("SELECT mark FROM marks WHERE scope = ?", (scope,)).fetchone()
-        return _decode_mark(found[0]) if found else None
+        return decode_mark(found[0], self.name) if found else None
 
     def drop_marks(self, kind: str) -> None:
         """Within a transaction: forget the marks whose scope begins with ``kind``."""
@@ -123,7 +139,7 @@ class State(Database):
     def marks(self) -> list[Mark]:
         """The marks of every scope."""
         with typed(self.name):
-            return [_decode_mark(mark) for (mark,) in self._db.execute("SELECT mark FROM marks")]
+            return [decode_mark(mark, self.name) for (mark,) in self._db.execute("SELECT mark FROM marks")]
 
     def set_mark(self, scope: str, mark: Mark) -> None:
         """Within a transaction."""
@@ -292,7 +308,7 @@ class State(Database):
         """What :meth:`set_notes` kept."""
         with typed(self.name):
             found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return msgspec.msgpack.decode(found[0], type=list[str]) if found else []
+        return _decoded(_decode_notes, found[0], self.name) if found else []
 
     def set_notes(self, name: str, notes: Sequence[str]) -> None:
         """Keep a few texts for the next sync (within a transaction)."""
