@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -74,8 +74,12 @@ def test_a_store_that_is_away_then_is_no_other_error(
 ) -> None:
     a, _ = full
 
-    async def away(*_: object) -> None:
-        raise StoreUnavailable("away", hint="wait")
+    delete = MemoryStore.delete
+
+    async def away(self: MemoryStore, names: Sequence[str]) -> None:
+        if any("/blob/" in name for name in names):
+            raise StoreUnavailable("away", hint="wait")
+        await delete(self, names)
 
     monkeypatch.setattr(MemoryStore, "delete", away)
     with pytest.raises(StoreFull) as caught:
