@@ -23,13 +23,13 @@ from swampstore.values.data import METADATA, RAW, parse_ordinal
 from swampstore.values.entry import Entry, Record, entry_of
 from swampstore.values.join import conflict_of
 from swampstore.values.metadata import parse_metadata
-from swampstore.values.version import split_version
+from swampstore.values.version import FROM_NOTHING, split_version
 from swampstore.workers.sync.latest import is_empty, ordinals
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.pull import Puller
 from swampstore.workers.sync.report import Conflict, SyncReport
 from swampstore.workers.sync.state import State
-from swampstore.workers.sync.steps import FROM_NOTHING, Removal, Upload
+from swampstore.workers.sync.steps import Removal, Upload
 from swampstore.workers.sync.tree import Found, Left, Tree, reason_of
 from swampstore.workers.sync.units import Clash
 from swampstore.workers.sync.versions import folder_of

@@ -15,13 +15,14 @@ from swampstore.protocols.place import Place
 from swampstore.values.entry import Entry, entry_of
 from swampstore.values.join import conflict_of
 from swampstore.values.keys import key_problem
+from swampstore.values.version import FROM_NOTHING
 from swampstore.workers.sync.copies import copy_name
 from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.plan import Item
 from swampstore.workers.sync.pull import Puller
 from swampstore.workers.sync.report import Conflict, SyncReport
-from swampstore.workers.sync.steps import FROM_NOTHING, Removal, Upload
+from swampstore.workers.sync.steps import Removal, Upload
 from swampstore.workers.sync.tree import Left, Tree, reason_of
 
 _NAMES = 20

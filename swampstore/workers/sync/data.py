@@ -14,6 +14,7 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.values.data import latest_path
 from swampstore.values.join import conflict_of
+from swampstore.values.version import put_of
 from swampstore.workers.sync.clashes import Clashes, Kept
 from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.latest import Latest, is_latest
@@ -22,13 +23,14 @@ from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.plan import Item
 from swampstore.workers.sync.pull import Puller
 from swampstore.workers.sync.report import SyncReport
-from swampstore.workers.sync.state import State
+from swampstore.workers.sync.state import Row, State
 from swampstore.workers.sync.steps import Deletion, Removal, Step, Upload
 from swampstore.workers.sync.tree import Left, Tree
 from swampstore.workers.sync.units import Clash, arrange
 from swampstore.workers.sync.versions import Folders, folder_of, other_file
 
 _TOUCHED = "latest"
+_DELETED = (Action.DELETE_LOCAL, Action.DELETE_REMOTE)
 _REVIVED = (Action.PULL_REVIVED, Action.PUSH_REVIVED)
 
 
@@ -74,11 +76,38 @@ class DataModel:
 
     def arrange(self, items: Sequence[Item]) -> tuple[list[Item], list[Clash]]:
         """The plan with the files of each version in step, and the folders that were made on both sides."""
+        items = self._held_back(items)
         kept, clashes = arrange([*items, *self._revived_beside(items)], self._clashes.movable)
         kept.sort(key=lambda item: item.key)
         for clash in clashes:
             self._report.changed(clash.folder, "conflict", sum(item.down_bytes for item in clash.items))
         return kept, clashes
+
+    def _held_back(self, items: Sequence[Item]) -> list[Item]:
+        """The plan without deletions of files of versions whose other file has changed, where the plan of one direction
+        leaves that change alone.
+        """
+        planned = {item.key for item in items}
+        deletions = {other_file(item.key): item for item in items if item.action in _DELETED and folder_of(item.key)}
+        held: set[str] = set()
+        for key, row, remote in self._state.beside([key for key in deletions if key not in planned]):
+            if row is None:
+                continue
+            if deletions[key].action is Action.DELETE_REMOTE:
+                changed = remote is not None and not remote.gone and put_of(remote.version) != put_of(row.version)
+            else:
+                changed = self._changed(key, row)
+            if changed:
+                held.add(deletions[key].key)
+                self._report.skip(deletions[key].key, "the other file of this version has changed: sync both ways")
+        return [item for item in items if item.key not in held]
+
+    def _changed(self, key: str, row: Row) -> bool:
+        try:
+            found = self._tree.look(key)
+        except Left:
+            return False
+        return found is not None and (found.size, found.mtime_ns, found.inode) != (row.size, row.mtime_ns, row.inode)
 
     def _revived_beside(self, items: Sequence[Item]) -> Iterator[Item]:
         """The other files of versions that survive a deletion, where they are not in a plan of one direction: they

@@ -33,7 +33,7 @@ from swampstore.values.keys import INTERNAL, LAST_SUFFIX
 from swampstore.values.names import Names
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo
-from swampstore.values.version import put_of, split_version
+from swampstore.values.version import FROM_NOTHING, put_of, split_version
 from swampstore.workers.sync.labels import labels_of
 from swampstore.workers.sync.options import Scope
 from swampstore.workers.sync.state import Mark, Run, State
@@ -66,6 +66,8 @@ class Mirror:
         self._snapshot: Snapshot | None = None
         self.reset = False
         self.pending = False
+        self.revived: set[str] = set()
+        """Keys that were gone, and that a change made by somebody who had not seen that has brought back."""
 
     # --- refreshing ---------------------------------------------------------------------------------------------
 
@@ -224,6 +226,9 @@ class Mirror:
         if own == version:
             return not gone
         wins = own > version
+        base = base_of(record) if wins and gone and not record.gone else None
+        if base is not None and base != FROM_NOTHING:
+            self.revived.add(record.key)
         if not record.gone and not gone:
             unseen = late if not wins else record.flags & HAS_BASE and put_of(base_of(record) or b"") < version
             if unseen and (sha256 is None or meta_of(record).sha256 != sha256):

@@ -21,7 +21,7 @@ import msgspec
 from swampstore.errors import StoreForbidden, StoreMissing
 from swampstore.values.entry import entry_of
 from swampstore.values.keys import key_problem
-from swampstore.values.version import just_above
+from swampstore.values.version import FROM_NOTHING, just_above
 from swampstore.workers.sync.conflicts import Settler, hash_entry
 from swampstore.workers.sync.data import DataModel, number_pending
 from swampstore.workers.sync.decide import NEEDS_BOTH, Action
@@ -34,7 +34,7 @@ from swampstore.workers.sync.push import Namespace, Pusher
 from swampstore.workers.sync.report import Progress, SyncReport, quiet
 from swampstore.workers.sync.scan import Scan
 from swampstore.workers.sync.state import Beside, Row, State, state_path
-from swampstore.workers.sync.steps import FROM_NOTHING, Step, Upload, steps_of
+from swampstore.workers.sync.steps import Step, Upload, steps_of
 from swampstore.workers.sync.throttle import limited
 from swampstore.workers.sync.tree import Left, Tree
 from swampstore.workers.sync.units import Clash
@@ -278,7 +278,7 @@ class _Session:
                 self._report.changed(item.key, "conflict", _size(item))
             elif action not in (Action.RECORD, Action.FORGET):
                 self._report.changed(item.key, _SHOWN.get(action, action.value), _size(item))
-            if action in _REVIVED:
+            if action in _REVIVED or (action is Action.PULL and item.key in self._mirror.revived):
                 self._report.revived.append(item.key)
 
     async def _carry_out(self, items: list[Item], clashes: list[Clash]) -> None:

@@ -10,15 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from swampstore.limits import INLINE_CONTENT_BYTES, MIB, PART_BYTES
-from swampstore.values.version import VERSION_BYTES
+from swampstore.values.version import FROM_NOTHING
 from swampstore.workers.facts import Facts
 from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.plan import Item
 from swampstore.workers.sync.state import Row
 from swampstore.workers.sync.tree import Found
-
-FROM_NOTHING = bytes(VERSION_BYTES)
-"""The base of a put that descends from no version: below every version there is."""
 
 _BATCH_BYTES = 64 * MIB
 _BATCH_RECORD_BYTES = 6 * MIB

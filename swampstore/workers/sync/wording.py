@@ -17,10 +17,11 @@ from swampstore.protocols.snapshot import SnapshotReader
 from swampstore.values.data import METADATA, RAW
 from swampstore.values.deltas import Relabel
 from swampstore.values.entry import Entry
+from swampstore.values.version import FROM_NOTHING
 from swampstore.workers.facts import Facts, NotAVersion
 from swampstore.workers.sync.report import SyncReport
 from swampstore.workers.sync.state import State
-from swampstore.workers.sync.steps import FROM_NOTHING, Deletion, Step, Told, Upload, Words
+from swampstore.workers.sync.steps import Deletion, Step, Told, Upload, Words
 from swampstore.workers.sync.versions import Folders, folder_of
 
 
