@@ -34,8 +34,8 @@ class Care:
         """Mend what can be mended with proof; by default only say what would be done, and what it cannot bring back.
 
         A repair that loses something needs ``accept_loss``. ``deep`` also mends what only reading everything tells.
-        ``alone`` promises that no other process uses the namespace, so that nothing need be waited for (half a minute,
-        for a lost root).
+        ``alone`` promises that no other process uses the namespace, so that nothing need be waited for (a minute and a
+        half, for a lost root).
 
         Raises ``Misuse`` for a loss that was not accepted.
         """

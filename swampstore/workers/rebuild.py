@@ -8,7 +8,8 @@ listed slot was folded. What is proved and what is not stands in ``docs/decision
 Invariants:
 - Nothing of the store is changed but the root, by create (or by replacing the very damaged one): a root that somebody
   restored meanwhile wins.
-- A slot that may have been used is never used again: a shared lane that shows no slot goes on far above any there was.
+- A slot that may have been used is never used again: every shared lane goes on far above any slot there was. What it
+  still shows is appended again in a writer's lane, with the same versions, before the root is published.
 - A listed segment is applied again or stays listed; a broken one below its lane's watermark is quarantined.
 - Not silent: what may be lost, and which puts may come back, is part of the plan, and refused unless accepted.
 """
@@ -33,9 +34,10 @@ from swampstore.protocols.log import Broken, Listing, SegmentGone, Slot, fetch
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import NONCE_BYTES, Register, Seen
 from swampstore.protocols.runs import find_in_runs
+from swampstore.protocols.writer import Writer
 from swampstore.stores.base import Create, Info, Replace
 from swampstore.values.entry import content_of
-from swampstore.values.names import UniqueKind, shared_lane
+from swampstore.values.names import UniqueKind, lane_writer, shared_lane
 from swampstore.values.root import (
     NO_ROOT,
     Audit,
@@ -47,14 +49,17 @@ from swampstore.values.root import (
     encode_root,
     root_problem,
 )
+from swampstore.values.segment import Segment
 from swampstore.values.version import split_version
+from swampstore.workers.doctor.lanes import REBUILT_VERSION
 from swampstore.workers.doctor.roots import read_saved
 from swampstore.workers.doctor.sight import Sight, list_log, look, pages, read_root
 from swampstore.workers.salvage import Salvaged, Unreadable, doubts, salvage
 from swampstore.workers.target import Progress, silent
 
-SETTLE_S = LANE_TAIL_AGE_S + 10.0
-"""A commit that is believed by its speed alone was created within 20 s of a list that began while there was a root."""
+SETTLE_S = LANE_TAIL_AGE_S + 70.0
+"""A commit that is believed by its speed alone was sent within 20 s of a list that began while there was a root, and
+retried for a minute; so were the deletes of a sweep."""
 DOUBTS_NAMED = 1000
 
 
@@ -71,7 +76,6 @@ class RebuildPlan(msgspec.Struct):
     runs: int
     records: int
     segments: int
-    jumped: tuple[str, ...]
     unreadable: tuple[str, ...]
     doubts: int
     doubtful: tuple[str, ...]
@@ -98,13 +102,12 @@ async def plan_rebuild(
     progress("read the runs", 0, 0)
     taken, unreadable = await _salvage_all(place, progress)
     manifest = [run for run in taken if run.ref.name.startswith(("l0/", "shard/"))]
-    jumped = tuple(lane for lane in map(shared_lane, range(SHARED_LANES)) if lane not in listing.lanes)
-    marks |= dict.fromkeys(jumped, jump_to(sight.seen.time))
+    marks |= dict.fromkeys(map(shared_lane, range(SHARED_LANES)), jump_to(sight.seen.time))
     quarantine = {item.name: item for item in base.quarantine}
     for item in broken:
         if item.slot[1] <= marks.get(item.slot[0], 0):
             quarantine[item.name] = Quarantined(item.name, item.reason[:500], sight.seen.time)
-    version = max(base.version, sight.seen.time)
+    version = max(base.version, sight.seen.time, REBUILT_VERSION)
     root = msgspec.structs.replace(
         base,
         version=version + 1,
@@ -139,7 +142,6 @@ async def plan_rebuild(
         runs=len(taken),
         records=sum(run.ref.count for run in manifest),
         segments=segments,
-        jumped=jumped,
         unreadable=tuple(f"{one.name}: {one.reason}" for one in unreadable),
         doubts=count,
         doubtful=keys,
@@ -148,7 +150,8 @@ async def plan_rebuild(
 
 
 async def publish_rebuilt(place: Place, plan: RebuildPlan) -> None:
-    """Publish the planned root. Raises ``Conflict`` when there is another root by now: then nothing was done."""
+    """Publish the planned root. Raises ``Conflict`` when there is another root by now: then nothing was changed."""
+    await _append_again(place)
     when = Replace(plan.etag) if plan.etag else Create()
     try:
         await place.store.put(place.names.root, encode_root(plan.root), when)
@@ -156,6 +159,17 @@ async def publish_rebuilt(place: Place, plan: RebuildPlan) -> None:
         raise Conflict(
             f"{place.names.root} has changed meanwhile; nothing was done", hint="examine it again"
         ) from error
+
+
+async def _append_again(place: Place) -> None:
+    """What the shared lanes show, in a lane of its own. Done right before the publish, and harmless without one."""
+    listing = await list_log(place)
+    shown = [(lane, slot) for lane, slots in listing.lanes.items() if lane_writer(lane) is None for slot in slots]
+    writer = Writer(place)
+    for number, slot in enumerate(shown, 1):
+        for found in await fetch(place, [slot]):
+            if isinstance(found, Segment) and found.records:
+                await writer.append(found.records, closing=number == len(shown))
 
 
 # --- watermarks --------------------------------------------------------------------------------------------------------

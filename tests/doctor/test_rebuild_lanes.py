@@ -17,7 +17,7 @@ from swampstore.values.root import decode_root
 from swampstore.values.segment import Commit
 from swampstore.workers import rebuild
 from swampstore.workers.rebuild import RebuildPlan, plan_rebuild, publish_rebuilt
-from tests.doctor.broken import codes, lose, mend, segment, write
+from tests.doctor.broken import codes, drop, lose, mend, segment, write
 from tests.doctor.history import busy, days_pass
 from tests.workers.test_crash import crash_at
 from tests.workers.world import Crash, Process, World
@@ -164,6 +164,64 @@ def test_a_stream_goes_on_behind_its_records(world: World) -> None:
     assert [record.data for record in run(stream.read())] == [b"0", b"1", b"2", b"3", b"4", b"new"]
     world.process().compact()
     assert run(stream_of(world.process()).tail()) > tail
+
+
+def cut_off_stream(world: World) -> list[bytes]:
+    """The last folded slot was deleted and earlier ones were not; the new records after a rebuild."""
+    process = world.process()
+    stream = stream_of(process)
+    for number in range(5):
+        run(stream.append([b"%d" % number]))
+    process.compact()
+    drop(world, world.store.names("ns/log/")[-1])
+    process.put("a", b"1")
+    lose(world)
+    mend(world)
+    stream = stream_of(world.process())
+    run(stream.append([b"new"], expected_tail=run(stream.tail())))
+    world.process().compact()
+    return [record.data for record in run(stream_of(world.process()).read())]
+
+
+def test_a_sweep_that_was_cut_off_hides_no_slot_of_a_stream(world: World) -> None:
+    assert cut_off_stream(world) == [b"0", b"1", b"2", b"3", b"4", b"new"]
+    world.check()
+    assert codes(world) == []
+
+
+def test_going_on_behind_what_is_shown_uses_a_slot_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "jump_to", lambda store_ms: 4)
+    assert cut_off_stream(world) != [b"0", b"1", b"2", b"3", b"4", b"new"]
+
+
+def test_what_a_shared_lane_shows_is_appended_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And without that it is lost: the lane goes on far above it."""
+    for appended in (True, False):
+        here = World()
+        process = here.process()
+        process.put("a", b"1")
+        process.compact()
+        run(stream_of(process).append([b"in the log"]))
+        lose(here)
+        if not appended:
+            monkeypatch.setattr(rebuild, "_append_again", lambda place: _nothing())
+        mend(here)
+        assert len(run(stream_of(here.process()).read())) == appended
+
+
+def test_a_sweep_that_was_cut_off_hides_no_slot_of_a_writer(world: World) -> None:
+    process = world.process()
+    for key in "ab":
+        process.put(key, b"1")
+    process.compact()
+    drop(world, world.store.names("ns/log/")[-1])
+    lose(world)
+    mend(world)
+    process.put("c", b"1")
+    assert codes(world) == ["lost-watermark"]
+    assert mend(world) == ["watermark"]
+    world.check()
+    assert codes(world) == []
 
 
 def test_without_the_jump_a_slot_is_used_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from tests.spec import (
     orphans,
     pins,
     queue,
+    rebuild,
     retirement,
     shared_lane,
     streams,
@@ -35,4 +36,5 @@ MODELS: dict[str, tuple[Case, ...]] = {
     "contents": contents.CASES,
     "orphans": orphans.CASES,
     "pins": pins.CASES,
+    "rebuild": rebuild.CASES,
 }

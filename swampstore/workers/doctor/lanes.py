@@ -17,6 +17,8 @@ from swampstore.workers.doctor.sight import Sight, list_log, read_root
 SLOW_MS = 3_600_000
 """Folding and sweeping the log takes seconds; what waits for an hour waits for somebody."""
 LEFT_BEHIND = "left behind"
+REBUILT_VERSION = 10**12
+"""Versions of a root that was rebuilt begin with a time in ms; no namespace publishes so many."""
 
 
 async def check_lanes(sight: Sight) -> list[Finding]:
@@ -33,13 +35,22 @@ async def check_lanes(sight: Sight) -> list[Finding]:
             continue
         name = sight.place.names.segment(lane, missing)
         text = f"it is missing, but slot {later} of its lane exists: that and all behind it is not read"
-        if lane not in seen.root.watermarks and lane_writer(lane) is not None:
+        if forgotten(seen.root, lane):
             hint = "the root has forgotten how far this lane was folded; repair writes that down again"
             found.append(Finding("lost-watermark", "error", name, text, hint, True))
         else:
             hint = "was an older root restored, or a segment deleted by hand? see: how to recover a lost root"
             found.append(Finding("log-gap", "error", name, text, hint))
     return found
+
+
+def forgotten(root: Root, lane: str) -> bool:
+    """Whether a gap in ``lane`` means that ``root`` does not know how far it was folded.
+
+    It never knew the lane, or it was rebuilt: then what is missing was deleted under the root that was lost. The lanes that
+    a rebuild makes up a watermark for are not among them.
+    """
+    return lane_writer(lane) is not None and (lane not in root.watermarks or root.version > REBUILT_VERSION)
 
 
 def gaps(listing: Listing, root: Root) -> dict[str, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The repair of a forgotten watermark: a writer's lane that shows slots, but not from the first one.
+"""The repair of a forgotten watermark: a writer's lane that shows slots behind a gap, of which the root knows nothing.
 
 The missing slots were created (slots are dense) and deleted, which only a root that covered them allows; so that root's
 watermark stood at least there. It was lost with that root.
@@ -10,8 +10,7 @@ import msgspec
 
 from swampstore.errors import StaleWrite
 from swampstore.limits import ROOT_CAS_TRIES
-from swampstore.values.names import lane_writer
-from swampstore.workers.doctor.lanes import gaps
+from swampstore.workers.doctor.lanes import forgotten, gaps
 from swampstore.workers.doctor.mending import Ground, Step, Told
 from swampstore.workers.doctor.sight import list_log
 from swampstore.workers.rebuild import watermarks_of
@@ -28,7 +27,7 @@ async def mend(ground: Ground, told: Told) -> None:
         wrong = {
             lane: marks[lane]
             for lane in (gaps(first, root) if root.version else ())
-            if lane not in root.watermarks and lane_writer(lane) is not None and lane in marks
+            if forgotten(root, lane) and marks.get(lane, 0) > root.watermark(lane)
         }
         if not wrong:
             return

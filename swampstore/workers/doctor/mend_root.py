@@ -29,9 +29,8 @@ async def mend(ground: Ground, told: Told) -> None:
 
 def _step(ground: Ground, plan: RebuildPlan) -> Step:
     base = f" on top of {plan.base}" if plan.base else ""
-    jumped = f" (shared lanes that show no slot, {len(plan.jumped)}, go on above any they used)" if plan.jumped else ""
     text = (
-        f"rebuild the root{base}, runs: {plan.runs:,}, records: {plan.records:,}, segments: {plan.segments:,}{jumped}; the"
-        " next compaction joins the runs"
+        f"rebuild the root{base}, runs: {plan.runs:,}, records: {plan.records:,}, segments: {plan.segments:,}; shared lanes"
+        " go on above any slot they used; the next compaction joins the runs"
     )
     return Step("root", ground.place.names.root, text, plan.losses, shown(plan.doubtful))
