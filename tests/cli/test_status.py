@@ -53,7 +53,7 @@ def test_queues_are_shown_when_asked_for(swamp: Swamp, store: Path) -> None:
 
 def test_set_aside_segments_are_named(swamp: Swamp, store: Path) -> None:
     fill(store, 3)
-    (segment,) = [path for path in (store / "ops" / "log").rglob("*") if path.name.endswith("3")]
+    (segment,) = [path for path in (store / "ops" / "log").rglob("*") if path.is_file() and path.name.endswith("3")]
     segment.chmod(0o600)
     segment.write_bytes(b"not a segment")
     swamp("datastore", "compact")
