@@ -64,6 +64,7 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._count = 0
+        self.folder = path.parent
 
     def say(self, number: int, event: str, more: Mapping[str, Any]) -> None:
         line = {"op": number, "event": event, "at": time.monotonic_ns(), **more}
