@@ -31,7 +31,8 @@
     ├── Damaged                     stored bytes are not what was written; the message names the object
     │   ├── CorruptObject             a checksum, length or magic does not match
     │   ├── UnknownFormat             written by a newer version: upgrade; nothing was changed
-    │   └── MissingObject             something referenced is gone
+    │   ├── MissingObject             something referenced is gone
+    │   └── Inconsistent              stored bytes contradict each other (or a fault here): nothing was published
     └── NotFound                    no such object, entry, namespace or snapshot
         ├── BelowHorizon              what was there at that time was removed since
         └── DeadForward               renamings that lead in a circle or nowhere
@@ -262,6 +263,15 @@ class UnknownFormat(Damaged):
 
 class MissingObject(Damaged):
     code = "missing-object"
+
+
+class Inconsistent(Damaged, AssertionError):
+    """A predicate that must hold before anything is published does not: the inputs, or this program, are at fault."""
+
+    code = "inconsistent"
+
+    def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
+        super().__init__(message, name=name, hint=hint or "nothing was changed; run: swamp datastore doctor --deep")
 
 
 class NotFound(SwampError):

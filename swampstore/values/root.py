@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from swampstore.errors import CorruptObject, TooLarge
+from swampstore.errors import CorruptObject, Inconsistent, TooLarge
 from swampstore.limits import (
     LEVEL0_RUNS,
     MIB,
@@ -313,10 +313,10 @@ def root_problem(root: Root) -> str:
 
 
 def check_successor(old: Root, new: Root) -> None:
-    """Raise ``AssertionError`` if ``new`` may not follow ``old``. A failure is a fault of this program, never input."""
+    """Raise ``Inconsistent`` if ``new`` may not follow ``old``."""
     problem = root_problem(new) or successor_problem(old, new)
     if problem:
-        raise AssertionError(f"refused to publish root version {new.version}: {problem}")
+        raise Inconsistent(f"refused to publish root version {new.version}: {problem}")
 
 
 def successor_problem(old: Root, new: Root) -> str:

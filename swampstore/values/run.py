@@ -22,7 +22,7 @@ from itertools import pairwise
 
 import msgspec
 
-from swampstore.errors import CorruptObject
+from swampstore.errors import CorruptObject, Inconsistent
 from swampstore.limits import BLOCK_MAX_RAW_BYTES, BLOCK_RAW_BYTES, INDEX_BLOCKS, INDEX_MAX_RAW_BYTES
 from swampstore.values.bounds import check_count, check_versions
 from swampstore.values.entry import Record, record_sum
@@ -107,7 +107,7 @@ class RunBuilder:
             return
         for before, after in pairwise(records):
             if before.key >= after.key:
-                raise AssertionError(f"keys of a run must rise: {before.key!r} before {after.key!r}")
+                raise Inconsistent(f"keys of a run must rise: {before.key!r} before {after.key!r}")
         raw = _encode(records)
         stored = compress(raw)
         info = BlockInfo(
@@ -128,7 +128,7 @@ class RunBuilder:
 
     def _append(self, stored: bytes, info: BlockInfo) -> None:
         if self._blocks and self._blocks[-1].last >= info.first:
-            raise AssertionError(f"keys of a run must rise: {self._blocks[-1].last!r} before {info.first!r}")
+            raise Inconsistent(f"keys of a run must rise: {self._blocks[-1].last!r} before {info.first!r}")
         self._parts.append(stored)
         self._blocks.append(info)
         self.size += len(stored)

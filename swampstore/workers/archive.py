@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from swampstore.errors import Inconsistent
 from swampstore.limits import AUDIT_FILE_BYTES, AUDIT_FRESH_FILES, INLINE_AUDIT_BYTES
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Create
@@ -64,9 +65,7 @@ async def fold_audit(place: Place, root: Root, version: int, segments: Sequence[
             doubles.append(other if held[record.key] is record else record)
     records = [held[key] for key in sorted(held)]
     if _sum(old.inline) + _sum(incoming) != _sum(records) + _sum(doubles):
-        raise AssertionError(
-            f"{place.names.namespace}: the fold does not conserve audit records; nothing was published"
-        )
+        raise Inconsistent(f"{place.names.namespace}: the fold does not conserve audit records; nothing was published")
     done = Archived(old, len(incoming), len(doubles))
     if sum(len(record.key) + len(record.value) + _OVERHEAD for record in records) <= INLINE_AUDIT_BYTES:
         done.audit = msgspec.structs.replace(old, inline=tuple(records))

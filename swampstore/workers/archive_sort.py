@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from swampstore.env.clock import Span
-from swampstore.errors import CorruptObject, MissingObject, StaleWrite
+from swampstore.errors import CorruptObject, Inconsistent, MissingObject, StaleWrite
 from swampstore.limits import AUDIT_FILE_BYTES, MIB, ROOT_CAS_TRIES, SHARD_UPLOAD_AGE_S
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
@@ -195,7 +195,7 @@ class _Sort:
             self._doubled += record_sum(record if kept is held else held)
 
     async def write(self) -> tuple[RunRef, ...]:
-        """Write every part that something was added to; the catalog then. Raises ``AssertionError`` for wrong sums."""
+        """Write every part that something was added to; the catalog then. Raises ``Inconsistent`` for wrong sums."""
         catalog = await Catalog.open(self._place, self._runs, {part for part, _ in self._parts})
         self._catalog = catalog.records
         files: dict[tuple[str, str], list[tuple[str, AuditFile]]] = {}
@@ -208,7 +208,7 @@ class _Sort:
             await self._put(_PUTS_AT_ONCE)
         await self._put(1)
         if self._in != self._out + self._doubled:
-            raise AssertionError(f"{self._place.names.namespace}: a sort does not conserve audit records")
+            raise Inconsistent(f"{self._place.names.namespace}: a sort does not conserve audit records")
         return await catalog.write()
 
     async def _take_again(self, topic: str, table: dict[str, Record], files: list[tuple[str, AuditFile]]) -> None:

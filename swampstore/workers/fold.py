@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from swampstore.errors import Damaged, StaleWrite
+from swampstore.errors import Damaged, Inconsistent, StaleWrite
 from swampstore.limits import (
     INLINE_LEVEL0_BYTES,
     MIB,
@@ -138,7 +138,7 @@ async def _publish(
     dropped += side.unindexed
     made += side.moved
     if (before + _sum(made) - _sum(dropped) - _sum(table.values())) % _MOST_SUMS:
-        raise AssertionError(f"{place.names.namespace}: the fold does not conserve record sums; nothing was published")
+        raise Inconsistent(f"{place.names.namespace}: the fold does not conserve record sums; nothing was published")
     tally = Tally()
     tally.added(incoming)
     tally.added([*made, *side.made])

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from swampstore.env.clock import Span
-from swampstore.errors import StaleWrite
+from swampstore.errors import Inconsistent, StaleWrite
 from swampstore.limits import ROOT_CAS_TRIES, SHARD_UPLOAD_AGE_S
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
@@ -142,11 +142,11 @@ async def _weave_all(
 
 
 def check_sums(place: Place, merged: Merged) -> None:
-    """Raise ``AssertionError`` unless inputs plus made equals outputs plus dropped."""
+    """Raise ``Inconsistent`` unless inputs plus made equals outputs plus dropped."""
     ledger = merged.ledger
     incoming = merged.inputs.sum + ledger.made_sum
     if incoming != sum(ref.sum for ref in merged.outputs) + ledger.dropped_sum:
-        raise AssertionError(f"{place.names.namespace}: the merge does not conserve record sums; nothing was published")
+        raise Inconsistent(f"{place.names.namespace}: the merge does not conserve record sums; nothing was published")
 
 
 # --- publishing ------------------------------------------------------------------------------------------------------

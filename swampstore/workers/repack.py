@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 import msgspec
 
 from swampstore.env.clock import Span
-from swampstore.errors import StaleWrite, SwampError
+from swampstore.errors import Inconsistent, StaleWrite, SwampError
 from swampstore.limits import (
     MIB,
     ORPHAN_AGE_MS,
@@ -219,9 +219,7 @@ class Repack:
         made, data = builder.finish(f"shard/{part}")
         whole = (made.first, made.last, made.count) == (ref.first, ref.last, ref.count)
         if not whole or (made.sum - ref.sum - change) % _MOST_SUMS:
-            raise AssertionError(
-                f"{self._place.full(ref.name)}: the repack does not conserve records; nothing published"
-            )
+            raise Inconsistent(f"{self._place.full(ref.name)}: the repack does not conserve records; nothing published")
         age.saw((await self._place.store.put(name, data, Create())).time)
         return made
 

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from swampstore.errors import CorruptObject, SwampError
+from swampstore.errors import CorruptObject, Inconsistent, SwampError
 from swampstore.limits import EPHEMERAL_RUN_BYTES, EPHEMERAL_TIDY_MS, INLINE_EPHEMERAL_BYTES, MIB
 from swampstore.protocols.place import Place
 from swampstore.protocols.runs import RunGone, find_in_runs
@@ -221,7 +221,7 @@ class _Work:
         written = sum(run.sum for run in done.eph.runs if run.name not in named)
         before = _sum(old.inline) + _sum(incoming) + self._runs_in + _sum(done.made)
         if before != _sum(done.eph.inline) + written + _sum(done.dropped):
-            raise AssertionError(
+            raise Inconsistent(
                 f"{self._place.names.namespace}: the fold does not conserve ephemeral records; nothing was published"
             )
 

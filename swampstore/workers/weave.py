@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from swampstore.errors import Inconsistent
 from swampstore.limits import BLOCK_RAW_BYTES, MIB
 from swampstore.values.entry import Record
 from swampstore.values.join import conflict_of
@@ -65,7 +66,7 @@ class Weaver:
             if stops:
                 await self._gap(here, end)
         if not self._level0.empty:
-            raise AssertionError(f"{name}: a conflict entry fell behind its shard; nothing was published")
+            raise Inconsistent(f"{name}: a conflict entry fell behind its shard; nothing was published")
 
     def finish(self) -> None:
         """No adjacent shard follows."""
