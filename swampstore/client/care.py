@@ -36,7 +36,8 @@ async def mend(
     """Raises ``Misuse`` for a loss that was not accepted, ``PreconditionsIgnored`` before anything is written."""
     owner = core.owner
     owner.check()
-    if not dry_run and cached_proof(owner.url, owner.env) is None:  # the root, which also holds one, may be what is lost
+    # The root, which also holds a proof, may be what is lost.
+    if not dry_run and cached_proof(owner.url, owner.env) is None:
         cache_proof(owner.url, await prove_preconditions(owner.bare, owner.env), owner.env)
     return await repair(
         core.place,
