@@ -128,7 +128,7 @@ class Puller:
         return self.row(entry, placed, digest.digest())
 
     def _place_as(self, temp: Temporary, key: str, entry: Entry, replaces: Found | None, sha256: bytes) -> Found:
-        placed = temp.finish(entry.meta.modified)
+        placed = temp.finish(entry.meta.modified or entry.meta.created)
         try:
             temp.place(replaces)
         except FileExistsError:

@@ -41,6 +41,7 @@ from swampstore.workers.sync.units import Clash
 from swampstore.workers.sync.versions import Folders
 
 _FEW_KEYS = 2_000
+_NOTES = 5_000
 _FEW_POINTS = 20_000
 _POINT_COST = 4
 """Looking at one path by itself costs about as much as passing so many in a walk."""
@@ -160,7 +161,7 @@ class _Session:
             self._now_ms,
             self._versions.passes_over,
         )
-        items = list(self._items(planner, None if self._mirror.reset else paths))
+        items = list(self._noting_touched(self._items(planner, None if self._mirror.reset else paths)))
         if self._options.pull:
             for key in self._state.reserved():
                 if self._scope.covers(key) and self._scope.reserves(key):
@@ -296,13 +297,26 @@ class _Session:
         derived = self._data.finish()
         if self._options.push:
             uploads = self._settler.uploads
-            steps: list[Step] = [step for step in steps_of(pushes) if step.key not in uploads]
+            steps: list[Step] = [step for step in steps_of(pushes, self._state) if step.key not in uploads]
             steps += self._based(list(uploads.values()))
             await self._pusher.push([*steps, *derived], self._progress)
 
+    def _noting_touched(self, items: Iterator[Item]) -> Iterator[Item]:
+        """``items`` without files that only had to be hashed again, which may be very many: they are noted at once."""
+        touched: list[Item] = []
+        for item in items:
+            if item.action is not Action.RECORD or item.remote is not None:
+                yield item
+                continue
+            touched.append(item)
+            if len(touched) >= _NOTES:
+                self._note(touched)
+                touched = []
+        self._note(touched)
+
     def _note(self, items: list[Item]) -> None:
         """Write down what both sides hold, or hold no more, already."""
-        if not items:
+        if not items or self._options.dry_run:
             return
         at_ms = self._place.env.wall_ms()
         with self._state.transaction():

@@ -14,7 +14,7 @@ from swampstore.values.version import FROM_NOTHING
 from swampstore.workers.facts import Facts
 from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.plan import Item
-from swampstore.workers.sync.state import Row
+from swampstore.workers.sync.state import Row, State
 from swampstore.workers.sync.tree import Found
 
 _BATCH_BYTES = 64 * MIB
@@ -60,15 +60,18 @@ Told = tuple[Step, Facts | None]
 """A step and what is to be said of the version that its file belongs to."""
 
 
-def steps_of(items: Sequence[Item]) -> Iterator[Step]:
-    """What the push items of a plan come to."""
+def steps_of(items: Sequence[Item], state: State) -> Iterator[Step]:
+    """What the push items of a plan come to. A file made where one was deleted follows the deletion."""
+    new = [item.key for item in items if item.row is None]
+    deleted = {key: version for key, (version, gone, _) in state.known(new).items() if gone}
     for item in items:
         if item.action is Action.DELETE_REMOTE:
             assert item.row is not None
             yield Deletion(item.key, item.row.version)
         else:
             assert item.found is not None
-            yield Upload(item.key, item.found, item.row.version if item.row else FROM_NOTHING, item.row)
+            base = item.row.version if item.row else deleted.get(item.key, FROM_NOTHING)
+            yield Upload(item.key, item.found, base, item.row)
 
 
 def batches(told: Iterable[Told]) -> Iterator[list[Told]]:
