@@ -72,6 +72,12 @@ def _noteworthy(report: SyncReport) -> None:
         output.line(f"conflict: {output.printable(conflict.path)}: kept the {_other(conflict.winner)} as {kept}")
     for path in report.revived[:_SHOWN]:
         output.line(f"revived: {output.printable(path)}: one side had deleted it, the other changed it")
+    for plain in report.not_versions[:_SHOWN]:
+        output.note(f"synced as plain files: {output.printable(plain.path)}: {output.printable(plain.reason)}")
+    if len(report.not_versions) > _SHOWN:
+        output.note(f"... and {len(report.not_versions) - _SHOWN:,} more folders; --json lists them all")
+    if report.expired:
+        output.note(f"{output.count(report.expired, 'file')} past the lifetime in their metadata: left alone")
     for skipped in report.skipped[:_SHOWN]:
         output.note(f"skipped: {output.printable(skipped.path)}: {output.printable(skipped.reason)}")
     if len(report.skipped) > _SHOWN:

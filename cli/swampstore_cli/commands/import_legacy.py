@@ -41,6 +41,9 @@ def import_from(
     index_only: Annotated[
         bool, typer.Option("--index-only", help="Trust the index; do not look whether the contents are there.")
     ] = False,
+    metadata: Annotated[
+        bool, typer.Option("--metadata", help="Read each version's metadata.yaml from a bucket, at a request each.")
+    ] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Import although parts of the index are missing.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Import although a lock says that the source is in use.")
@@ -58,7 +61,9 @@ def import_from(
     from swampstore.workers.legacy.importer import ImportOptions, import_legacy
     from swampstore.workers.legacy.rules import Place
 
-    options = ImportOptions(copy=copy, dry_run=dry_run, index_only=index_only, force=force, partial=partial)
+    options = ImportOptions(
+        copy=copy, dry_run=dry_run, index_only=index_only, force=force, partial=partial, metadata=metadata
+    )
     place = Place("", session.named or "")
     with session.opened(url=to) as opened:
         try:
@@ -113,6 +118,10 @@ def _show(report: ImportReport, where: str) -> None:
         output.line(f"  manifest       {output.size(report.manifest_bytes)}")
     if report.hashes_checked:
         output.line(f"  hashes checked {report.hashes_checked:,}")
+    if report.versions:
+        output.line(f"  versions       {report.versions:,}")
+    if report.ended:
+        output.line(f"  ended          {report.ended:,} (readable for 30 days more)")
     for reason, number in sorted(report.dropped.items()):
         output.line(f"  not data       {number:,} ({reason})")
     for name, number in (
@@ -122,6 +131,7 @@ def _show(report: ImportReport, where: str) -> None:
     ):
         if number:
             output.line(f"  {name:<14} {number:,}")
+    _examples("plain folders", report.not_versions, report.not_versions_examples)
     _examples("dangling", report.dangling, report.dangling_examples)
     _examples("damaged", report.damaged, report.damaged_examples)
     _examples("astray", report.astray, report.astray_examples)
