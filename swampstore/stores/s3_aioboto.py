@@ -136,9 +136,11 @@ class AioBotoStore:
                 raise refused
 
     async def now(self) -> int:
-        """Costs one request (HeadBucket)."""
+        """Costs one request: HeadBucket, or below a prefix a listing of it, so that no request leaves the prefix."""
         try:
             async with self._client("the bucket") as client:
+                if self._calls.options.prefix:
+                    return self._calls.page(await client.list_objects_v2(**self._calls.list("", "", 1))).time
                 return server_time(await client.head_bucket(Bucket=self._calls.options.bucket))
         except NotFound as error:
             raise missing_bucket(self.url) from error

@@ -264,9 +264,11 @@ def catalog_key(part: str, topic: str, name: str) -> str:
 
 
 def catalog_parts(key: str) -> tuple[str, str]:
-    """``(part, topic)`` of a key of the catalog."""
-    part, topic, _ = key.split("\0", 2)
-    return part, topic
+    """``(part, topic)`` of a key of the catalog. Raises ``CorruptObject``."""
+    parts = key.split("\0", 2)
+    if len(parts) != 3:
+        raise CorruptObject(f"{key[:200]!r} is no key of the audit catalog", name=key)
+    return parts[0], parts[1]
 
 
 def catalog_record(part: str, topic: str, file: AuditFile) -> Record:
