@@ -55,6 +55,11 @@ class LocalQueue(QueueBase):
 
     # --- queueing -----------------------------------------------------------------------------------------------
 
+    async def prepare(self) -> QueueRegister:
+        """The register, made when there is none: tickets are not synced, so after a loss of power it names the queue."""
+        register, etag = await self.read_register()
+        return register if etag else await self.change(lambda held: held)
+
     async def acquire(
         self,
         *,

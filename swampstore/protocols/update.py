@@ -316,12 +316,18 @@ def check_fence(name: str, mark: Record | None, ticket: int) -> None:
 
 
 async def mark_lock(owner: Updates, name: str, keys: Sequence[str], ticket: int) -> None:
-    """Commit just the mark of ``ticket``, so that a holder that was passed over can commit nothing from now on."""
+    """Commit just the mark of ``ticket``, so that a holder that was passed over can commit nothing from now on.
+
+    A ticket that stands in the mark already was given before: the numbers of a local queue are not synced, so a loss of
+    power takes them back, and the mark is what keeps a fencing token from being given twice. Raises ``FencedError``.
+    """
     key = LOCK_MARK + name
     for _ in range(UPDATE_ATTEMPTS):
         snapshot, span = await owner.reader.open_timed()
         held = await snapshot.record(key)
         check_fence(name, held, ticket)
+        if marked_ticket(held) == ticket:
+            raise FencedError(f"lock {name!r}: ticket {ticket} has committed before", hint="take another ticket")
         mark = lock_mark(owner, name, ticket)
         draft = Draft(
             commit=Commit(footprint=tuple(keys), lock=name, ticket=ticket),
