@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swampstore.env.blocking import run
 from swampstore.limits import PART_BYTES
-from swampstore.values.data import Datum
+from swampstore.values.data import Datum, parse_path
 from swampstore.values.deltas import Relabel
 from swampstore.values.entry import Blob
+from swampstore.workers.sync.versions import folder_of
 from swampstore.workers.sync.wording import Wording
 from tests.sync.data_versions import ITEM, api, entry, known, make, metadata, remove
 from tests.sync.machines import OLD, Machine
@@ -279,3 +282,11 @@ def test_a_deleted_version_goes_as_a_whole(machine: Make) -> None:
     assert b.sync().deleted_local == 2
     assert a.files() == b.files()
     assert [version.ordinal for version in run(api(a).versions())] == [1]
+
+
+@given(st.lists(st.sampled_from(["data", "", "t", "0", "1", "12", "007", "raw", "metadata.yaml", "latest", "-1"])))
+def test_the_quick_look_at_a_path_says_what_the_layout_says(parts: list[str]) -> None:
+    key = "/".join(parts)
+    path = parse_path(key)
+    wanted = path is not None and path.leaf != "latest" and bool(path.ordinal)
+    assert folder_of(key) == (key.rpartition("/")[0] if wanted else None)

@@ -87,8 +87,10 @@ class DataModel:
         """The plan without deletions of files of versions whose other file has changed, where the plan of one direction
         leaves that change alone.
         """
-        planned = {item.key for item in items}
         deletions = {other_file(item.key): item for item in items if item.action in _DELETED and folder_of(item.key)}
+        if not deletions:
+            return list(items)
+        planned = {item.key for item in items}
         held: set[str] = set()
         for key, row, remote in self._state.beside([key for key in deletions if key not in planned]):
             if row is None:
@@ -113,10 +115,10 @@ class DataModel:
         """The other files of versions that survive a deletion, where they are not in a plan of one direction: they
         survive too.
         """
-        planned = {item.key for item in items}
         revived = {
             other_file(item.key): item.action for item in items if item.action in _REVIVED and folder_of(item.key)
         }
+        planned = {item.key for item in items} if revived else set()
         for key, row, remote in self._state.beside([key for key in revived if key not in planned]):
             try:
                 found = self._tree.look(key)

@@ -46,6 +46,8 @@ def arrange(items: Sequence[Item], movable: Callable[[str], bool]) -> tuple[list
             clashes[folder] = Clash(folder, tuple(files.values()))
         elif len(files) == 2:
             changed.update((item.key, item) for item in _in_step(files[RAW], files[METADATA]))
+    if not changed and not clashes:
+        return list(items), []
     kept = [changed.get(item.key, item) for item in items if folder_of(item.key) not in clashes]
     return kept, list(clashes.values())
 
