@@ -83,6 +83,7 @@ async def list_root_and(
     if isinstance(page, SwampError):
         raise page
     assert isinstance(page, Page)
+    place.clock.calibrate(page.time)  # before the root: one that is missing is dated by this clock
     seen = register.take(root)
     began = page.time
     span.saw(began)
