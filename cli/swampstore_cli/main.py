@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
+from types import FrameType, TracebackType
 
 INTERRUPTED_EXIT = 130
 TERMINATED_EXIT = 143
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     json = "--json" in arguments
     debug = bool(os.environ.get("SWAMP_DEBUG"))
+    if debug:
+        sys.excepthook = _masked_traceback
     command = plain(typer.main.get_command(app))
     try:
         done = command.main(args=list(arguments), prog_name="swamp", standalone_mode=False)
@@ -75,6 +77,15 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 1
     return done if isinstance(done, int) else 0
+
+
+def _masked_traceback(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """A traceback to be passed on: without passwords in URLs that other libraries repeat."""
+    import traceback
+
+    from swampstore.stores.s3_faults import masked
+
+    sys.stderr.write(masked("".join(traceback.format_exception(error))))
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> None:

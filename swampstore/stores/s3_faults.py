@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ from swampstore.errors import (
 )
 from swampstore.stores.base import Busy, Create, Overwrite, Replace, When
 
+_USERINFO = re.compile(r"(?<=://)[^/\s'\"]+@")
 NO_CONDITIONS_HINT = (
     "this store cannot be shared safely: use a server that enforces If-None-Match and If-Match on PUT (AWS S3 does)"
 )
@@ -122,7 +124,7 @@ def translate(error: BaseException, *, what: str, when: When | None = None) -> S
         status, code = error_status(error), str(told.get("Code", ""))
         code = "" if code.isdigit() else code
         return refusal(status, code, str(told.get("Message", "")), what=what, when=when)
-    text = f"{what}: {str(error) or type(error).__name__}"
+    text = f"{what}: {masked(str(error)) or type(error).__name__}"
     if isinstance(error, core.NoCredentialsError | core.PartialCredentialsError | core.CredentialRetrievalError):
         return StoreForbidden(text, hint="configure AWS credentials (environment, ~/.aws/credentials, or a role)")
     if isinstance(error, core.TokenRetrievalError | core.UnauthorizedSSOTokenError | core.SSOError):
@@ -136,6 +138,11 @@ def translate(error: BaseException, *, what: str, when: When | None = None) -> S
     if isinstance(error, core.SSLError):
         return BadConfig(text, hint="name the certificate authority with AWS_CA_BUNDLE")
     return StoreUnavailable(text, hint="check the network and the endpoint")
+
+
+def masked(text: str) -> str:
+    """``text`` without the user and password of any URL in it: of a proxy, or of an endpoint from the environment."""
+    return _USERINFO.sub("***@", text)
 
 
 def missing_bucket(where: str) -> StoreMissing:

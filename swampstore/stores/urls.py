@@ -104,7 +104,7 @@ def _file(text: str) -> LocalPlace:
     except ValueError:  # brackets that are no address
         raise BadURL("the file URL cannot be read", hint="such as file:///data/team") from None
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
-        raise BadURL(f"{text!r} is not file:///absolute/path", hint="write a '?' or '#' of a file name as %3F or %23")
+        raise BadURL("a file URL is file:///absolute/path", hint="write a '?' or '#' of a file name as %3F or %23")
     return LocalPlace(os.path.abspath(unquote(parts.path)))
 
 
@@ -158,6 +158,8 @@ def _s3_json(rest: str) -> S3Options:
 
 
 def _bucket(bucket: Any) -> str:
+    if isinstance(bucket, str) and "@" in bucket:
+        raise _credentials()
     if not isinstance(bucket, str) or not _BUCKET.fullmatch(bucket):
         raise BadURL(
             f"{bucket!r} is not a bucket's name", hint="it has 3 to 63 lower-case letters, digits, '.' and '-'"
@@ -183,10 +185,10 @@ def _endpoint(endpoint: str | None) -> str | None:
         port_fits = parts.port is None or parts.port > 0
     except ValueError:
         raise BadURL("the endpoint cannot be read", hint="such as https://s3.example.org:9000") from None
-    if "@" in parts.netloc:
+    if "@" in endpoint:
         raise _credentials()
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_fits or parts.query or parts.fragment:
-        raise BadURL(f"the endpoint {endpoint!r} is no http(s) URL", hint="such as https://s3.example.org:9000")
+        raise BadURL("the endpoint is no http(s) URL, or more than one", hint="such as https://s3.example.org:9000")
     return endpoint.rstrip("/")
 
 
