@@ -146,7 +146,7 @@ class CoreNamespace:
 
     async def send(self, drafted: Drafted, *, last: bool = True) -> Ack:
         """Append finished records as one atomic batch; ``last`` as for :meth:`append`."""
-        drafted.check_age(self.owner.env.boot())
+        drafted.check_age(self.place.clock.steady())
         ack = await self.writer.append(drafted.records, closing=self.owner.one_shot and last)
         await self._help_sometimes()
         return ack

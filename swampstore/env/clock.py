@@ -27,6 +27,7 @@ class StoreClock:
         self._lock = threading.Lock()
         self._ahead_ms: float | None = None
         """Store time minus boot clock."""
+        self._paused_ms = 0.0
         self._wall_off_ms = 0
         self._last = 0
 
@@ -41,6 +42,8 @@ class StoreClock:
             known = self._ahead_ms
             # Within the grain the larger estimate is the truer one; past it the clocks have drifted: start afresh.
             if known is None or ahead > known or known - ahead > 2 * STORE_TIME_GRAIN_MS:
+                if known is not None and ahead - known > 2 * STORE_TIME_GRAIN_MS:
+                    self._paused_ms += ahead - known
                 self._ahead_ms = ahead
                 self._wall_off_ms = self._env.wall_ms() - store_ms
 
@@ -49,6 +52,13 @@ class StoreClock:
         if self._ahead_ms is None:
             return self._env.wall_ms()
         return int(self._env.boot() * 1000 + self._ahead_ms)
+
+    def steady(self) -> float:
+        """Seconds on a clock for ages: the boot clock, and what the store's time went on without it.
+
+        A paused virtual machine stops the boot clock; the first answer after the pause brings this one up to date.
+        """
+        return self._env.boot() + self._paused_ms / 1000
 
     def check_wall(self) -> None:
         """Raise ``ClockOff`` if this machine's clock is more than 5 minutes from the store's."""

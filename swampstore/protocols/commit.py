@@ -83,7 +83,7 @@ class Draft(msgspec.Struct, frozen=True):
     slot in the snapshot read, ``span`` began before that snapshot's list. An unfenced draft (``fenced=False``) meets
     nobody. ``series`` is a key of ``seen`` whose last writer must be slot ``tail``, which is checked unless ``verified``;
     the last record that ``build`` makes is that key's. ``size`` counts records, ``weight`` their bytes; ``uploaded`` is
-    when the oldest contents they name were uploaded (boot clock, s).
+    when the oldest contents they name were uploaded (steady clock, s).
     """
 
     commit: Commit
@@ -189,7 +189,7 @@ class CommitLane:
     async def _may_follow(self, one: Waiting[Draft, Committed]) -> bool:
         """Whether no slot between the draft's snapshot and the next one concerns it; else it is settled as conflict."""
         draft = one.item
-        if draft.uploaded is not None and self._place.env.boot() - draft.uploaded > CONTENT_UPLOAD_AGE_S:
+        if draft.uploaded is not None and self._place.clock.steady() - draft.uploaded > CONTENT_UPLOAD_AGE_S:
             one.error = Misuse("the contents were uploaded more than 12 hours ago", hint="write them again")
             return False
         if not draft.fenced:

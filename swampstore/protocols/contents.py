@@ -28,7 +28,7 @@ _PARTS_AT_ONCE = 4
 
 
 class Uploaded(msgspec.Struct, frozen=True):
-    """Contents in the store, ready to be named by a delta. ``boot`` is when the upload began (boot clock, s)."""
+    """Contents in the store, ready to be named by a delta. ``boot`` is when the upload began (steady clock, s)."""
 
     at: Location
     size: int
@@ -38,7 +38,7 @@ class Uploaded(msgspec.Struct, frozen=True):
 
 async def upload(place: Place, bodies: Mapping[str, Body]) -> dict[str, Uploaded]:
     """Bring contents into the store; uploads go side by side. Keys are the caller's own labels."""
-    boot = place.env.boot()
+    boot = place.clock.steady()
     placed: dict[str, Uploaded] = {}
     small: list[tuple[str, bytes, bytes]] = []
     puts: list[Put] = []

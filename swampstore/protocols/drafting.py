@@ -32,7 +32,7 @@ _SPLIT = "split it into several calls"
 
 
 class Drafted(msgspec.Struct, frozen=True):
-    """Records ready to be appended. ``uploaded`` is when the oldest upload among them began (boot clock, s), ``carried``
+    """Records ready to be appended. ``uploaded`` is when the oldest upload among them began (steady clock, s), ``carried``
     when the oldest read of a location that is taken over."""
 
     records: list[Record]

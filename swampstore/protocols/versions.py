@@ -136,7 +136,7 @@ async def draft_rename(place: Place, writer: Writer, snapshot: Snapshot, item: s
     The contents are not copied: the place where they lie is carried over. Raises ``NotFound``, ``AlreadyExists``,
     ``BadName``, ``Misuse``.
     """
-    read = place.env.boot()
+    read = place.clock.steady()
     view = DataView(place, snapshot)
     newest = await view.latest(item)
     if newest is None or newest.deleted:

@@ -60,7 +60,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
 class Relabel(msgspec.Struct, frozen=True, kw_only=True):
     """New words about the contents that an entry of this key has: ``meta`` names the location that was read there.
 
-    ``read`` is when that read began (boot clock, s): the location may be carried for an hour, then the sweep may take it.
+    ``read`` is when that read began (steady clock, s): the location may be carried for an hour, then the sweep may take it.
     """
 
     key: str

@@ -79,3 +79,20 @@ def test_fields_that_contradict_the_path_are_refused(space: Space) -> None:
             run(space.ns.append([Put(key=KEY, data=b"", datum=bad)]))
     space.relabel(space.entry(), space.env.boot(), data=good)
     assert space.entry().meta.data == good
+
+
+def test_a_pause_that_the_boot_clock_slept_through_counts_too(space: Space) -> None:
+    entry, read = space.entry(), space.ns.place.clock.steady()
+    space.env.advance(3700.0, asleep=True)
+    space.entry()  # any answer of the store tells
+    assert space.env.boot() - read < 1.0
+    with pytest.raises(Misuse, match="hour ago"):
+        space.relabel(entry, read)
+
+
+def test_an_answer_cut_to_whole_seconds_is_no_pause(space: Space) -> None:
+    clock = space.ns.place.clock
+    before = clock.steady() - space.env.boot()
+    for ahead in (0, 900, -900, 1500):
+        clock.calibrate(clock.now_ms() + ahead)
+    assert clock.steady() - space.env.boot() == before

@@ -61,7 +61,7 @@ class Wording:
         kept = [step.key for step, facts in told if facts is None and self._keeps(step, steps)]
         if not words and not kept:
             return {}
-        read = self._namespace.place.env.boot()
+        read = self._namespace.place.clock.steady()
         entries = await (await self._namespace.reader.open()).get_many([*words, *kept])
         found: dict[str, Relabel | Facts] = {}
         for key, (step, facts) in words.items():
