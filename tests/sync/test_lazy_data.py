@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,8 @@ import pytest
 
 from swampstore.client.blocking import Namespace
 from swampstore.stores.memory import MemoryStore
-from swampstore.workers.sync import session
+from swampstore.workers.sync import notes, session
+from swampstore.workers.sync.options import STATE_FOLDER
 from swampstore.workers.sync.state import State
 from swampstore.workers.sync.tree import Tree
 from tests.sync.machines import OLD, Machine
@@ -178,7 +180,7 @@ def test_files_that_are_only_hashed_again_are_noted_as_they_come(
     machine: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a = machine("a")
-    monkeypatch.setattr(session, "_NOTES", 7)
+    monkeypatch.setattr(notes, "_AT_ONCE", 7)
     for number in range(50):
         a.write(f"d/{number:02}", "x", mtime=None)  # just now: within the grain of the note's own time
     a.sync()
@@ -197,3 +199,31 @@ def test_files_that_are_only_hashed_again_are_noted_as_they_come(
     assert (a.sync().unchanged, a.sync().idle) == (50, True)
     monkeypatch.setattr(Tree, "sha256", None)
     assert a.sync().unchanged == 50
+
+
+def test_a_lost_state_is_noted_as_it_comes_and_versions_are_decided_as_one(
+    pair: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair
+    b.sync()
+    for number in range(30):
+        a.write(f"plain/{number:02}", "x")
+    a.sync()
+    b.sync()
+    shown: list[list[str]] = []
+    arrange = session.DataModel.arrange
+
+    def watched(self: session.DataModel, items: Any) -> Any:
+        shown.append([item.key for item in items])
+        return arrange(self, items)
+
+    monkeypatch.setattr(session.DataModel, "arrange", watched)
+    shutil.rmtree(b.tree / STATE_FOLDER)
+    monkeypatch.setattr(notes, "_AT_ONCE", 4)
+    assert (b.sync().idle, shown) == (True, [[]])
+    assert b.sync().unchanged == 36
+    shutil.rmtree(b.tree / STATE_FOLDER)
+    b.write(f"{ITEM}/2/raw", "edited", mtime=OLD + 9)
+    shown.clear()
+    b.sync()
+    assert shown == [[f"{ITEM}/2/metadata.yaml", f"{ITEM}/2/raw"]]

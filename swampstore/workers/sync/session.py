@@ -27,13 +27,14 @@ from swampstore.workers.sync.data import DataModel, number_pending
 from swampstore.workers.sync.decide import NEEDS_BOTH, Action
 from swampstore.workers.sync.lazy import Lazy
 from swampstore.workers.sync.mirror import Mirror
+from swampstore.workers.sync.notes import Notes
 from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.plan import Item, Planner
 from swampstore.workers.sync.pull import Puller
 from swampstore.workers.sync.push import Namespace, Pusher
 from swampstore.workers.sync.report import Progress, SyncReport, quiet
 from swampstore.workers.sync.scan import Scan
-from swampstore.workers.sync.state import Beside, Row, State, state_path
+from swampstore.workers.sync.state import Beside, State, state_path
 from swampstore.workers.sync.steps import Step, Upload, steps_of
 from swampstore.workers.sync.throttle import limited
 from swampstore.workers.sync.tree import Left, Tree
@@ -41,7 +42,6 @@ from swampstore.workers.sync.units import Clash
 from swampstore.workers.sync.versions import Folders
 
 _FEW_KEYS = 2_000
-_NOTES = 5_000
 _FEW_POINTS = 20_000
 _POINT_COST = 4
 """Looking at one path by itself costs about as much as passing so many in a walk."""
@@ -140,6 +140,7 @@ class _Session:
             self._versions,
         )
         self._lazy = Lazy(state)
+        self._notes = Notes(state, place.env, options)
         self._now_ms = 0
 
     async def run(self, paths: Sequence[str] | None) -> None:
@@ -161,7 +162,7 @@ class _Session:
             self._now_ms,
             self._versions.passes_over,
         )
-        items = list(self._noting_touched(self._items(planner, None if self._mirror.reset else paths)))
+        items = list(self._notes.taken(self._items(planner, None if self._mirror.reset else paths)))
         if self._options.pull:
             for key in self._state.reserved():
                 if self._scope.covers(key) and self._scope.reserves(key):
@@ -287,7 +288,7 @@ class _Session:
         pulls = [item for item in items if item.action in _PULLS]
         pushes = [item for item in items if item.action in _PUSHES]
         both = [item for item in items if item.action in NEEDS_BOTH]
-        self._note([item for item in items if item.action in (Action.RECORD, Action.FORGET)])
+        self._notes.write([item for item in items if item.action in (Action.RECORD, Action.FORGET)])
         self._delete([item for item in items if item.action is Action.DELETE_LOCAL])
         await self._puller.pull(pulls, self._progress)
         await self._data.settle(clashes)
@@ -300,41 +301,6 @@ class _Session:
             steps: list[Step] = [step for step in steps_of(pushes, self._state) if step.key not in uploads]
             steps += self._based(list(uploads.values()))
             await self._pusher.push([*steps, *derived], self._progress)
-
-    def _noting_touched(self, items: Iterator[Item]) -> Iterator[Item]:
-        """``items`` without files that only had to be hashed again, which may be very many: they are noted at once."""
-        touched: list[Item] = []
-        for item in items:
-            if item.action is not Action.RECORD or item.remote is not None:
-                yield item
-                continue
-            touched.append(item)
-            if len(touched) >= _NOTES:
-                self._note(touched)
-                touched = []
-        self._note(touched)
-
-    def _note(self, items: list[Item]) -> None:
-        """Write down what both sides hold, or hold no more, already."""
-        if not items or self._options.dry_run:
-            return
-        at_ms = self._place.env.wall_ms()
-        with self._state.transaction():
-            for item in items:
-                if item.action is Action.FORGET:
-                    assert item.row is not None
-                    version = item.remote.version if item.remote else just_above(item.row.version)
-                    self._state.gone(item.key, max(version, item.row.version), version)
-                    continue
-                assert item.found is not None
-                known = item.remote or item.row
-                assert known is not None
-                found, sha256 = item.found, item.sha256
-                assert sha256 is not None
-                row = Row(
-                    known.version, found.size, found.mtime_ns, found.inode, sha256, at_ms, known.expires, known.labels
-                )
-                self._state.synced(item.key, row)
 
     def _delete(self, items: list[Item]) -> None:
         """Remove files that are gone from the namespace and did not change here."""
