@@ -42,6 +42,7 @@ _SUFFIX_BYTES = 64
 _ID_CHARS = 2 * VERSION_BYTES
 _ORDINAL = struct.Struct(">Q")
 _HEX = frozenset("0123456789abcdef")
+_NO_TEXTS = ("", "", "", "")
 
 
 class Model(msgspec.Struct, frozen=True, order=True):
@@ -251,6 +252,9 @@ def check_datum(datum: Datum, key: str) -> None:
 
 def check_fields(datum: Datum) -> None:
     """Raise ``BadConfig`` or ``TooLarge`` for fields that an entry cannot hold or that cannot be written as text."""
+    texts = (datum.keep, datum.lifecycle, datum.renamed_to, datum.data_id)
+    if texts == _NO_TEXTS and datum.owner == {} == datum.extra and datum.streaming is False:
+        return  # nothing but a name, as an import of an index alone makes them by the hundred thousand
     check_keep(datum.keep or None)
     for field in ("owner", "extra"):
         held = getattr(datum, field)
