@@ -78,7 +78,10 @@ def _sign(answer: Outcome, name: str) -> tuple[Sign | None, int]:
     if isinstance(answer, SwampError):
         raise answer
     assert isinstance(answer, Got)
-    return decode_sign(answer.body, name), answer.modified
+    try:
+        return decode_sign(answer.body, name), answer.modified
+    except Damaged:  # it is a sign of life all the same
+        return None, answer.modified
 
 
 def _status(

@@ -69,7 +69,7 @@ def everything(store: swampstore.Datastore, tree: Path) -> None:
     assert ns.read("large") == (tree / "large").read_bytes()
     ns.sync(tree / "tree")
     ns.status(queues=True)
-    assert not [one for one in ns.doctor(deep=True).findings if one.level == "error"]
+    assert not [one for one in ns.doctor(deep=True).findings if one.severity == "error"]
     assert store.namespaces() == ["ops"]
     ns.delete_saved("before")
 

@@ -85,6 +85,7 @@ class Database:
 
     def _prepare(self, url: str, namespace: str) -> None:
         db = self._db
+        self._refuse_newer()
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA temp_store = MEMORY")
@@ -98,8 +99,12 @@ class Database:
                 for number in range(self._schema(), SCHEMA):
                     db.execute(_UPGRADES[number])
                     db.execute(f"PRAGMA user_version = {number + 1}")
+        self._refuse_newer()
+
+    def _refuse_newer(self) -> None:
+        """Before anything is changed, and again when another process may have upgraded it meanwhile."""
         found = self._schema()
-        if found != SCHEMA:
+        if found > SCHEMA:
             raise StoreForbidden(f"{self.name} was written by a newer version ({found})", hint="upgrade swampstore")
 
     def _schema(self) -> int:
