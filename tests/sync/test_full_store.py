@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 
@@ -85,3 +86,39 @@ def test_a_store_that_is_away_then_is_no_other_error(
     with pytest.raises(StoreFull) as caught:
         a.sync()
     assert any("stay until the sweep" in note for note in caught.value.__notes__)
+
+
+# --- the disk of the tree --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("files", [1, 9])
+def test_files_that_did_not_reach_the_disk_are_not_noted(
+    machine: Make, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    a, b = machine("a"), machine("b")
+    for number in range(files):
+        a.write(f"d/{number}", "x")
+    a.sync()
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(StoreUnavailable):
+            b.sync(push=False)
+    report = b.sync(push=False)
+    assert (report.pulled, len(b.files())) == (0, files)  # in place, and noted now
+    assert b.sync().unchanged == files
+
+
+def test_a_file_system_that_cannot_sync_folders_is_no_trouble(machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = machine("a"), machine("b")
+    a.write("d/x", "x")
+    a.sync()
+
+    def unable(_: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", unable)
+    assert b.sync(push=False).pulled == 1
