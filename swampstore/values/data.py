@@ -42,6 +42,8 @@ _SUFFIX_BYTES = 64
 _ID_CHARS = 2 * VERSION_BYTES
 _ORDINAL = struct.Struct(">Q")
 _HEX = frozenset("0123456789abcdef")
+_FILES = (f"/{RAW}", f"/{METADATA}")
+_FILE_DEPTH = 5
 _NO_TEXTS = ("", "", "", "")
 
 
@@ -191,6 +193,17 @@ def parse_path(path: str) -> DataPath | None:
     if len(parts) < 6 or ordinal is None or leaf not in (RAW, METADATA):
         return None
     return DataPath("/".join(parts[1:-4]), parts[-4], parts[-3], ordinal, leaf)
+
+
+def version_folder(path: str) -> str | None:
+    """The folder of the version that ``path`` is a file of, by its form; ``None`` for any other path.
+
+    What :func:`parse_path` says of these two leaves, at a fraction of its cost: plans and imports ask it of every file.
+    """
+    if not path.endswith(_FILES) or not path.startswith(DATA_FOLDER) or path.count("/") < _FILE_DEPTH:
+        return None
+    folder = path.rpartition("/")[0]
+    return folder if parse_ordinal(folder.rpartition("/")[2]) else None
 
 
 def parse_ordinal(text: str) -> int | None:

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from swampstore.env.blocking import run
 from swampstore.limits import PART_BYTES
-from swampstore.values.data import Datum, parse_path
+from swampstore.values.data import Datum, parse_path, version_folder
 from swampstore.values.deltas import Relabel
 from swampstore.values.entry import Blob
-from swampstore.workers.sync.versions import folder_of
 from swampstore.workers.sync.wording import Wording
 from tests.sync.data_versions import ITEM, api, entry, known, make, metadata, remove
 from tests.sync.machines import OLD, Machine
@@ -289,4 +288,4 @@ def test_the_quick_look_at_a_path_says_what_the_layout_says(parts: list[str]) ->
     key = "/".join(parts)
     path = parse_path(key)
     wanted = path is not None and path.leaf != "latest" and bool(path.ordinal)
-    assert folder_of(key) == (key.rpartition("/")[0] if wanted else None)
+    assert version_folder(key) == (key.rpartition("/")[0] if wanted else None)

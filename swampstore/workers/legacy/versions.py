@@ -18,7 +18,7 @@ import msgspec
 
 from swampstore.limits import DATA_METADATA_BYTES
 from swampstore.stores.base import Store
-from swampstore.values.data import METADATA, RAW, parse_path
+from swampstore.values.data import METADATA, RAW, parse_path, version_folder
 from swampstore.workers.facts import Facts, NotAVersion, facts_of, plain_facts
 from swampstore.workers.legacy.limits import ENDED_GRACE_MS
 from swampstore.workers.legacy.locating import Located
@@ -32,13 +32,12 @@ _RAW_END = f"/{RAW}"
 def mark_versions(located: dict[str, Located]) -> None:
     """Mark both files of every version among ``located``."""
     for rel in [rel for rel in located if rel.endswith(_META_END)]:
-        path = parse_path(rel)
-        if path is None or not path.ordinal:
-            continue
-        for key in (rel, rel.removesuffix(_META_END) + _RAW_END):
-            item = located.get(key)
-            if item is not None:
-                located[key] = msgspec.structs.replace(item, version=True)
+        folder = version_folder(rel)
+        if folder is not None:
+            for key in (rel, folder + _RAW_END):
+                item = located.get(key)
+                if item is not None:
+                    located[key] = msgspec.structs.replace(item, version=True)
 
 
 def other_file(key: str) -> str:

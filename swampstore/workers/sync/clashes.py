@@ -19,7 +19,7 @@ from swampstore.errors import SwampError
 from swampstore.limits import DATA_METADATA_BYTES, DATA_ORDINAL, MIB
 from swampstore.protocols.contents import read_content
 from swampstore.protocols.place import Place
-from swampstore.values.data import METADATA, RAW, parse_ordinal
+from swampstore.values.data import METADATA, RAW, parse_ordinal, version_folder
 from swampstore.values.entry import Entry, Record, entry_of
 from swampstore.values.join import conflict_of
 from swampstore.values.metadata import parse_metadata
@@ -32,7 +32,6 @@ from swampstore.workers.sync.state import State
 from swampstore.workers.sync.steps import Removal, Upload
 from swampstore.workers.sync.tree import Found, Left, Tree, reason_of
 from swampstore.workers.sync.units import Clash
-from swampstore.workers.sync.versions import folder_of
 
 _VERSION_LINE = re.compile(rb"^(version:[ \t]*['\"]?)([0-9]+)(?=['\"]?[ \t]*(#[^\n]*)?\r?$)", re.MULTILINE)
 Kept = tuple[str, bytes]
@@ -134,7 +133,7 @@ class Clashes:
         folders: dict[str, dict[str, list[tuple[Kept, Entry]]]] = {}
         for one in kept:
             path, record = conflict_of(one[0]), records[one[0]]
-            folder = folder_of(path) if path is not None else None
+            folder = version_folder(path) if path is not None else None
             if folder is None or record is None or record.gone or not _is_new(record):
                 rest.append(one)
                 continue

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from swampstore.errors import StoreForbidden
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
-from swampstore.values.data import latest_path
+from swampstore.values.data import latest_path, version_folder
 from swampstore.values.join import conflict_of
 from swampstore.values.version import put_of
 from swampstore.workers.sync.clashes import Clashes, Kept
@@ -27,7 +27,7 @@ from swampstore.workers.sync.state import Row, State
 from swampstore.workers.sync.steps import Deletion, Removal, Step, Upload
 from swampstore.workers.sync.tree import Left, Tree
 from swampstore.workers.sync.units import Clash, arrange
-from swampstore.workers.sync.versions import Folders, folder_of, other_file
+from swampstore.workers.sync.versions import Folders, other_file
 
 _TOUCHED = "latest"
 _DELETED = (Action.DELETE_LOCAL, Action.DELETE_REMOTE)
@@ -87,7 +87,9 @@ class DataModel:
         """The plan without deletions of files of versions whose other file has changed, where the plan of one direction
         leaves that change alone.
         """
-        deletions = {other_file(item.key): item for item in items if item.action in _DELETED and folder_of(item.key)}
+        deletions = {
+            other_file(item.key): item for item in items if item.action in _DELETED and version_folder(item.key)
+        }
         if not deletions:
             return list(items)
         planned = {item.key for item in items}
@@ -116,7 +118,7 @@ class DataModel:
         survive too.
         """
         revived = {
-            other_file(item.key): item.action for item in items if item.action in _REVIVED and folder_of(item.key)
+            other_file(item.key): item.action for item in items if item.action in _REVIVED and version_folder(item.key)
         }
         planned = {item.key for item in items} if revived else set()
         for key, row, remote in self._state.beside([key for key in revived if key not in planned]):
@@ -144,7 +146,7 @@ class DataModel:
 
     def _touch(self, keys: Iterable[str]) -> None:
         for key in keys:
-            folder = folder_of(key)
+            folder = version_folder(key)
             if folder is not None:
                 self._touched.add(latest_path(folder.rpartition("/")[0]))
 

@@ -22,7 +22,7 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.snapshot import SnapshotReader
 from swampstore.protocols.writer import Ack
-from swampstore.values.data import METADATA, RAW
+from swampstore.values.data import METADATA, RAW, version_folder
 from swampstore.values.deltas import Delete, Delta, Put, Relabel
 from swampstore.values.version import just_above
 from swampstore.workers.facts import Facts, NotAVersion
@@ -33,7 +33,7 @@ from swampstore.workers.sync.report import Progress, SyncReport
 from swampstore.workers.sync.state import Row, State
 from swampstore.workers.sync.steps import Deletion, Removal, Step, Told, Upload, Words, batches
 from swampstore.workers.sync.tree import Found, Left, Tree
-from swampstore.workers.sync.versions import Folders, folder_of
+from swampstore.workers.sync.versions import Folders
 from swampstore.workers.sync.wording import Wording, deleted
 
 
@@ -136,7 +136,7 @@ class Pusher:
             part = after
 
     def _facts(self, step: Step) -> Facts | None:
-        folder = folder_of(step.key) if isinstance(step, Upload | Words) else None
+        folder = version_folder(step.key) if isinstance(step, Upload | Words) else None
         return self._folders.facts(folder) if folder is not None else None
 
     async def _read(self, part: Sequence[Told], gone: frozenset[str]) -> _Batch:

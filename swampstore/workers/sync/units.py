@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from swampstore.values.data import METADATA, RAW
+from swampstore.values.data import METADATA, RAW, version_folder
 from swampstore.workers.sync.decide import NEEDS_BOTH, Action
 from swampstore.workers.sync.plan import Item
-from swampstore.workers.sync.versions import folder_of
 
 _LOCAL = frozenset({Action.PUSH, Action.PUSH_REVIVED, Action.LOCAL_WINS})
 _REMOTE = frozenset({Action.PULL, Action.PULL_REVIVED, Action.REMOTE_WINS})
@@ -36,7 +35,7 @@ def arrange(items: Sequence[Item], movable: Callable[[str], bool]) -> tuple[list
     """
     folders: dict[str, dict[str, Item]] = {}
     for item in items:
-        folder = folder_of(item.key)
+        folder = version_folder(item.key)
         if folder is not None:
             folders.setdefault(folder, {})[item.key.rpartition("/")[2]] = item
     changed: dict[str, Item] = {}
@@ -48,7 +47,7 @@ def arrange(items: Sequence[Item], movable: Callable[[str], bool]) -> tuple[list
             changed.update((item.key, item) for item in _in_step(files[RAW], files[METADATA]))
     if not changed and not clashes:
         return list(items), []
-    kept = [changed.get(item.key, item) for item in items if folder_of(item.key) not in clashes]
+    kept = [changed.get(item.key, item) for item in items if version_folder(item.key) not in clashes]
     return kept, list(clashes.values())
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swampstore.limits import DATA_METADATA_BYTES
-from swampstore.values.data import DATA_FOLDER, LATEST, METADATA, RAW, parse_ordinal, parse_path
+from swampstore.values.data import LATEST, METADATA, RAW, parse_path, version_folder
 from swampstore.workers.facts import Facts, NotAVersion, facts_of
 from swampstore.workers.sync.latest import DERIVED_BYTES, is_latest, is_version, ordinals
 from swampstore.workers.sync.report import SyncReport
@@ -27,16 +27,9 @@ from swampstore.workers.sync.tree import Found, Left, Tree
 _META_END = f"/{METADATA}"
 _RAW_END = f"/{RAW}"
 _LATEST_END = f"/{LATEST}"
-_DEPTH = 5
 
 
-def folder_of(key: str) -> str | None:
-    """The folder of a version that ``key`` is a file of, by its form; ``None`` for any other key."""
-    # What parse_path says of these two leaves, at a fraction of its cost: a plan asks it of every file.
-    if not key.endswith((_RAW_END, _META_END)) or not key.startswith(DATA_FOLDER) or key.count("/") < _DEPTH:
-        return None
-    folder = key.rpartition("/")[0]
-    return folder if parse_ordinal(folder.rpartition("/")[2]) else None
+folder_of = version_folder
 
 
 def other_file(key: str) -> str:
@@ -97,7 +90,7 @@ class Folders:
     def passes_over(self, key: str, found: Found | None, row: Row | None, remote: RemoteRow | None) -> bool:
         """Whether the plan leaves ``key`` alone because it is derived. Told of every ``metadata.yaml`` too."""
         if key.endswith(_META_END):
-            folder = folder_of(key)
+            folder = version_folder(key)
             if folder and (found is not None or row is not None or (remote is not None and not remote.gone)):
                 self._walked = folder.rpartition("/")[0]
             return False

@@ -14,7 +14,7 @@ import msgspec
 
 from swampstore.protocols.place import Place
 from swampstore.protocols.snapshot import SnapshotReader
-from swampstore.values.data import METADATA, RAW
+from swampstore.values.data import METADATA, RAW, version_folder
 from swampstore.values.deltas import Relabel
 from swampstore.values.entry import Entry
 from swampstore.values.version import FROM_NOTHING
@@ -22,7 +22,7 @@ from swampstore.workers.facts import Facts, NotAVersion
 from swampstore.workers.sync.report import SyncReport
 from swampstore.workers.sync.state import State
 from swampstore.workers.sync.steps import Deletion, Step, Told, Upload, Words
-from swampstore.workers.sync.versions import Folders, folder_of
+from swampstore.workers.sync.versions import Folders
 
 
 class _Open(Protocol):
@@ -47,7 +47,7 @@ class Wording:
         keys = {step.key for step in steps}
         raws: list[str] = []
         for step in steps:
-            folder = folder_of(step.key) if isinstance(step, Upload) and step.key.endswith(METADATA) else None
+            folder = version_folder(step.key) if isinstance(step, Upload) and step.key.endswith(METADATA) else None
             if folder is not None and f"{folder}/{RAW}" not in keys:
                 raws.append(f"{folder}/{RAW}")
         known = self._state.known(raws)
@@ -81,7 +81,7 @@ class Wording:
     def _keeps(self, step: Step, deleted: frozenset[str]) -> bool:
         if not isinstance(step, Upload) or step.base == FROM_NOTHING or not step.key.endswith(f"/{RAW}"):
             return False
-        folder = folder_of(step.key)
+        folder = version_folder(step.key)
         key = f"{folder}/{METADATA}"
         return (
             folder is not None and key not in deleted and not self._folders.holds(folder) and self._state.is_live(key)
