@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from swampstore.env.base import Env
+from swampstore.values.data import version_folder
 from swampstore.values.version import just_above
 from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.options import SyncOptions
 from swampstore.workers.sync.plan import Item
 from swampstore.workers.sync.state import Row, State
-from swampstore.workers.sync.versions import folder_of
 
 _AT_ONCE = 5_000
 
@@ -37,9 +37,9 @@ class Notes:
         held: Item | None = None
         """The first file of a version, while it is not known whether the second only needs a note too."""
         for item in items:
-            alone = item.action is Action.RECORD and (item.remote is None or folder_of(item.key) is None)
+            alone = item.action is Action.RECORD and (item.remote is None or version_folder(item.key) is None)
             if held is not None:
-                both = item.action is Action.RECORD and folder_of(item.key) == folder_of(held.key)
+                both = item.action is Action.RECORD and version_folder(item.key) == version_folder(held.key)
                 if both:
                     notes.append(held)
                     alone = True
