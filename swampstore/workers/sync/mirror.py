@@ -9,7 +9,8 @@ replaced it) or from level 0 and the log (those keys are *loose*: the state know
 
 Invariants:
 - The mark moves only after everything it covers is in the state, in the same transaction as the last of it.
-- What is not found again is asked for by key in a strict snapshot before it counts as gone.
+- What is not found again is asked for by key in a strict snapshot before it counts as gone; in one that was opened
+  after the row was read, as another sync of the same tree may have written it down past this one's look.
 - A namespace whose root went back or lost its ancestry is another namespace: everything known is forgotten, and
   forgetting deletes nothing.
 """
@@ -17,6 +18,7 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
+import logging
 import struct
 from collections.abc import Sequence
 
@@ -29,7 +31,7 @@ from swampstore.protocols.snapshot import Look, Snapshot, SnapshotReader
 from swampstore.values.classes import rules_of
 from swampstore.values.entry import CONFLICT, EPHEMERAL, HAS_BASE, PENDING, Record, base_of, meta_of
 from swampstore.values.join import conflict_key, conflict_of, join_into
-from swampstore.values.keys import INTERNAL, LAST_SUFFIX
+from swampstore.values.keys import INTERNAL, LAST_SUFFIX, key_problem
 from swampstore.values.names import Names
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo
@@ -38,6 +40,7 @@ from swampstore.workers.sync.labels import labels_of
 from swampstore.workers.sync.options import Scope
 from swampstore.workers.sync.state import Mark, Run, State
 
+_log = logging.getLogger("swampstore")
 _KEYS_MARK = "keys:"
 _PENDING = "pending"
 _BLOCKS_AT_ONCE = 16
@@ -82,11 +85,13 @@ class Mirror:
         if self._state.marks():
             self._reader.expect_no_root()  # the marks tell when a namespace has gone back
         for _ in range(READ_RESTARTS):
+            # Before the look: another sync of this tree may move the marks meanwhile, past what this look shows.
+            marks, mark = self._state.marks(), self._state.mark(self._mark_name)
             look = self._look = await self._reader.look()
             self._scope.leave_state_out(rules_of(look.seen.root.settings))
             self._snapshot = None
-            self._forget_another_namespace(look)
-            mark = self._state.mark(self._mark_name)
+            if self._forget_another_namespace(look, marks):
+                mark = None
             try:
                 if mark is None or not _up_to_date(mark, look):
                     await (self._read_keys(look, keys or ()) if narrow else self._read(look, mark))
@@ -113,11 +118,13 @@ class Mirror:
         if version:
             self._place.clock.observe(split_version(version)[0])
 
-    def _forget_another_namespace(self, look: Look) -> None:
+    def _forget_another_namespace(self, look: Look, marks: Sequence[Mark]) -> bool:
         names = self._place.names
-        if any(_foreign(mark, look) or _lost(mark, look, names) for mark in self._state.marks()):
+        another = any(_foreign(mark, look) or _lost(mark, look, names) for mark in marks)
+        if another:
             self._state.forget_all()
             self.reset = True
+        return another
 
     async def _read_keys(self, look: Look, keys: Sequence[str]) -> None:
         self._newest = self._state.newest_version
@@ -201,7 +208,7 @@ class Mirror:
         self._newest = max(self._newest, *(record.version for record in table.values()))
         if any(record.flags & PENDING for record in table.values()):
             self._pending.add(source)
-        plain = [record for record in table.values() if INTERNAL not in record.key]
+        plain = [record for record in table.values() if INTERNAL not in record.key and _is_fit(record.key)]
         with self._state.transaction():
             known = self._state.known([record.key for record in plain])
             winners = [record for record in plain if self._wins(record, known.get(record.key), late=late)]
@@ -267,10 +274,16 @@ class Mirror:
         asked: dict[str, Record | None] = {}
         for start in range(0, len(keys), _ASK_AT_ONCE):
             asked |= await self._look_up(keys[start : start + _ASK_AT_ONCE])
+        unseen = [
+            key for key, record in asked.items() if key in known and (not record or record.version < known[key][0])
+        ]
+        if unseen:  # perhaps another sync of this tree has written down what is newer than the look
+            asked |= await (await self._reader.open()).winners(unseen)
         self._take([record for record in asked.values() if record is not None and not record.gone], "asked")
         with self._state.transaction():
+            still = self._state.known(list(asked))
             for key, record in asked.items():
-                if key in known and (record is None or record.gone):
+                if key in known and still.get(key) == known[key] and (record is None or record.gone):
                     version = max(known[key][0], record.version) if record else known[key][0]
                     self._state.note([(key, version, True, 0, None, 0, 0, None)])
                     self._state.unset_loose([key])
@@ -340,6 +353,14 @@ def _lost(mark: Mark, look: Look, names: Names) -> bool:
         if (lane, slot) not in listed and slot > root.watermark(lane) and not root.retired(lane):
             return True
     return False
+
+
+def _is_fit(key: str) -> bool:
+    """Whether ``key`` can be a path of a tree. No writer of this library makes one that cannot."""
+    problem = key_problem(key)
+    if problem:
+        _log.warning("the key %r is left alone: %s", key[:200], problem)
+    return not problem
 
 
 def _up_to_date(mark: Mark, look: Look) -> bool:
