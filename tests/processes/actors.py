@@ -199,8 +199,8 @@ def compactor(desk: Desk) -> None:
 
 
 def syncer(desk: Desk) -> None:
-    """Two trees of one namespace of their own; files are made, changed once and removed as by an editor."""
-    tree = Path(desk.recorder.folder) / f"tree-{desk.name[-1]}"
+    """Three trees of one namespace of their own; two processes may sync one of them at once. Files come and go."""
+    tree = Path(desk.recorder.folder) / f"tree-{desk.dice.randrange(3)}"
     tree.mkdir(exist_ok=True)
     namespace = desk.store.namespace(f"{desk.ns.name}-tree")
     mine: list[Path] = []

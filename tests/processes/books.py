@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,9 +65,7 @@ def check_trees(ops: Sequence[Op], trees: Sequence[Path]) -> list[str]:
     """Trees that were synced to rest are alike, hold every file that was not removed, and nothing else."""
     wrong: list[str] = []
     held = [_files(tree) for tree in trees]
-    wrong += [
-        f"the trees differ: {sorted(set(a) ^ set(b))[:5]}" for a, b in zip(held, held[1:], strict=False) if a != b
-    ]
+    wrong += [f"the trees differ: {sorted(set(a) ^ set(b))[:5]}" for a, b in itertools.pairwise(held) if a != b]
     made = {op.about["path"]: op for op in ops if op.kind == "file"}
     removed = {op.about["path"] for op in ops if op.kind == "unfile"}
     for path, op in made.items():

@@ -25,6 +25,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -88,7 +89,8 @@ def run_rounds(plan: Plan) -> Tally:
         tally.wrong += check_history(ops)
         trees = sorted(folder.glob("tree-*"))
         if trees:
-            tally.wrong += _in_child(lambda folder=folder, first=first: rest(plan, folder, f"ns{first}", trees), folder)  # type: ignore[misc]
+            at_rest = partial(rest, plan, folder, f"ns{first}", trees)
+            tally.wrong += _in_child(at_rest, folder)
             tally.wrong += check_trees(ops, trees)
         if tally.wrong:
             return tally
@@ -124,7 +126,7 @@ def one_round(plan: Plan, folder: Path, namespace: str, number: int, tally: Tall
             os.kill(pid, number_of_signal)
     wrong = [f"round {number}: {problem}" for problem in _wait(plan, pids, began, folder, tally)]
     found = folder / "verified.json"
-    wrong += _in_child(lambda: found.write_text(json.dumps(verify(plan, folder, namespace, number))) and [], folder)
+    wrong += _in_child(partial(verify, plan, folder, namespace, number, found), folder)
     if not wrong:
         tally.open_ms.append(json.loads(found.read_text())["open_ms"])
         if plan.url.startswith("/") and tally.open_ms[-1] > OPEN_LIMIT_S * 1000:
@@ -159,26 +161,20 @@ def _wait(plan: Plan, pids: dict[int, str], began: float, folder: Path, tally: T
     return wrong
 
 
-def _fork(work: Callable[[], list[str]], folder: Path | None = None) -> int:
+def _fork(work: Callable[[], list[str]], folder: Path) -> int:
     pid = os.fork()
     if pid:
         return pid
+    told = folder / f"{os.getpid()}.err"
     code = 1
     try:
         problems = work()
+        told.write_text("\n".join(problems))
         code = 1 if problems else 0
-        if problems and folder is not None:
-            (folder / f"{os.getpid()}.err").write_text("\n".join(problems))
-    except BaseException:  # whatever it is, the parent tells
-        where = folder or _folder_of(work)
-        (where / f"{os.getpid()}.err").write_text(traceback.format_exc())
+    except BaseException:  # noqa: BLE001 (whatever it is, the parent tells)
+        told.write_text(traceback.format_exc())
     finally:
         os._exit(code)
-
-
-def _folder_of(work: Callable[[], list[str]]) -> Path:
-    """Where an actor keeps its record (a default of its lambda)."""
-    return next(one for one in work.__defaults__ or () if isinstance(one, Path)).parent  # type: ignore[attr-defined]
 
 
 def _in_child(work: Callable[[], list[str]], folder: Path) -> list[str]:
@@ -191,7 +187,7 @@ def _in_child(work: Callable[[], list[str]], folder: Path) -> list[str]:
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-def verify(plan: Plan, folder: Path, namespace: str, number: int) -> dict[str, float]:
+def verify(plan: Plan, folder: Path, namespace: str, number: int, found: Path) -> list[str]:
     """What a new process finds; that it can do at once everything that the dead were doing."""
     began = time.monotonic()
     desk = Desk(plan.url, namespace, folder / f"verify.r{number}.jsonl", number, 0.0, number)
@@ -218,7 +214,8 @@ def verify(plan: Plan, folder: Path, namespace: str, number: int) -> dict[str, f
     if number % plan.group == plan.group - 1 or number == plan.rounds - 1:
         report = desk.ns.doctor(deep=True, guards=False)
         assert report.healthy, report.of("error")
-    return {"open_ms": opened}
+    found.write_text(json.dumps({"open_ms": opened}))
+    return []
 
 
 def _check_bodies(desk: Desk) -> None:
