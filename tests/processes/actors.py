@@ -166,13 +166,15 @@ def locker(desk: Desk) -> None:
 def locked(desk: Desk, name: str) -> None:
     """Read and write in a lock: as an update that must see all before it."""
     key = f"{name}/n"
-    with desk.recorder.doing("update", fails=(FencedError, TryAgain), key=key) as doing:
-        with desk.ns.lock(name, deadline=LOCK_WAIT_S, purpose=desk.name) as held:
-            found = desk.ns.read(key) if desk.ns.get(key) else None
-            doing.gave = [found.decode() if found is not None else None, desk.next()]
-            time.sleep(desk.dice.random() * 0.005)
-            doing.trying(doing.gave)
-            held.put(key, doing.gave[1])
+    with (
+        desk.recorder.doing("update", fails=(FencedError, TryAgain), key=key) as doing,
+        desk.ns.lock(name, deadline=LOCK_WAIT_S, purpose=desk.name) as held,
+    ):
+        found = desk.ns.read(key) if desk.ns.get(key) else None
+        doing.gave = [found.decode() if found is not None else None, desk.next()]
+        time.sleep(desk.dice.random() * 0.005)
+        doing.trying(doing.gave)
+        held.put(key, doing.gave[1])
 
 
 def versioner(desk: Desk) -> None:

@@ -34,6 +34,7 @@ from tests.histories.record import Op, load
 from tests.processes import actors
 from tests.processes.actors import ACTORS, Desk
 from tests.processes.books import check_history, check_trees
+from tests.processes.broken import BROKEN, break_on_purpose
 from tests.servers import AWS_ENVIRONMENT, emulator_server, moto_server
 
 WORK_S = 0.45
@@ -53,6 +54,8 @@ class Plan(msgspec.Struct):
     most: int = 7
     work_s: float = WORK_S
     patient: bool = True
+    calm: bool = False
+    broken: str = ""
 
 
 class Tally(msgspec.Struct):
@@ -106,11 +109,9 @@ def one_round(plan: Plan, folder: Path, namespace: str, number: int, tally: Tall
     for name in taking:
         record = folder / f"{name}.r{number}.jsonl"
         seed = dice.randrange(1 << 30)
-        pids[_fork(lambda name=name, record=record, seed=seed: _act(plan, namespace, name, record, seed, number))] = (
-            name  # type: ignore[misc]
-        )
+        pids[_fork(partial(_act, plan, namespace, name, record, seed, number), folder)] = name
     events: list[tuple[float, int, int]] = []
-    for pid in pids:
+    for pid in () if plan.calm else pids:
         roll, when = dice.random(), dice.random() * plan.work_s
         if roll < 0.45:
             events.append((when, pid, signal.SIGKILL))
@@ -135,6 +136,7 @@ def one_round(plan: Plan, folder: Path, namespace: str, number: int, tally: Tall
 
 
 def _act(plan: Plan, namespace: str, name: str, record: Path, seed: int, number: int) -> list[str]:
+    break_on_purpose(plan.broken)
     ACTORS[name](Desk(plan.url, namespace, record, seed, plan.work_s, number))
     return []
 
@@ -259,6 +261,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--group", type=int, default=25)
     parser.add_argument("--actors", default=",".join(ACTORS))
+    parser.add_argument("--calm", action="store_true", help="kill and stop nobody")
+    parser.add_argument("--broken", choices=["", *BROKEN], default="", help="a fault that must be found")
     parser.add_argument("--most", type=int, default=7, help="processes in a round")
     given = parser.parse_args()
     os.environ.update(AWS_ENVIRONMENT)
@@ -267,7 +271,7 @@ def main() -> int:
     with backend(given.backend, scratch) as url:
         plan = Plan(
             url, scratch / "rounds", given.rounds, given.seed, given.group, tuple(given.actors.split(",")), given.most,
-            patient=given.backend == "local",
+            patient=given.backend == "local" or given.calm, calm=given.calm, broken=given.broken,
         )  # fmt: skip
         tally = run_rounds(plan)
     print(f"seed {given.seed}, {given.backend}: {tally.describe()}")
