@@ -7,7 +7,9 @@ PROVE_SECONDS ?= 600
 ARGS ?=
 
 BIN := .venv/bin
+SECONDS ?= 120
 EMULATOR := .venv-emulator
+FUZZ := .venv-fuzz
 PEERS := .venv-peers
 CODE := swampstore cli tests bench
 
@@ -17,7 +19,7 @@ export SWAMPSTORE_EMULATOR := $(CURDIR)/$(EMULATOR)
 export SWAMPSTORE_PEERS := $(CURDIR)/$(PEERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench prove clean
+.PHONY: help run test check format bench prove fuzz clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
@@ -44,6 +46,11 @@ bench: .venv/.stamp-test $(EMULATOR)/.stamp $(PEERS)/.stamp ## measure every tar
 
 prove: .venv/.stamp-test $(EMULATOR)/.stamp ## the long proofs: simulation, contention, clean install (PROVE_SECONDS=600 each)
 	@$(BIN)/python -m pytest -q -m prove -n $(JOBS) --timeout 3600 $(ARGS)
+
+fuzz: .venv/.stamp-test $(FUZZ)/.stamp ## hostile bytes for every decoder: seeded, whole stores, and guided by coverage (SECONDS=120 in all)
+	@nice $(BIN)/python -m tests.fuzz.engine $$(($(SECONDS) / 3))
+	@nice $(BIN)/python -m tests.fuzz.worlds $$(($(SECONDS) / 3))
+	@nice $(FUZZ)/bin/python -m tests.fuzz.guided $$(($(SECONDS) / 3))
 
 clean: ## remove the environments, caches and demo data
 	rm -rf .venv .venv-* .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -73,6 +80,13 @@ $(EMULATOR)/.stamp: Makefile | .venv/bin/python
 	@echo "installing an S3 emulator into $(EMULATOR)"
 	@$(BIN)/python -m venv $(EMULATOR)
 	@$(EMULATOR)/bin/python -m pip install -q 'ministack==1.5.33'
+	@touch $@
+
+# A coverage-guided fuzzer; it has no wheels for every interpreter, so it is not among the test tools.
+$(FUZZ)/.stamp: Makefile pyproject.toml | .venv/bin/python
+	@echo "installing atheris into $(FUZZ)"
+	@$(BIN)/python -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install -q -e . 'atheris==3.0.0'
 	@touch $@
 
 # What pulls are compared with.

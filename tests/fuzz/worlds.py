@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
 import random
+import sys
 import tempfile
+import time
+import traceback
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,11 +27,24 @@ from swampstore.errors import SwampError
 from swampstore.stores.memory import MemoryStore
 from swampstore.values.frame import Kind, compress, decompress
 from swampstore.values.names import Names
-from swampstore.values.root import Root, RunRef, decode_root
+from swampstore.values.root import RunRef, decode_root
 from swampstore.values.run import FOOTER, decode_index, index_span
 from swampstore.workers.sync import SyncOptions, sync
 from tests.fuzz.mutate import frame, packed, raw_bytes, reframed, segment_body, text
-from tests.golden.store import DATUM, LOCK, MODEL, NAMESPACE, QUEUE, SAVED, STREAM, TOPIC, make, new_env, opened, store_of
+from tests.golden.store import (
+    DATUM,
+    LOCK,
+    MODEL,
+    NAMESPACE,
+    QUEUE,
+    SAVED,
+    STREAM,
+    TOPIC,
+    make,
+    new_env,
+    opened,
+    store_of,
+)
 
 NAMES = Names(NAMESPACE)
 
@@ -184,4 +202,21 @@ def visit(seed: int) -> Mapping[str, SwampError | None]:
     return found
 
 
-__all__ = ["Root", "hostile", "operations", "visit"]
+def main(seconds: float, first: int = 0) -> int:
+    """Visit worlds until the time is over; 1 when something came out that is no ``SwampError``."""
+    logging.disable(logging.CRITICAL)
+    end, seed, faults = time.monotonic() + seconds, first, 0
+    refused: Counter[str] = Counter()
+    while time.monotonic() < end:
+        try:
+            refused.update(type(error).__name__ for error in visit(seed).values() if error is not None)
+        except Exception:  # noqa: BLE001 - the finding
+            faults += 1
+            print(f"seed {seed}, {hostile(seed)[0]}:\n{traceback.format_exc()}")
+        seed += 1
+    print(f"{seed - first:,} hostile stores, {faults} faults, refused with {dict(refused.most_common())}")
+    return int(faults > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]), *map(int, sys.argv[2:3])))

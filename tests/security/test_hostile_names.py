@@ -177,11 +177,11 @@ def test_without_the_guard_a_linked_folder_is_followed(machine: Make, tmp_path: 
     target = tmp_path / "target"
     target.mkdir()
     (a.tree / "d").symlink_to(target)
-    with Tree(a.tree, a.env) as tree, pytest.raises(OSError, match="directory|link"), tree.temporary("d/new", 0):
+    with Tree(a.tree, a.env) as tree, pytest.raises(OSError, match="(?i)directory"), tree.temporary("d/new", 0):
         pass
-    with mock.patch("swampstore.workers.sync.tree._FOLDER", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC):
-        with Tree(a.tree, a.env) as tree, tree.temporary("d/new", 0) as file:
-            file.write(b"x")
-            file.finish(0)
-            file.place(None)
+    followed = mock.patch("swampstore.workers.sync.tree._FOLDER", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with followed, Tree(a.tree, a.env) as tree, tree.temporary("d/new", 0) as file:
+        file.write(b"x")
+        file.finish(0)
+        file.place(None)
     assert [path.name for path in target.iterdir()] == ["new"]

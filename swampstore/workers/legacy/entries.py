@@ -77,7 +77,7 @@ class EntryReader:
             if self._head:
                 self._head.close()
                 self._look()
-        except ijson.JSONError as error:
+        except (ijson.JSONError, UnicodeDecodeError) as error:
             raise self._broken(_first_line(error)) from error
         if self._version is None:
             raise self._broken("it has no version")
@@ -96,7 +96,7 @@ class EntryReader:
                 self._head.send(piece)
                 self._look()
             self._parser.send(piece)
-        except ijson.JSONError as error:
+        except (ijson.JSONError, UnicodeDecodeError) as error:
             raise self._broken(_first_line(error)) from error
 
     def _look(self) -> None:
@@ -144,6 +144,6 @@ def _read_entry(rel: str, value: Any) -> LegacyEntry:
 
 def _first_line(error: Exception) -> str:
     """What the parser complains of, without its picture of the place."""
-    said = error.args[0] if error.args else ""
+    said = error.args[0] if error.args and not isinstance(error, UnicodeError) else str(error)
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
     return text.strip().split("\n")[0]
