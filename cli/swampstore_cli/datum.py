@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LATEST = "latest"
 PENDING = "pending"
 UNTYPED = DEFAULT_TYPE
+_NAMED = 6
 _MEASURED = 200
 """Rows that decide how wide the columns of a table are; later ones that are wider push the rest of their row."""
 
@@ -42,6 +43,14 @@ def wanted(text: str) -> int | str:
 def shown_version(version: DataVersion) -> str:
     """``v3``, or ``pending``."""
     return PENDING if version.ordinal is None else f"v{version.ordinal}"
+
+
+def shown_versions(versions: Sequence[DataVersion]) -> str:
+    """``v3, v2, v1`` for a hint: the first few numbers, and that some are pending."""
+    numbers = [shown_version(version) for version in versions if version.ordinal is not None]
+    if len(numbers) < len(versions):
+        numbers.insert(0, "pending ones")
+    return ", ".join(numbers[:_NAMED]) + (" ..." if numbers[_NAMED:] else "")
 
 
 def kind(version: DataVersion) -> str:

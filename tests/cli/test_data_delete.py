@@ -74,6 +74,17 @@ def test_one_version(swamp: Swamp) -> None:
     assert versions(swamp, "tmp-b") == []
 
 
+def test_what_is_not_there_is_said_with_what_is(swamp: Swamp) -> None:
+    for _ in range(2):
+        swamp("data", "put", WEB, "state", stdin=b"again")
+    done = swamp("data", "delete", WEB, "state", "--version", "9", "--yes")
+    assert "hint: there are pending ones, v3, v2, v1\n" in done.err  # not a word for each
+    done = swamp("data", "delete", "aws/ec2:none", "--all", "--yes")
+    assert "error: no data of model aws/ec2:none in" in done.err
+    done = swamp("data", "delete", WEB, "--prefix", "nope", "--yes")
+    assert f"error: no data 'nope...' of model {WEB} in" in done.err
+
+
 def test_a_number_is_never_given_again(swamp: Swamp) -> None:
     swamp("data", "delete", WEB, "state", "--yes")
     swamp("datastore", "compact")

@@ -100,7 +100,8 @@ def _doomed(namespace: Namespace, found: Found, name: str, version: str, prefix:
         there = [
             one for one in namespace.search_data(model=found.model, latest_only=False) if one.name.startswith(prefix)
         ]
-        where = f"data {prefix + '...' if prefix else ''} of model {found} in namespace {namespace.name!r}"
+        named = f" {prefix + '...'!r}" if prefix else ""
+        where = f"data{named} of model {found} in namespace {namespace.name!r}"
     if not there:
         raise NotFound(f"no {where}", hint="see: swamp data list MODEL")
     if not version:
@@ -108,8 +109,7 @@ def _doomed(namespace: Namespace, found: Found, name: str, version: str, prefix:
     chosen = datum.wanted(version)
     one = there[:1] if chosen == datum.LATEST else [one for one in there if chosen in (one.ordinal, one.id)]
     if not one:
-        known = ", ".join(datum.shown_version(other) for other in there[:10]) + (" ..." if there[10:] else "")
-        raise NotFound(f"no version {version} of {where}", hint=f"there are {known}")
+        raise NotFound(f"no version {version} of {where}", hint=f"there are {datum.shown_versions(there)}")
     return one
 
 

@@ -116,7 +116,7 @@ def _missing(
         return NotFound(
             f"no data {name!r} of model {model} in namespace {namespace.name!r}", hint="see: swamp data list MODEL"
         )
-    known = ", ".join(datum.shown_version(version) for version in there[:5]) + (" ..." if there[5:] else "")
+    known = datum.shown_versions(there)
     what = f"no version {chosen} of" if chosen != datum.LATEST else "no version as of then of" if as_of else "no live"
     return NotFound(f"{what} {name!r} of model {model}", hint=f"there are {known}; see: swamp data versions MODEL NAME")
 
