@@ -75,7 +75,7 @@ def facts_of(path: DataPath, body: bytes, *, modified: int) -> Facts:
         raise NotAVersion(f"its metadata.yaml is of {found.name[:200]!r}, the folder of {path.name!r}")
     datum = datum_of(found, path)
     _check(datum)
-    created = max(found.created_ms if found.created_ms is not None else modified, 0)
+    created = max(found.created_ms if found.created_ms is not None else modified, 1)  # 0 would be: not said
     return Facts(
         datum,
         content_type=found.content_type,
