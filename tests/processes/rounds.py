@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import msgspec
 
+import swampstore
 from tests.histories.record import Op, load
 from tests.processes import actors
 from tests.processes.actors import ACTORS, Desk
@@ -254,6 +256,14 @@ def backend(name: str, scratch: Path) -> Iterator[str]:
         yield server.url("kills", "store")
 
 
+def load_all() -> None:
+    """Import what is loaded when first used, so that the processes of a round need not."""
+    for name in swampstore.__all__:
+        getattr(swampstore, name)
+    for name in ("workers.sync", "workers.compactor", "client.care", "workers.doctor.deep", "protocols.queue"):
+        importlib.import_module(f"swampstore.{name}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("backend", choices=["local", "moto", "emulator"])
@@ -268,6 +278,7 @@ def main() -> int:
     os.environ.update(AWS_ENVIRONMENT)
     scratch = Path(tempfile.mkdtemp(prefix="swampstore-kills-"))
     os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
+    load_all()
     with backend(given.backend, scratch) as url:
         plan = Plan(
             url, scratch / "rounds", given.rounds, given.seed, given.group, tuple(given.actors.split(",")), given.most,
