@@ -26,7 +26,7 @@ class LocalQueue(QueueBase):
 
     def __init__(self, place: Place, name: str, root: str, *, capacity: int | None = None) -> None:
         super().__init__(place, name, capacity=capacity)
-        self.files = TicketFolder(f"{root}/{self.folder}t", place.store.url)
+        self.files = TicketFolder(f"{root}/{self.folder}t", place.store.url, root)
 
     # --- looking ------------------------------------------------------------------------------------------------
 

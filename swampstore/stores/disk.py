@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from swampstore.errors import BadName, NotFound, StoreForbidden, StoreFull, StoreUnavailable, SwampError
 
@@ -23,6 +25,8 @@ except ImportError:  # Windows: refused where a store is opened
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+_GROUP_FOLDER_MODE = 0o770
+_GROUP_FILE_MODE = 0o660
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -83,11 +87,45 @@ def read_span(fd: int, offset: int, length: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+class Modes(NamedTuple):
+    """Permission bits of what is made in a store. ``shared``: whatever the umask says."""
+
+    file: int = FILE_MODE
+    folder: int = FOLDER_MODE
+    shared: bool = False
+
+    @classmethod
+    def below(cls, root: str) -> Modes:
+        """Private to the user; where the group may write to ``root`` (``chmod g+ws``), open to the group."""
+        try:
+            held = os.stat(root).st_mode
+        except OSError:  # whoever makes something in it will say what is wrong
+            return cls()
+        if not held & stat.S_IWGRP:
+            return cls()
+        return cls(_GROUP_FILE_MODE, _GROUP_FOLDER_MODE | held & stat.S_ISGID, shared=True)
+
+    def open_new(self, path: str, flags: int) -> int:
+        """Open ``path``, made with these bits if it is new."""
+        fd = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, self.file)
+        if self.shared:
+            with suppress(PermissionError):  # another of the group has made it
+                os.fchmod(fd, self.file)
+        return fd
+
+    def make_folder(self, path: str) -> None:
+        """``mkdir`` with these bits. Raises ``OSError``."""
+        os.mkdir(path, self.folder & 0o777)
+        if self.shared:
+            os.chmod(path, self.folder)
+
+
 class Folders:
     """The folders below ``root`` (an absolute path): made when needed, synced with their parents, dropped when empty."""
 
-    def __init__(self, root: str, durable: bool) -> None:
+    def __init__(self, root: str, durable: bool, modes: Modes | None = None) -> None:
         self.root = root
+        self._modes = modes or Modes()
         self._durable = durable
         self._known: dict[str, int] = {}  # path -> identity of the folder when its parents were synced
 
@@ -101,7 +139,7 @@ class Folders:
             return
         self.make(os.path.dirname(path))
         try:
-            os.mkdir(path, FOLDER_MODE)
+            self._modes.make_folder(path)
         except FileNotFoundError:
             return
         except FileExistsError:

@@ -52,9 +52,9 @@ from swampstore.stores.base import (
     outcome,
 )
 from swampstore.stores.disk import (
-    FILE_MODE,
     FOLDER_MODE,
     Folders,
+    Modes,
     read_span,
     sync_file,
     translate,
@@ -92,7 +92,6 @@ class LocalStore:
         self._url = f"file://{self.root}"
         self._durable = durable
         self._swept_temp = False
-        self._folders = Folders(self.root, durable)
         self._temp = os.path.join(self.root, TEMP)
         self._walker = Walker(self.root, TEMP)
         with translated("the folder", self.root):
@@ -101,6 +100,8 @@ class LocalStore:
                 Folders(os.path.dirname(self.root), durable).sync(os.path.dirname(self.root))
         if not os.path.isdir(self.root):
             raise StoreMissing(f"the directory {self.root} does not exist", hint="make it, or open it with create")
+        self._modes = Modes.below(self.root)
+        self._folders = Folders(self.root, durable, self._modes)
 
     @property
     def url(self) -> str:
@@ -214,12 +215,11 @@ class LocalStore:
             self._swept_temp = True
             self.clean_temp()  # what crashed processes left: the first write of a process looks, once
         path = os.path.join(self._temp, f"{os.getpid()}-{os.urandom(8).hex()}.part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            fd = os.open(path, flags, FILE_MODE)
+            fd = self._modes.open_new(path, os.O_WRONLY | os.O_EXCL)
         except FileNotFoundError:
             self._make_root_folder(self._temp)
-            fd = os.open(path, flags, FILE_MODE)
+            fd = self._modes.open_new(path, os.O_WRONLY | os.O_EXCL)
         try:
             try:
                 for chunk in read_chunks(body):
@@ -319,7 +319,7 @@ class LocalStore:
         folder = os.path.join(self._temp, "locks")
         self._make_root_folder(folder)
         path = os.path.join(folder, f"{stripe:02x}")
-        lock = FileLock(path, timeout=LOCK_WAIT_SECONDS, mode=FILE_MODE, poll_interval=LOCK_POLL_SECONDS)
+        lock = FileLock(path, timeout=LOCK_WAIT_SECONDS, mode=self._modes.file, poll_interval=LOCK_POLL_SECONDS)
         try:
             lock.acquire()
         except Timeout:

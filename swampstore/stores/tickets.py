@@ -19,8 +19,8 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
-from swampstore.errors import UnsupportedPlatform
-from swampstore.stores.disk import FILE_MODE, FOLDER_MODE, translated, write_all
+from swampstore.errors import CorruptObject, UnsupportedPlatform
+from swampstore.stores.disk import Folders, Modes, translated, write_all
 
 try:
     import fcntl
@@ -28,6 +28,7 @@ except ImportError:  # Windows: refused where a local store is opened
     fcntl = None  # type: ignore[assignment]
 
 _FLOOR = "floor"
+_FLOOR_BYTES = 32
 _NUMBER = re.compile(r"0000[0-9a-f]{12}")
 """More tickets than any queue will see: what else lies there is nobody's ticket."""
 _held: weakref.WeakSet[HeldTicket] = weakref.WeakSet()
@@ -58,10 +59,12 @@ if hasattr(os, "register_at_fork"):
 
 
 class TicketFolder:
-    """The tickets of one queue in ``folder``; ``where`` names the store in errors."""
+    """The tickets of one queue in ``folder`` of the store in ``root``; ``where`` names the store in errors."""
 
-    def __init__(self, folder: str, where: str) -> None:
+    def __init__(self, folder: str, where: str, root: str = "") -> None:
         self._folder = folder
+        self._modes = Modes.below(root or folder)
+        self._folders = Folders(root or folder, durable=False, modes=self._modes)
         self._where = where
 
     def _path(self, number: int) -> str:
@@ -82,7 +85,7 @@ class TicketFolder:
         Raises ``UnsupportedPlatform`` on a file system whose locks do not work, ``StoreFull``, ``StoreForbidden``.
         """
         with translated(self._folder, self._where):
-            os.makedirs(self._folder, FOLDER_MODE, exist_ok=True)
+            self._folders.make(self._folder)
             temp = os.path.join(self._folder, f".{os.getpid()}-{dice.hex()}")
             number = max([0, *self.numbers()]) + 1
             while True:
@@ -93,7 +96,7 @@ class TicketFolder:
                 number = max([held.number, *self.numbers()]) + 1
 
     def _link_next(self, temp: str, number: int, body: Callable[[int], bytes]) -> HeldTicket:
-        fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        fd = self._modes.open_new(temp, os.O_RDWR | os.O_EXCL)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             self._check_locking(temp)
@@ -155,9 +158,12 @@ class TicketFolder:
         with translated(self._folder, self._where):
             try:
                 with open(os.path.join(self._folder, _FLOOR), "rb") as file:
-                    return int(file.read() or b"0")
+                    return int(file.read(_FLOOR_BYTES) or b"0")
             except FileNotFoundError:
                 return 0
+            except ValueError as error:
+                name = os.path.join(self._folder, _FLOOR)
+                raise CorruptObject(f"{name} does not hold a number", name=name) from error
 
     def clean(self, dice: bytes, keep: int) -> int:
         """Delete finished tickets when more than ``keep`` files lie there; how many. Raises the floor first.
@@ -167,7 +173,7 @@ class TicketFolder:
         if len(self.numbers()) <= keep:
             return 0
         with translated(self._folder, self._where):
-            lock = os.open(os.path.join(self._folder, ".cleaning"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            lock = self._modes.open_new(os.path.join(self._folder, ".cleaning"), os.O_WRONLY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return self._clean_alone(dice)
@@ -181,7 +187,7 @@ class TicketFolder:
         lowest = next((number for number in numbers if self.locked(number)), numbers[-1])
         floor = max(lowest, self.floor())
         temp = os.path.join(self._folder, f".{os.getpid()}-{dice.hex()}")
-        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        fd = self._modes.open_new(temp, os.O_WRONLY | os.O_EXCL)
         try:
             write_all(fd, b"%d" % floor)
             os.fsync(fd)

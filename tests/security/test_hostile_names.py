@@ -177,7 +177,7 @@ def test_without_the_guard_a_linked_folder_is_followed(machine: Make, tmp_path: 
     target = tmp_path / "target"
     target.mkdir()
     (a.tree / "d").symlink_to(target)
-    with Tree(a.tree, a.env) as tree, pytest.raises(OSError, match="(?i)directory"), tree.temporary("d/new", 0):
+    with Tree(a.tree, a.env) as tree, pytest.raises(OSError, match=r"(?i)directory"), tree.temporary("d/new", 0):
         pass
     followed = mock.patch("swampstore.workers.sync.tree._FOLDER", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with followed, Tree(a.tree, a.env) as tree, tree.temporary("d/new", 0) as file:
