@@ -31,11 +31,11 @@ run: .venv/.stamp-run ## set up and show the main job on a local store: import, 
 test: .venv/.stamp-test ## set up and run the everyday tests (ARGS="-k name" to choose, JOBS=4 for more processes)
 	@$(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
 
-check: .venv/.stamp-test ## formatting, lint, types, and the tidy test (layers, sizes, docstrings)
+check: .venv/.stamp-test ## formatting, lint, types, the tidy test (layers, sizes, docstrings), and the dependencies
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_tidy.py
+	@$(BIN)/python -m pytest -q tests/test_tidy.py tests/security/test_dependencies.py
 
 format: .venv/.stamp-test ## format the code and mend what lint can mend
 	$(BIN)/ruff check --fix $(CODE)

@@ -1,6 +1,6 @@
 """What is installed is what was asked for: bounds on both sides, no package that does not fit another one.
 
-Known vulnerabilities are looked up by ``make audit``, which needs the network; ``make check`` must not.
+``make check`` runs this. Known vulnerabilities are not looked up, which needs the network: see the security page.
 """
 
 from __future__ import annotations
