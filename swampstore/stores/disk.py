@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -159,6 +159,17 @@ class Folders:
         if path != self.root and self._known.get(path) != identity:
             self.sync(os.path.dirname(path))
             self._known[path] = identity
+
+    def sync_above(self, paths: Sequence[str]) -> None:
+        """Sync the folders above those of ``paths``: what makes their deletion due was published there."""
+        due: set[str] = set()
+        for folder in {os.path.dirname(path) for path in paths}:
+            while folder != self.root:
+                folder = os.path.dirname(folder)
+                due.add(folder)
+        for folder in due:
+            with suppress(FileNotFoundError):
+                self.sync(folder)
 
     def drop_empty(self, path: str) -> None:
         """Remove ``path`` and the folders above it as long as they are empty.

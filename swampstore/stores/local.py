@@ -10,7 +10,8 @@ Invariants:
 - The ETag is ``<mtime in ns>-<size>``. A replace or overwrite sets a time strictly later than the one it found (read
   back, as some file systems round it), and a create sets the clock in ns itself, not the coarser tick of the kernel.
 - ``durable``: acknowledged means file, name and the way to it are on the disk. What refused a create is synced before
-  it is reported, so nobody builds on a name that a power failure could take away.
+  it is reported, and the folders above before anything is deleted, so nobody builds on a name that a power failure
+  could take away.
 
 A name cannot be both an object and the folder of others here: the second is refused with ``BadName``.
 """
@@ -154,10 +155,15 @@ class LocalStore:
         return Headed(Info(name, found.st_size, etag_of(found), modified_ms(found)), _now_ms())
 
     async def delete(self, names: Sequence[str]) -> None:
-        """Not synced: a deleted object may be back after a power failure, as if the delete had not been sent."""
+        """Not synced: a deleted object may be back after a power failure, as if the delete had not been sent.
+
+        What it follows from is: a root that was read, and covers what goes, may be the unsynced work of a dead process.
+        """
         by_stripe: dict[int, list[tuple[str, str]]] = {}
         for name, path in [(name, self._path(name)) for name in names]:
             by_stripe.setdefault(_stripe(name), []).append((name, path))
+        with translated(names[0] if names else "", self._url):
+            self._folders.sync_above([path for same in by_stripe.values() for _, path in same if os.path.lexists(path)])
         for stripe, same in by_stripe.items():  # a lock costs more than many deletes
             there = [(name, path) for name, path in same if os.path.lexists(path)]
             if there:

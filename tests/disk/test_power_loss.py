@@ -17,6 +17,7 @@ import pytest
 import swampstore
 from swampstore.client.blocking import Datastore, Namespace
 from swampstore.client.core import CoreStore
+from swampstore.env.blocking import run
 from swampstore.errors import SwampError
 from swampstore.protocols import update
 from swampstore.protocols.queue_local import LocalQueue
@@ -25,6 +26,7 @@ from swampstore.stores import disk, local
 from swampstore.stores.local import LocalStore
 from swampstore.testing.env import FakeEnv
 from tests.disk.ledger import Ledger, Luck
+from tests.workers.world import Crash
 
 MODEL = swampstore.Model("power", "one")
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to see the contents of open files")
@@ -295,3 +297,37 @@ def test_what_the_ledger_rebuilds(tmp_path: Path) -> None:
     assert torn["loose"] in (b"", b"lo")
     assert held(len(ledger.events), Luck(0.0)).keys() == {"kept", "loose"}
     assert held(len(ledger.events), Luck(1.0)).keys() == {"moved", "loose"}
+
+
+def test_what_a_dead_process_had_not_synced_is_synced_before_anything_follows_from_it(
+    tmp_path: Path, env: FakeEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fold dies between the rename of the root and its sync; another sweeps what that root covers; the power fails."""
+    (tmp_path / "store").mkdir()
+    ledger = Ledger(tmp_path / "store")
+    folder, real = str(tmp_path / "store" / "ops"), disk.Folders.sync
+
+    def sync(self: disk.Folders, path: str) -> None:
+        if path == folder:
+            raise Crash
+        real(self, path)
+
+    with ledger.watching():
+        ns = open_ns(tmp_path / "store", env)
+        ns.put_many({"a": b"1", "b": b"2"})
+        ns.compact()
+        ns.put("c", b"3")
+        with monkeypatch.context() as patch:
+            patch.setattr(disk.Folders, "sync", sync)
+            with pytest.raises(Crash):
+                ns.compact(full=False)
+        other = open_ns(tmp_path / "store", env)
+        for _ in range(3):
+            run(other._core.compactor().sweep_once(insist=True))
+            env.advance(40)
+            swept = run(other._core.compactor().sweep_once(insist=True))
+    assert not list((tmp_path / "store").glob("ops/log/*/*")), swept
+    for seed in range(20):
+        ledger.rebuild(len(ledger.events), tmp_path / f"after-{seed}", Luck(0.5, seed))
+        ns = open_ns(tmp_path / f"after-{seed}", env)
+        assert {entry.key: ns.read(entry.key) for entry in ns.list()} == {"a": b"1", "b": b"2", "c": b"3"}
