@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from swampstore.errors import BadName, FenceConflict, FenceRetriesExhausted, Misuse, TooLarge
+from swampstore.errors import BadName, CorruptObject, FenceConflict, FenceRetriesExhausted, Misuse, TooLarge
 from swampstore.limits import (
     BATCH_BYTES,
     DELTA_BYTES,
@@ -238,7 +238,12 @@ class Stream:
 
     async def _tail_in(self, snapshot: Snapshot) -> Tail:
         record = await snapshot.record(self._prefix + _TAIL)
-        return record.value.decode() if record else EMPTY
+        if record is None:
+            return EMPTY
+        try:
+            return check_tail(record.value.decode())
+        except (UnicodeDecodeError, Misuse) as error:
+            raise CorruptObject(f"the tail of stream {self.name!r} cannot be read", name=record.key) from error
 
     async def _read_in(self, snapshot: Snapshot, after: Tail, limit: int | None) -> list[StreamRecord]:
         found: list[StreamRecord] = []

@@ -9,13 +9,15 @@ Invariants: nothing is decoded that could take more than some 64 MB, unless the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
 from swampstore.errors import CorruptObject
-from swampstore.values.version import is_version
+from swampstore.values.version import VERSION_BYTES, is_version
 
+_USUAL = frozenset({VERSION_BYTES})
 _WIDTHS = {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}
 
 
@@ -38,8 +40,15 @@ def check_count(raw: bytes | memoryview | msgspec.Raw, most: int, what: str, nam
         raise CorruptObject(f"{name}: {count} {what}, limit {most}", name=name)
 
 
-def check_versions(versions: Iterable[bytes], name: str) -> None:
-    """Raise ``CorruptObject`` unless each of ``versions``, read from object ``name``, has the form of one."""
-    for version in versions:
-        if not is_version(version):
-            raise CorruptObject(f"{name}: a version of {len(version)} bytes", name=name)
+class _Versioned(Protocol):
+    @property
+    def version(self) -> bytes: ...
+
+
+def check_versions(records: Sequence[_Versioned], name: str) -> None:
+    """Raise ``CorruptObject`` unless each of ``records``, read from object ``name``, has a version that is one."""
+    if {len(record.version) for record in records} <= _USUAL:
+        return
+    for record in records:
+        if not is_version(record.version):
+            raise CorruptObject(f"{name}: a version of {len(record.version)} bytes", name=name)

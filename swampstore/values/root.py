@@ -258,7 +258,8 @@ def decode_root(data: bytes, name: str) -> Root:
         root = _decode(raw)
     except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
-    check_versions((one.version for held in (root.inline, root.eph.inline, root.audit.inline) for one in held), name)
+    for held in (root.inline, root.eph.inline, root.audit.inline):
+        check_versions(held, name)
     broken = root_problem(root)
     if broken:
         raise CorruptObject(f"{name}: {broken}", name=name)

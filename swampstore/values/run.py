@@ -196,7 +196,7 @@ def decode_block(info: BlockInfo, stored: bytes, name: str) -> list[Record]:
         raise CorruptObject(f"{name}: block at {info.offset}: {error}", name=name) from error
     if len(records) != info.count:
         raise CorruptObject(f"{name}: block at {info.offset} holds {len(records)} of {info.count}", name=name)
-    check_versions((record.version for record in records), name)
+    check_versions(records, name)
     return records
 
 
