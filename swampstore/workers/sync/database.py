@@ -29,6 +29,18 @@ CREATE TABLE loose (key TEXT PRIMARY KEY, source TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE marks (scope TEXT PRIMARY KEY, mark BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
+_INT, _TEXT, _BLOB, _MAYBE = "'integer'", "'text'", "'blob'", "'blob','null'"
+_SIZES = dict.fromkeys(("size", "expires"), _INT)
+_TYPES = {
+    "files": {"key": _TEXT, "version": _BLOB, "mtime_ns": _INT, "inode": _INT, "sha256": _BLOB, "at_ms": _INT}
+    | {"labels": _MAYBE, **_SIZES},
+    "remote": {"key": _TEXT, "version": _BLOB, "gone": _INT, "sha256": _MAYBE, "modified": _INT, "labels": _MAYBE}
+    | _SIZES,
+    "kept": {"key": _TEXT, "version": _BLOB, "gone": _INT},
+    "loose": {"key": _TEXT, "source": _TEXT},
+    "marks": {"scope": _TEXT, "mark": _BLOB},
+    "meta": {"name": _TEXT, "value": "'text','blob'"},
+}
 _UPGRADES = {
     1: "CREATE INDEX files_expires ON files (expires) WHERE expires > 0",
 }
@@ -110,6 +122,17 @@ class Database:
     def _schema(self) -> int:
         version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
         return version
+
+    def check_types(self) -> None:
+        """Raise ``CorruptObject`` if a column holds a value of another type than it is written with.
+
+        SQLite stores any type in any column, so a state that something else wrote may.
+        """
+        for table, columns in _TYPES.items():
+            wrong = " OR ".join(f"typeof({name}) NOT IN ({kinds})" for name, kinds in columns.items())
+            with typed(self.name):
+                if self._db.execute(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():
+                    raise damaged(self.name, TypeError(f"a value of the wrong type in {table}"))
 
     def close(self) -> None:
         self._db.close()

@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
@@ -84,6 +85,9 @@ async def sync(
         state = State(path, namespace.place.store.url, namespace.name)
         try:
             await _Session(namespace, files, state, scope, options, report, progress or quiet).run(paths)
+        except (TypeError, ValueError, AttributeError, struct.error):
+            state.check_types()  # values that no sync wrote are the reason more often than a fault here
+            raise
         finally:
             state.close()
     report.seconds = env.boot() - began
