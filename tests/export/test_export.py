@@ -115,6 +115,58 @@ def test_what_others_changed_since_is_not_written_over(tmp_path: Path) -> None:
     assert len(index_of(out)) == len(content(core))
 
 
+def test_files_of_others_are_never_removed(tmp_path: Path) -> None:
+    """Where force has joined an export with other files, nobody can tell what an earlier run has left."""
+    core, out = filled(), tmp_path / "out"
+    out.mkdir()
+    (out / "letter.txt").write_bytes(b"not of an export")
+    with pytest.raises(Conflict, match="no export of this"):
+        exported(core, out, force=True, delete=True)
+    assert files(out) == {"letter.txt": b"not of an export"}
+    assert exported(core, out, force=True).left_over_examples == ["letter.txt"]
+    for force in (False, True):
+        with pytest.raises(Conflict, match="no export of this"):
+            exported(core, out, delete=True, force=force)
+    assert exported(core, out).resumed
+    assert (out / "letter.txt").exists()
+
+
+def test_what_others_added_behind_their_own_index_is_never_removed(tmp_path: Path) -> None:
+    core, out = filled(), tmp_path / "out"
+    exported(core, out)
+    (out / ".datastore-index.json").write_text('{"version": 1, "entries": {}}')
+    (out / "outputs" / "theirs").write_bytes(b"x")
+    exported(core, out, force=True)
+    with pytest.raises(Conflict, match="no export of this"):
+        exported(core, out, delete=True)
+    assert (out / "outputs" / "theirs").exists()
+
+
+@pytest.mark.parametrize("named", ["", "ops"])
+def test_a_store_that_is_exported_into_stays_whole(tmp_path: Path, named: str) -> None:
+    """A key named like an object of the store would be written over it; --delete would remove all the others."""
+    store = MemoryStore(core_of().place.env)
+    core = filled(store)
+    face_of(core).put("root", b"a key of its own")
+    face_of(core).put("saved/one", b"another")
+    report = exported_to_store(core, store, "ops/", named, force=True)
+    assert report.dropped == {"swampstore-internals": 2}
+    with pytest.raises(Conflict, match="no export of this"):
+        exported_to_store(core, store, "ops/", named, delete=True)
+    fresh = core_of(store=store)
+    assert face_of(fresh).read("files/big") == BIG
+    assert face_of(fresh).read("root") == b"a key of its own"
+    elsewhere = exported_to_store(core, MemoryStore(core.place.env, url="memory://there"))
+    assert "swampstore-internals" not in elsewhere.dropped
+
+
+def test_a_folder_named_like_the_root_of_a_store_is_none(tmp_path: Path) -> None:
+    core, out = filled(), tmp_path / "out"
+    face_of(core).put("root/x", b"1")
+    exported(core, out)
+    assert exported(core, out).written == 0
+
+
 def test_another_namespace_or_part_is_refused(tmp_path: Path) -> None:
     core, out = filled(), tmp_path / "out"
     exported(core, out, prefix="files/")

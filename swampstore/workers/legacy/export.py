@@ -34,6 +34,7 @@ from swampstore.workers.legacy.export_mark import (
     Mark,
     check_target,
     encode_mark,
+    holds_a_namespace,
     is_own,
     namespace_mark,
     new_mark,
@@ -76,10 +77,14 @@ class _Export:
         self._progress = progress
         self._report = ExportReport(target=sink.url, index=options.index)
         self._mark = new_mark(ground.place.store.url, ground.name, options)
+        self._rules = Rules(Place("", named))
         self._pinned: PinnedSnapshot | None = None
 
     async def run(self) -> ExportReport:
-        earlier = await check_target(self._sink, self._mark, force=self._options.force)
+        options = self._options
+        earlier, mixed = await check_target(self._sink, self._mark, force=options.force, delete=options.delete)
+        self._mark = msgspec.structs.replace(self._mark, mixed=mixed)
+        self._rules = Rules(Place("", self._named), internals=await holds_a_namespace(self._sink))
         self._report.resumed = earlier is not None
         async with AsyncExitStack() as stack:
             snapshot = await self._open(stack)
@@ -111,10 +116,9 @@ class _Export:
 
     async def _files(self, snapshot: Snapshot, draft: IndexDraft) -> dict[str, int]:
         """Bring the entries over; what lies in the target beside them."""
-        rules = Rules(Place("", self._named))
         cursor = _Cursor(self._sink.listing())
         about = snapshot.root.entries
-        async for chunk in Plan(snapshot, rules, self._options.prefix, self._report).chunks():
+        async for chunk in Plan(snapshot, self._rules, self._options.prefix, self._report).chunks():
             for group in groups(chunk, _GROUP, _GROUP_BYTES):
                 await self._keep()
                 await self._take(group, await cursor.held(group), draft)
@@ -184,11 +188,10 @@ class _Export:
 
     async def _conflicts(self, snapshot: Snapshot, draft: IndexDraft, left_over: dict[str, int]) -> None:
         """Write kept losers beside their paths, under the names that a sync gives them; they are not left over."""
-        rules = Rules(Place("", self._named))
         async for records in snapshot.conflicts(self._options.prefix):
             for record in records:
                 path, entry = conflict_of(record.key), entry_of(record)
-                if path is None or rules.dropped(path) is not None:
+                if path is None or self._rules.dropped(path) is not None:
                     continue
                 rel = await self._copy_name(snapshot, path, entry)
                 if rel:

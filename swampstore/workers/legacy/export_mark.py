@@ -4,6 +4,7 @@ Invariants:
 - The mark is written before the first file, and says "complete" only behind the index.
 - A target without a mark is taken only when it is empty; one that is marked, only for the same namespace of the same
   store, the same part of it, and while its index is the one that the export wrote.
+- A target that was taken by force holds files of others: the mark remembers it, and nothing left over is removed there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import json
 import msgspec
 
 from swampstore.errors import Conflict
+from swampstore.values.frame import MAGIC
+from swampstore.values.names import Names
 from swampstore.workers.legacy.export_index import iso
 from swampstore.workers.legacy.export_report import ExportOptions
 from swampstore.workers.legacy.export_sink import Sink, There
@@ -21,10 +24,14 @@ from swampstore.workers.legacy.rules import INDEX_FOLDER, INDEX_NAME, META_NAME,
 
 MARK = ".swamp-export.json"
 _FORMAT = 1
+_ROOT = Names("any").root.rpartition("/")[2]
 
 
 class Mark(msgspec.Struct, frozen=True, rename="camel"):
-    """``index_sha256`` is that of the index object (version 2: of the meta object) once the export is complete."""
+    """``index_sha256`` is that of the index object (version 2: of the meta object) once the export is complete.
+
+    ``mixed``: files that no export of this wrote may lie there too.
+    """
 
     format: int
     state: str
@@ -34,6 +41,7 @@ class Mark(msgspec.Struct, frozen=True, rename="camel"):
     index: str
     index_sha256: str = ""
     index_size: int = 0
+    mixed: bool = False
 
     @property
     def complete(self) -> bool:
@@ -54,24 +62,47 @@ def encode_mark(mark: Mark) -> bytes:
     return msgspec.json.format(msgspec.json.encode(mark)) + b"\n"
 
 
-async def check_target(sink: Sink, mine: Mark, *, force: bool) -> Mark | None:
-    """The mark of an earlier export to go on with; ``None`` for a target that is empty (or is to be taken by force).
+async def check_target(sink: Sink, mine: Mark, *, force: bool, delete: bool) -> tuple[Mark | None, bool]:
+    """The mark of an earlier export to go on with (``None`` for a target that is empty, or is to be taken by force), and
+    whether files of others may lie there too.
 
-    Raises ``Conflict`` for a target that is neither.
+    Raises ``Conflict`` for a target that is neither, and where ``delete`` would remove files of others.
     """
+    held, mixed = await _earlier(sink, mine, force=force)
+    if mixed and delete:
+        raise Conflict(
+            f"the target {sink.url} may hold files that no export of this wrote, and delete would remove them too",
+            hint="run it without --delete, and remove what is left over yourself; or export to an empty place",
+        )
+    return held, mixed
+
+
+async def holds_a_namespace(sink: Sink) -> bool:
+    """Whether the root of a namespace of this library lies in the target itself."""
+    try:
+        root = await sink.read(_ROOT)
+    except Conflict:  # a folder or a link is no root
+        return False
+    return root is not None and root.startswith(MAGIC)
+
+
+async def _earlier(sink: Sink, mine: Mark, *, force: bool) -> tuple[Mark | None, bool]:
     found = await sink.read(MARK)
     if found is None:
-        if not force and await _holds_something(sink):
+        something = await _holds_something(sink)
+        if something and not force:
             raise Conflict(
                 f"the target {sink.url} is not empty",
                 hint="name an empty or new place, or write over what is there with --force",
             )
-        return None
+        return None, something
     held = _decode(found)
     problem = _problem(held, mine) or await _changed(sink, held)
     if problem and not force:
         raise Conflict(f"the target {sink.url} {problem}", hint="name another place, or write over it with --force")
-    return held if held is not None and not problem else None
+    if held is None or problem:
+        return None, True
+    return held, held.mixed
 
 
 def _decode(body: bytes) -> Mark | None:
