@@ -269,7 +269,10 @@ class Tree:
         os.link(name, beside.rpartition("/")[2], src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
 
     def settle(self, keys: list[str], few: int = 32) -> None:
-        """Bring the files at ``keys`` and their names to the disk: one by one when they are few, else all at once."""
+        """Bring the files at ``keys``, their names and the way there to the disk: one by one when few, else all at once.
+
+        A folder whose own name was lost would take its files away, as if somebody had deleted them.
+        """
         if len(keys) > few:
             os.sync()
             return
@@ -279,9 +282,10 @@ class Tree:
                 with suppress(OSError):  # gone again: nothing to keep
                     folder, name = self.open_parent(key)
                     opened[key] = os.open(name, _READ, dir_fd=folder)
-                    at = key.rpartition("/")[0] + "/"
-                    if at not in opened:
-                        opened[at] = os.dup(folder)
+                    path = key
+                    while path and (at := path.rpartition("/")[0] + "/") not in opened:
+                        opened[at] = os.dup(self.open_parent(path)[0])
+                        path = at[:-1]
             _sync_all(list(opened.values()))
         finally:
             for fd in opened.values():
