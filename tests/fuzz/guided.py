@@ -66,7 +66,9 @@ def main(seconds: str) -> None:
             f"-max_len={LENGTH}",
             f"-max_total_time={seconds}",
         ]
-        atheris.Setup([sys.argv[0], *limits, "-print_final_stats=1", str(corpus)], test_one, custom_mutator=mutate)
+        atheris.Setup(
+            [sys.argv[0], *limits, "-verbosity=0", "-print_final_stats=1", str(corpus)], test_one, custom_mutator=mutate
+        )
         atheris.Fuzz()
 
 
