@@ -172,7 +172,7 @@ def parse_section(text: str, file: Path) -> Section | None:
     if len(text) > _FILE_BYTES:
         raise BadConfig(f"{file} is larger than {_FILE_BYTES} bytes")
     try:
-        names, found = _read(text)
+        names, found = read_document(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""
@@ -198,7 +198,7 @@ def parse_section(text: str, file: Path) -> Section | None:
     )
 
 
-def _read(text: str) -> tuple[list[str] | None, Any]:
+def read_document(text: str) -> tuple[list[str] | None, Any]:
     """The names of the sections, and what is in ``datastore``; ``(None, None)`` for a document without sections.
 
     The others belong to other programs and are not looked into, so nothing in them can grow. Raises ``ValueError``.

@@ -7,7 +7,7 @@ from typing import Any
 
 from swampstore.errors import Conflict, Misuse
 from swampstore_cli import output
-from swampstore_cli.config import FILE_NAME, KEYS, parse_section
+from swampstore_cli.config import FILE_NAME, KEYS, parse_section, read_document
 from swampstore_cli.config_file import with_section, write_file
 from swampstore_cli.session import Session
 
@@ -49,10 +49,9 @@ def _old_keys(text: str) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError:
+        _, section = read_document(text)
+    except (yaml.YAMLError, ValueError):
         return {}
-    section = found.get("datastore") if isinstance(found, dict) else None
     return {key: value for key, value in section.items() if key in KEYS} if isinstance(section, dict) else {}
 
 

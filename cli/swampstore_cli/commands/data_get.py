@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 JSON_BYTES = 64 << 20
 """Contents that are larger go into no JSON document."""
 
+_DEEP = 200
+"""JSON with fewer brackets cannot be nested too deeply."""
 app = new_app()
 
 
@@ -153,8 +155,11 @@ def _content(namespace: Namespace, found: DataVersion) -> dict[str, Any]:
         import json
 
         try:
-            return {"content": json.loads(text), "contentEncoding": "utf-8"}
-        except ValueError:
+            content = {"content": json.loads(text), "contentEncoding": "utf-8"}
+            if text.count("[") + text.count("{") > _DEEP:
+                output.encoded(content)  # what is nested too deeply to be printed is text
+            return content
+        except (ValueError, RecursionError):
             pass  # not the JSON it says to be: then it is text
     return {"content": text, "contentEncoding": "utf-8"}
 
