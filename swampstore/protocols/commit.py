@@ -201,7 +201,8 @@ class CommitLane:
                 one.error = CommitConflict(f"slot {met} of lane {self.lane} concerns {_name(draft.commit)}")
             return met is None
         look = self._look
-        if look is None or look[0].tail(self.lane) < self._tail or look[1].seconds() > LANE_TAIL_AGE_S:
+        due = max(self._tail, draft.tail)  # the caller may have read on since this lane was looked at
+        if look is None or look[0].tail(self.lane) < due or look[1].seconds() > LANE_TAIL_AGE_S:
             look = await self._refresh()
         snapshot, span = look
         changed = [key for key, seen in draft.seen.items() if not _same(seen, await snapshot.record(key))]
