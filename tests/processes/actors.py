@@ -40,9 +40,12 @@ class Desk:
         self.store = Datastore(CoreStore(self.bare, env, timeout=20.0))
         self.ns: Namespace = self.store.namespace(namespace)
         self.count = 0
+        self.pause_s = 0.0
 
     @property
     def working(self) -> bool:
+        if self.pause_s:
+            time.sleep(self.dice.random() * self.pause_s)
         return time.monotonic() < self.until
 
     def next(self) -> str:

@@ -58,6 +58,8 @@ class Plan(msgspec.Struct):
     patient: bool = True
     calm: bool = False
     broken: str = ""
+    stop_s: float = 0.4
+    pause_s: float = 0.0
 
 
 class Tally(msgspec.Struct):
@@ -118,7 +120,7 @@ def one_round(plan: Plan, folder: Path, namespace: str, number: int, tally: Tall
         if roll < 0.45:
             events.append((when, pid, signal.SIGKILL))
         elif roll < 0.7:
-            events += [(when, pid, signal.SIGSTOP), (when + dice.random() * 0.4, pid, signal.SIGCONT)]
+            events += [(when, pid, signal.SIGSTOP), (when + dice.random() * plan.stop_s, pid, signal.SIGCONT)]
             if dice.random() < 0.3:
                 events.append((when + 0.05, pid, signal.SIGKILL))
     began = time.monotonic()
@@ -139,14 +141,16 @@ def one_round(plan: Plan, folder: Path, namespace: str, number: int, tally: Tall
 
 def _act(plan: Plan, namespace: str, name: str, record: Path, seed: int, number: int) -> list[str]:
     break_on_purpose(plan.broken)
-    ACTORS[name](Desk(plan.url, namespace, record, seed, plan.work_s, number))
+    desk = Desk(plan.url, namespace, record, seed, plan.work_s, number)
+    desk.pause_s = plan.pause_s
+    ACTORS[name](desk)
     return []
 
 
 def _wait(plan: Plan, pids: dict[int, str], began: float, folder: Path, tally: Tally) -> list[str]:
     """Until all have ended. The patient call one that does not end a violation; the others end it."""
     wrong: list[str] = []
-    limit = began + plan.work_s + (END_S if plan.patient else 1.5)
+    limit = began + plan.work_s + plan.stop_s + (END_S if plan.patient else 1.5)
     while pids:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
@@ -273,6 +277,11 @@ def main() -> int:
     parser.add_argument("--actors", default=",".join(ACTORS))
     parser.add_argument("--calm", action="store_true", help="kill and stop nobody")
     parser.add_argument("--broken", choices=["", *BROKEN], default="", help="a fault that must be found")
+    parser.add_argument("--work-s", type=float, default=WORK_S, help="how long the processes of a round work")
+    parser.add_argument("--stop-s", type=float, default=0.4, help="for how long at most a process is stopped")
+    parser.add_argument(
+        "--pause-s", type=float, default=0.0, help="what a process waits at most between two operations"
+    )
     parser.add_argument("--most", type=int, default=7, help="processes in a round")
     given = parser.parse_args()
     os.environ.update(AWS_ENVIRONMENT)
@@ -282,7 +291,7 @@ def main() -> int:
     with backend(given.backend, scratch) as url:
         plan = Plan(
             url, scratch / "rounds", given.rounds, given.seed, given.group, tuple(given.actors.split(",")), given.most,
-            patient=given.backend == "local" or given.calm, calm=given.calm, broken=given.broken,
+            patient=given.backend == "local" or given.calm, calm=given.calm, broken=given.broken, work_s=given.work_s, stop_s=given.stop_s, pause_s=given.pause_s,
         )  # fmt: skip
         tally = run_rounds(plan)
     print(f"seed {given.seed}, {given.backend}: {tally.describe()}")

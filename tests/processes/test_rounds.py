@@ -59,3 +59,12 @@ def test_a_fault_is_found(fault: str) -> None:
 @pytest.mark.parametrize("backend", ["local", "moto", "emulator"])
 def test_five_hundred_rounds(backend: str) -> None:
     assert whole(rounds(backend, "--rounds", "500", "--group", "50", timeout=3500.0))
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("backend", ["local", "moto"])
+def test_stopped_for_longer_than_every_grace(backend: str) -> None:
+    """Some sleep past the age of a tail and the grace of a sweep (20 s and 30 s), while the others go on."""
+    long = ["--work-s", "75", "--stop-s", "70", "--pause-s", "0.5", "--most", "12", "--rounds", "4", "--group", "2"]
+    assert whole(rounds(backend, *long, timeout=1100.0))
