@@ -18,6 +18,7 @@ from swampstore.values.root import Root, RunRef
 from swampstore.workers.doctor.deep_archives import check_archives
 from swampstore.workers.doctor.deep_contents import Contents
 from swampstore.workers.doctor.deep_data import DataModel
+from swampstore.workers.doctor.deep_saved import check_saved_contents
 from swampstore.workers.doctor.finding import Finding
 from swampstore.workers.doctor.runs import RESTORE
 from swampstore.workers.doctor.sight import Sight, read_root
@@ -90,6 +91,7 @@ class _Deep:
         else:
             text = "some runs cannot be read, so entries and contents were not looked at"
             self.findings.append(Finding("cut-short", "note", "", text, "mend the runs first, then look again"))
+        self.findings += await check_saved_contents(self.sight, self.counts, self.progress)
         return self.findings
 
     async def keep(self) -> None:
