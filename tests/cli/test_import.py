@@ -30,6 +30,19 @@ def test_copying(swamp: Swamp, legacy: Made) -> None:
     assert (again["imported"], again["unchanged"]) == (0, len(legacy.entries))
 
 
+def test_what_was_deleted_here_stays_deleted(swamp: Swamp, legacy: Made) -> None:
+    command = ("datastore", "import", legacy.out, "--namespace", "ops", "--copy")
+    swamp(*command)
+    key = next(key for key in legacy.entries if key.endswith("/raw"))
+    assert swamp("object", "delete", key, "--namespace", "ops").code == 0
+    again = swamp(*command)
+    assert "  deleted here   1, such as:\n    " + key in again.out
+    again = swamp(*command, "--json").document
+    assert (again["imported"], again["deleted_here"], again["deleted_here_examples"]) == (0, 1, [key])
+    assert swamp(*command, "--deleted-too", "--json").document["imported"] == 2  # the other file follows
+    assert swamp("object", "get", key, "--namespace", "ops").out.encode() == (legacy.base / key).read_bytes()
+
+
 def test_a_dry_run_only_counts(swamp: Swamp, legacy: Made) -> None:
     done = swamp("datastore", "import", legacy.out, "--namespace", "ops", "--copy", "--dry-run")
     assert done.out.startswith(f"would import {len(legacy.entries)} entries into namespace ops of file://")

@@ -188,7 +188,8 @@ class Setting:
 def adds_up(report: ImportReport) -> bool:
     """Whether every rel ended in exactly one way."""
     dropped = sum(report.dropped.values())
-    return report.imported + report.unchanged + dropped + report.dangling + report.damaged == report.entries
+    left = report.unchanged + report.deleted_here + dropped + report.dangling + report.damaged
+    return report.imported + left == report.entries
 
 
 # --- small stores by hand ------------------------------------------------------------------------------------------

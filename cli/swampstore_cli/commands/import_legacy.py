@@ -44,6 +44,9 @@ def import_from(
     metadata: Annotated[
         bool, typer.Option("--metadata", help="Read each version's metadata.yaml from a bucket, at a request each.")
     ] = False,
+    deleted_too: Annotated[
+        bool, typer.Option("--deleted-too", help="Import also what was deleted here since it was written there.")
+    ] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Import although parts of the index are missing.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Import although a lock says that the source is in use.")
@@ -53,7 +56,8 @@ def import_from(
 
     --namespace is the legacy namespace below SRC and the name it gets here; without it the datastore at SRC itself goes
     into the configured namespace. Contents stay where they are when SRC lies in the target store, else --copy brings
-    them over. Nothing in SRC is changed, and running it again takes only the difference.
+    them over. Nothing in SRC is changed, and running it again takes only the difference: what was written or deleted here
+    since stays as it is here.
     """
     from swampstore.client.blocking import finish
     from swampstore.stores.open import open_store
@@ -62,7 +66,13 @@ def import_from(
     from swampstore.workers.legacy.rules import Place
 
     options = ImportOptions(
-        copy=copy, dry_run=dry_run, index_only=index_only, force=force, partial=partial, metadata=metadata
+        copy=copy,
+        dry_run=dry_run,
+        index_only=index_only,
+        force=force,
+        partial=partial,
+        metadata=metadata,
+        deleted_too=deleted_too,
     )
     place = Place("", session.named or "")
     with session.opened(url=to) as opened:
@@ -131,6 +141,7 @@ def _show(report: ImportReport, where: str) -> None:
     ):
         if number:
             output.line(f"  {name:<14} {number:,}")
+    _examples("deleted here", report.deleted_here, report.deleted_here_examples)
     _examples("plain folders", report.not_versions, report.not_versions_examples)
     _examples("dangling", report.dangling, report.dangling_examples)
     _examples("damaged", report.damaged, report.damaged_examples)

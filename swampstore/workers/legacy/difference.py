@@ -1,15 +1,17 @@
 """What a source has and a namespace has not: both walked in key order.
 
-Invariant: an entry that was written in the namespace by others after the source's file stays: the newest wins, as in a
-sync.
+Invariants:
+- An entry that was written in the namespace by others after the source's file stays: the newest wins, as in a sync.
+- So does a deletion: what was deleted here since the source's file was written is not brought back unless asked for.
+  The two files of a version go together: if either is deleted here, neither comes back.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container
+from collections.abc import Container
 
-from swampstore.protocols.snapshot import Snapshot
 from swampstore.values.entry import EPHEMERAL, Entry, External, entry_of
+from swampstore.values.version import version_ms
 from swampstore.workers.legacy.locating import Located
 from swampstore.workers.legacy.origin import Origin
 from swampstore.workers.legacy.report import ImportReport
@@ -26,26 +28,39 @@ async def difference(
     *,
     copy: bool,
     metadata: bool,
+    revive: bool = False,
 ) -> list[Located]:
     """Those of ``located`` that the namespace is to take, in key order; the others leave it and are counted.
 
     ``unusable`` are rels that the source lists and that were reported; ``metadata`` says that ``metadata.yaml`` files are
-    read.
+    read; ``revive`` takes what was deleted here too.
     """
     held: dict[str, Located] = {}
-    async for entry in _entries(await target.snapshot()):
-        item = located.get(entry.key)
-        if item is None:
-            report.vanished += entry.key not in unusable
-            continue
-        holds = _holds(entry, item, origin, copy=copy, metadata=metadata)
-        if holds or _newer(entry, item):
-            report.newer_here += not _same(entry, item)
-            if holds and item.version and metadata:
-                held[entry.key] = item
-            report.unchanged += 1
-            report.bytes += item.size
-            del located[entry.key]
+    deleted: list[Located] = []
+    async for records in (await target.snapshot()).records():
+        for record in records:
+            if record.gone:
+                item = located.get(record.key)
+                # The tombstone of one version has the time of that version: what was written later, it had not seen.
+                if item is not None and not revive and item.modified <= version_ms(record.version):
+                    deleted.append(item)
+                continue
+            if record.flags & EPHEMERAL:
+                continue
+            entry = entry_of(record)  # what has expired since is there too
+            item = located.get(entry.key)
+            if item is None:
+                report.vanished += entry.key not in unusable
+                continue
+            holds = _holds(entry, item, origin, copy=copy, metadata=metadata)
+            if holds or _newer(entry, item):
+                report.newer_here += not _same(entry, item)
+                if holds and item.version and metadata:
+                    held[entry.key] = item
+                report.unchanged += 1
+                report.bytes += item.size
+                del located[entry.key]
+    _leave_deleted(located, deleted, report)
     for key in [key for key, item in located.items() if item.version]:
         other = held.pop(other_file(key), None)
         if other is not None:  # what the one says changes the entry of the other
@@ -55,12 +70,12 @@ async def difference(
     return [located[key] for key in sorted(located)]
 
 
-async def _entries(snapshot: Snapshot) -> AsyncIterator[Entry]:
-    """What was put and not deleted; what has expired since is there too."""
-    async for records in snapshot.records():
-        for record in records:
-            if not record.gone and not record.flags & EPHEMERAL:
-                yield entry_of(record)
+def _leave_deleted(located: dict[str, Located], deleted: list[Located], report: ImportReport) -> None:
+    """Take what was deleted here, with the other files of the versions among it, out of ``located``."""
+    for item in deleted:
+        for key in (item.key, other_file(item.key)) if item.version else (item.key,):
+            if located.pop(key, None) is not None:
+                report.left_deleted(key)
 
 
 def _holds(entry: Entry, item: Located, origin: Origin, *, copy: bool, metadata: bool) -> bool:

@@ -1,12 +1,13 @@
 """Import of a legacy datastore into a namespace; the source is only read.
 
 Contents stay where they are when the source lies in the target's own store (entries refer to the old objects), or are
-copied. Every rel of the source ends in exactly one of: imported, unchanged, dropped (with a reason), dangling, damaged.
+copied. Every rel of the source ends in exactly one of: imported, unchanged, deleted here, dropped (with a reason),
+dangling, damaged.
 
 Invariants:
 - What is appended are ordinary deltas: an import that is interrupted leaves a part of the entries, each of them right,
   and running it again takes only the difference.
-- Nothing is deleted, and a key that was written in the namespace after the source's file is left alone.
+- Nothing is deleted, and a key that was written or deleted in the namespace after the source's file is left alone.
 - What was appended is looked for in the namespace, by count and size, before the import is called done.
 """
 
@@ -46,7 +47,7 @@ class ImportOptions(msgspec.Struct, frozen=True):
     ``partial`` accepts missing index partitions; ``sample`` is how many hashes the index knows are compared with the
     contents of an import in place (a copy compares all). ``metadata`` reads the ``metadata.yaml`` of every version also
     where that costs a request each: an import in place from a bucket otherwise takes type, model, name and number from
-    the path alone."""
+    the path alone. ``deleted_too`` takes also what was deleted here since."""
 
     copy: bool = False
     dry_run: bool = False
@@ -56,6 +57,7 @@ class ImportOptions(msgspec.Struct, frozen=True):
     sample: int = 100
     compact: bool = True
     metadata: bool = False
+    deleted_too: bool = False
 
 
 async def import_legacy(
@@ -133,6 +135,7 @@ class _Import:
             self._report,
             copy=self._options.copy,
             metadata=self._reads_metadata,
+            revive=self._options.deleted_too,
         )
 
     async def _located(self, index: LegacyIndex) -> dict[str, Located]:

@@ -1,7 +1,7 @@
 """What an import found and did.
 
-Invariant: ``imported + unchanged + dropped + dangling + damaged == entries``: every rel of the source ends in exactly
-one of them (in a dry run nothing is read, so what reading would show counts as imported).
+Invariant: ``imported + unchanged + deleted_here + dropped + dangling + damaged == entries``: every rel of the source
+ends in exactly one of them (in a dry run nothing is read, so what reading would show counts as imported).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ class ImportReport(msgspec.Struct):
     """Counts of rels; lists hold at most 100 examples.
 
     ``bytes`` is the size of all contents imported or unchanged. ``newer_here`` are those of the unchanged whose key was
-    written in the namespace after the source's file: the newest wins. ``unindexed`` are objects that the index does not
+    written in the namespace after the source's file: the newest wins. ``deleted_here`` were deleted in the namespace after
+    that, or are of a version of which a file was: they are left alone. ``unindexed`` are objects that the index does not
     list, ``vanished`` entries of the namespace that the source does not list: neither is touched. ``hashed`` contents
     had no hash, ``hashes_checked`` had one and were compared. ``checked`` entries (``checked_bytes``) were found in the
     namespace afterwards as they were appended; ``astray`` were not: somebody else changed them meanwhile.
@@ -29,6 +30,8 @@ class ImportReport(msgspec.Struct):
     imported: int = 0
     unchanged: int = 0
     newer_here: int = 0
+    deleted_here: int = 0
+    deleted_here_examples: list[str] = []
     bytes: int = 0
     copied_bytes: int = 0
     dropped: dict[str, int] = {}
@@ -59,6 +62,11 @@ class ImportReport(msgspec.Struct):
         """``rel`` is not data, for ``reason``."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         _example(self.dropped_examples, rel)
+
+    def left_deleted(self, rel: str) -> None:
+        """``rel`` was deleted in the namespace since, and stays so."""
+        self.deleted_here += 1
+        _example(self.deleted_here_examples, rel)
 
     def dangle(self, rel: str) -> None:
         """The contents of ``rel`` are nowhere."""
