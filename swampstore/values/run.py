@@ -164,8 +164,11 @@ def build_run(name: str, records: Iterable[Record]) -> tuple[RunRef, bytes]:
 
 
 def index_span(ref: RunRef) -> tuple[int, int]:
-    """``(offset, length)`` of the index of a run, for a ranged read."""
-    return ref.index_at, ref.size - ref.index_at - FOOTER.size
+    """``(offset, length)`` of the index of a run, for a ranged read. Raises ``CorruptObject`` where there can be none."""
+    length = ref.size - ref.index_at - FOOTER.size
+    if ref.index_at < 0 or length < 0:
+        raise CorruptObject(f"{ref.name}: an index at {ref.index_at} of {ref.size} bytes", name=ref.name)
+    return ref.index_at, length
 
 
 def decode_index(data: bytes, name: str) -> list[BlockInfo]:

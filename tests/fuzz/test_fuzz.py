@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from swampstore.errors import CorruptObject, SwampError, TooLarge
 from swampstore.limits import COMMIT_KEYS_BYTES
 from swampstore.stores.memory import MemoryStore
+from swampstore.values.root import RunRef
+from swampstore.values.run import index_span
 from tests.fuzz.engine import Result, feed
 from tests.fuzz.targets import Target, targets
 from tests.fuzz.worlds import visit
@@ -85,6 +87,14 @@ def test_an_update_whose_keys_no_reader_could_decode_is_refused() -> None:
     with ns.lock("deploy") as held, pytest.raises(TooLarge):
         held.put_many(dict.fromkeys(keys, b"y"))
     assert ns.read(keys[0]) == b"x"
+
+
+@pytest.mark.parametrize(("size", "at"), [(100, -1), (100, 90), (-5, 0), (0, 0)])
+def test_a_reference_to_a_run_that_cannot_be_is_corrupt(size: int, at: int) -> None:
+    """It was taken for a fault of the caller: the span that was asked for was none."""
+    ref = RunRef("a", "b", "shard/x", size, at, 1, 0, b"", 0, 0)
+    with pytest.raises(CorruptObject, match="shard/x"):
+        index_span(ref)
 
 
 @pytest.mark.prove
