@@ -275,7 +275,13 @@ class Inconsistent(Damaged, AssertionError):
 
 
 class NotFound(SwampError):
+    """``time`` is the store's time (ms) when it looked, 0 where its answer did not say."""
+
     code = "not-found"
+
+    def __init__(self, message: str, *, hint: str = "", time: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.time = time
 
 
 class BelowHorizon(NotFound):

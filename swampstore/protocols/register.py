@@ -65,8 +65,8 @@ class Register:
                 seen = Seen(decode_root(body, self._place.names.root), etag, modified, time)
             case NotModified(time=time) if last is not None:
                 seen = msgspec.structs.replace(last, time=time)
-            case NotFound():
-                seen = Seen(NO_ROOT, "", 0, self._place.clock.now_ms())
+            case NotFound(time=time):
+                seen = Seen(NO_ROOT, "", 0, time or self._place.clock.now_ms())
             case SwampError():
                 raise answer
             case _:

@@ -132,7 +132,7 @@ class MemoryStore:
         with self._lock:
             found = self._objects.get(name)
         if found is None:
-            raise NotFound(f"{name} is not in {self._url}")
+            raise NotFound(f"{name} is not in {self._url}", time=self._env.wall_ms())
         return found
 
 

@@ -10,7 +10,9 @@ Every wait and every store call is a point where another actor may run. Which on
 is repeated exactly by its seed.
 
 Invariants:
-- Nothing in a run depends on real time, on threads or on hash order: equal seeds give equal traces (:attr:`Sim.trace`).
+- Nothing in a run depends on real time, on threads or on hash order: equal seeds give equal traces (:attr:`Sim.trace`,
+  and :attr:`Sim.digest`, which is kept even when nobody looks at the trace).
+- Every process draws from dice of its own, so a run without one of its processes is otherwise much like the whole run.
 - A process that is killed runs no further instruction; what it had sent may still take effect, later.
 - A paused process stops, its boot clock with it when the machine is paused; the store's clock goes on.
 """
@@ -18,16 +20,17 @@ Invariants:
 from __future__ import annotations
 
 import heapq
-import inspect
 import random
+import zlib
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from swampstore.errors import SwampError
 
 T = TypeVar("T")
 START_MS = 1_800_000_000_000
+_WAITS_IN_CLEANUP = 100
 
 
 class Wait:
@@ -72,8 +75,10 @@ class Actor:
     def __init__(self, process: Process, work: Coroutine[Any, Any, Any], name: str) -> None:
         self.process = process
         self.name = name
+        self.tag = name.encode()
         self.work = work
-        self.context = copy_context()
+        mine = process.sim.running is not None and process.sim.running.process is process
+        self.context = copy_context() if mine else Context()
         self.done = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -111,10 +116,10 @@ class SimEnv:
         return self._sim.now - self.stopped_s
 
     def random_bytes(self, count: int) -> bytes:
-        return self._sim.dice.randbytes(count)
+        return self._process.dice.randbytes(count)
 
     def random(self) -> float:
-        return self._sim.dice.random()
+        return self._process.dice.random()
 
     def identity(self) -> tuple[str, int]:
         return self._process.name, 1
@@ -152,9 +157,11 @@ class Process:
         self.sim = sim
         self.name = name
         self.env = SimEnv(self, skew_ms)
+        self.dice = random.Random(f"{sim.seed}/{name}")
         self.actors: list[Actor] = []
         self.dead = False
         self.paused_until = 0.0
+        self.on_kill: Callable[[], None] | None = None
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str = "") -> Actor:
         """Start ``work`` beside the others; it begins at the next turn."""
@@ -167,6 +174,13 @@ class Process:
         """Stop for good, as ``kill -9`` does: no cleaning up, no further instruction."""
         self.dead = True
         self.sim.note(f"kill {self.name}")
+        if self.on_kill is not None:
+            self.on_kill()
+
+    def jump(self, ms: int) -> None:
+        """Set the wall clock forward or back; the boot clock does not notice."""
+        self.env.skew_ms += ms
+        self.sim.note(f"clock of {self.name} {ms:+} ms")
 
     def pause(self, seconds: float, *, machine: bool = False) -> None:
         """Stand still for ``seconds``; with ``machine`` the boot clock does too."""
@@ -186,6 +200,11 @@ class Sim:
         self.steps = 0
         self.trace: list[str] = []
         self.tracing = False
+        self.digest = 0
+        """A hash of who ran when, of every step so far."""
+        self.halted = False
+        """Set by a check that has failed: nobody runs any more."""
+        self.running: Actor | None = None
         self._heap: list[tuple[float, float, int, Actor, int]] = []
         self._count = 0
         self._processes: list[Process] = []
@@ -216,6 +235,8 @@ class Sim:
         """Run until nothing is left to do, ``until`` has ended, or the limits. Raises ``RuntimeError`` when ``steps`` do not suffice."""
         deadline = self.now + seconds
         while self._heap and self._heap[0][0] <= deadline and not (until is not None and until.done):
+            if self.halted:
+                return
             at, _, _, actor, turn = heapq.heappop(self._heap)
             self.now = max(self.now, at)
             process = actor.process
@@ -234,22 +255,30 @@ class Sim:
                     self._bury(actor)
 
     def close(self) -> None:
-        """Forget whatever has not ended. No clean-up of the actors runs."""
+        """Forget whatever has not ended. Nothing of it has an effect any more."""
+        self.running = None
         for process in self._processes:
+            process.dead = True
             for actor in process.actors:
                 if not actor.done:
                     self._bury(actor)
 
     def _bury(self, actor: Actor) -> None:
-        """Forget the coroutine of a killed process without running its clean-up."""
+        """Forget the coroutine of a killed process. What it tries to clean up ends at its first wait, before any effect."""
         actor.done = True
-        if inspect.getcoroutinestate(actor.work) == inspect.CORO_CREATED:
-            actor.work.close()
-        else:
-            _graveyard.append(actor.work)
+        for _ in range(_WAITS_IN_CLEANUP):
+            try:
+                actor.work.close()
+            except (RuntimeError, SwampError):  # it waited in its clean-up, or said what it thinks of this end
+                continue
+            return
+        _graveyard.append(actor.work)
 
     def _step(self, actor: Actor) -> None:
-        self.note(actor.name)
+        if self.tracing:
+            self.note(actor.name)
+        self.digest = zlib.crc32(actor.tag, self.digest ^ (hash(self.now) & 0xFFFFFFFF))
+        self.running = actor
         try:
             wait = actor.context.run(actor.work.send, None)
         except StopIteration as stop:
@@ -272,4 +301,4 @@ class Sim:
 
 
 _graveyard: list[Coroutine[Any, Any, Any]] = []
-"""Coroutines of killed processes: kept, because collecting one would run its ``finally`` blocks."""
+"""Coroutines of killed processes that would not end: kept, because collecting one complains."""

@@ -1,6 +1,7 @@
 """The store of a simulated process: its calls take virtual time and fail by the odds of :class:`Faults`.
 
-Invariant: what was sent may take effect late or unanswered, but never twice, and never after another answer was given.
+Invariant: what was sent may take effect late, unanswered, or a second time (a network that repeats a request), but a
+request that was answered with a refusal before any effect never takes effect.
 """
 
 from __future__ import annotations
@@ -32,13 +33,21 @@ from swampstore.stores.base import (
 )
 from swampstore.testing.sim import Process, Wait
 
+_ANSWER_TAKES_TIME = 0.6
+"""How often others may act between an effect and its answer."""
+COURIER = "courier of "
+"""How the process is called that brings what another one has sent."""
+
 
 class Faults(msgspec.Struct, frozen=True):
     """Odds per store call. ``lost``: it took effect, the answer did not come. ``late``: the answer did not come and the
-    effect comes later. ``refused``: an error before any effect. ``busy``: a 409. ``short``: a short page of a list."""
+    effect comes later. ``again``: it takes effect, and once more later. ``refused``: an error before any effect. ``busy``:
+    a 409. ``short``: a short page of a list. ``jump``: the wall clock of the caller is set by up to ``jump_ms``.
+    ``cut``: it takes effect, then the caller is cut off for up to ``cut_s``: every later call is refused meanwhile."""
 
     lost: float = 0.0
     late: float = 0.0
+    again: float = 0.0
     refused: float = 0.0
     busy: float = 0.0
     short: float = 0.0
@@ -47,6 +56,10 @@ class Faults(msgspec.Struct, frozen=True):
     kill: float = 0.0
     pause: float = 0.0
     pause_s: float = 40.0
+    cut: float = 0.0
+    cut_s: float = 120.0
+    jump: float = 0.0
+    jump_ms: int = 120_000
 
 
 class SimStore:
@@ -57,46 +70,73 @@ class SimStore:
         self.inner = inner
         self.faults = faults or Faults()
         self.calls = 0
+        self._cut_until = 0.0
         self.on_call: Callable[[Request], None] | None = None
 
     @property
     def url(self) -> str:
         return self.inner.url
 
-    async def _travel(self) -> None:
-        sim, faults = self.process.sim, self.faults
-        if faults.kill and sim.dice.random() < faults.kill:
+    def _strange(self) -> bool:
+        """Whether the caller can go on at once: what may happen to the caller between any two instants: it dies, stands still, has its clock set."""
+        faults, dice = self.faults, self.process.dice
+        draw = dice.random()
+        if draw >= faults.kill + faults.pause + faults.jump:
+            return True
+        if draw < faults.kill:
             self.process.kill()
-        if faults.pause and sim.dice.random() < faults.pause:
-            self.process.pause(sim.dice.random() * faults.pause_s, machine=sim.dice.random() < 0.3)
-        await Wait(sim.dice.expovariate(1.0) * faults.latency_s)
+        elif draw < faults.kill + faults.pause:
+            self.process.pause(dice.random() * faults.pause_s, machine=dice.random() < 0.3)
+        else:
+            self.process.jump(dice.randint(-faults.jump_ms, faults.jump_ms))
+        return False
+
+    async def _travel(self, odds: float = 1.0) -> None:
+        """Time on the way; with ``odds`` below 1 sometimes none, and nobody else acts meanwhile."""
+        dice = self.process.dice
+        if self._strange() and odds < 1.0 and dice.random() >= odds:
+            return
+        await Wait(dice.expovariate(1.0) * self.faults.latency_s)
 
     async def _call(self, request: Request) -> Any:
-        sim, faults, dice = self.process.sim, self.faults, self.process.sim.dice
+        sim, faults, dice = self.process.sim, self.faults, self.process.dice
         self.calls += 1
         if self.on_call is not None:
             self.on_call(request)
         await self._travel()
+        if sim.now < self._cut_until:
+            raise StoreUnavailable("simulated: cut off")
         if dice.random() < faults.refused:
             raise Throttled("simulated: slow down") if dice.random() < 0.5 else StoreUnavailable("simulated: refused")
         conditional = isinstance(request, Put) and not isinstance(request.when, Overwrite)
         if conditional and dice.random() < faults.busy:
             raise Busy("simulated: 409")
         if isinstance(request, Put) and dice.random() < faults.late:
-            courier = sim.process(f"courier of {self.process.name}")
-            courier.spawn(self._deliver(request, dice.random() * faults.late_s))
+            self._send_later(request)
             raise StoreUnavailable("simulated: the answer was lost, the write is under way")
+        if isinstance(request, Put) and dice.random() < faults.again:
+            self._send_later(request)
         if isinstance(request, List) and dice.random() < faults.short:
             request = msgspec.structs.replace(request, limit=min(request.limit, dice.randint(1, 3)))
-        sim.note(f"  {self.process.name} {type(request).__name__} {_name(request)}")
+        if sim.tracing:
+            sim.note(f"  {self.process.name} {type(request).__name__} {_name(request)}")
         answer = await outcome(self.inner, request)
-        lost = dice.random() < faults.lost
-        await self._travel()
+        draw = dice.random()
+        lost = draw < faults.lost + faults.cut
+        if draw < faults.cut:
+            self._cut_until = sim.now + dice.random() * faults.cut_s
+        await self._travel(_ANSWER_TAKES_TIME)
         if lost:
             raise StoreUnavailable("simulated: the answer was lost")
         if isinstance(answer, SwampError):
             raise answer
         return answer
+
+    def _send_later(self, request: Put) -> None:
+        """Let the request arrive by itself, even if its sender is dead by then."""
+        dice = self.process.dice
+        courier = self.process.sim.process(f"{COURIER}{self.process.name}")
+        courier.spawn(self._deliver(request, dice.random() * self.faults.late_s))
 
     async def _deliver(self, request: Request, seconds: float) -> None:
         await Wait(seconds)
@@ -121,10 +161,15 @@ class SimStore:
         return answer
 
     async def delete(self, names: Sequence[str]) -> None:
+        faults, dice = self.faults, self.process.dice
         for name in names:
             await self._travel()
+            if dice.random() < faults.refused:
+                raise StoreUnavailable("simulated: refused")
             self.process.sim.note(f"  {self.process.name} Delete {name}")
             await self.inner.delete([name])
+            if dice.random() < faults.lost:
+                raise StoreUnavailable("simulated: the answer was lost")
 
     async def now(self) -> int:
         await self._travel()
@@ -132,6 +177,8 @@ class SimStore:
 
     async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         """Every part is an actor of its own, so that they interleave with each other and with everybody."""
+        if len(requests) == 1:
+            return [await self._part(requests[0])]
         actors = [self.process.spawn(self._part(request)) for request in requests]
         for actor in actors:
             if not actor.done:

@@ -1,0 +1,1 @@
+"""A gallery of deliberate faults of the real code, each of which the simulation must notice."""
