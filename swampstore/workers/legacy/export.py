@@ -34,7 +34,6 @@ from swampstore.workers.legacy.export_mark import (
     Mark,
     check_target,
     encode_mark,
-    holds_a_namespace,
     is_own,
     namespace_mark,
     new_mark,
@@ -42,6 +41,7 @@ from swampstore.workers.legacy.export_mark import (
 from swampstore.workers.legacy.export_plan import Plan, Planned, groups, planned
 from swampstore.workers.legacy.export_report import ExportOptions, ExportReport
 from swampstore.workers.legacy.export_sink import File, Sink, There, spooled
+from swampstore.workers.legacy.export_target import holds_a_namespace, is_internal
 from swampstore.workers.legacy.rules import INDEX_FOLDER, INDEX_NAME, META_NAME, NAMESPACE_MARK, Place, Rules
 from swampstore.workers.spool import Spool
 from swampstore.workers.sync.copies import copy_name
@@ -58,7 +58,7 @@ async def export_legacy(
 ) -> ExportReport:
     """Export the namespace of ``ground`` to ``sink``; ``named`` is the legacy namespace that it becomes there, if any.
 
-    Raises ``Conflict`` for a target that is not empty and no earlier export of this, ``Misuse`` and ``BadKey`` for
+    Raises ``Conflict`` for a target that is not empty and no earlier export of this (a store not by force either), ``Misuse`` and ``BadKey`` for
     options, ``StoreFull`` when there is no space (run it again), and what the stores raise.
     """
     options.check()
@@ -79,12 +79,14 @@ class _Export:
         self._mark = new_mark(ground.place.store.url, ground.name, options)
         self._rules = Rules(Place("", named))
         self._pinned: PinnedSnapshot | None = None
+        self._among = False
 
     async def run(self) -> ExportReport:
         options = self._options
         earlier, mixed = await check_target(self._sink, self._mark, force=options.force, delete=options.delete)
         self._mark = msgspec.structs.replace(self._mark, mixed=mixed)
-        self._rules = Rules(Place("", self._named), internals=await holds_a_namespace(self._sink))
+        self._among = await holds_a_namespace(self._sink)  # made there since the first export
+        self._rules = Rules(Place("", self._named), internals=self._among)
         self._report.resumed = earlier is not None
         async with AsyncExitStack() as stack:
             snapshot = await self._open(stack)
@@ -216,6 +218,8 @@ class _Export:
 
     async def _clean(self, left_over: dict[str, int]) -> None:
         """What an earlier run left and the namespace has no more."""
+        if self._among:
+            left_over = {rel: size for rel, size in left_over.items() if not is_internal(rel)}
         if self._options.delete and self._report.resumed:
             await self._sink.remove(list(left_over))
             self._report.deleted = len(left_over)

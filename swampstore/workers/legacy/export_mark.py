@@ -4,6 +4,7 @@ Invariants:
 - The mark is written before the first file, and says "complete" only behind the index.
 - A target without a mark is taken only when it is empty; one that is marked, only for the same namespace of the same
   store, the same part of it, and while its index is the one that the export wrote.
+- A target that was not empty is never a store or a namespace of one, not by force either.
 - A target that was taken by force holds files of others: the mark remembers it, and nothing left over is removed there.
 """
 
@@ -15,16 +16,14 @@ import json
 import msgspec
 
 from swampstore.errors import Conflict
-from swampstore.values.frame import MAGIC
-from swampstore.values.names import Names
 from swampstore.workers.legacy.export_index import iso
 from swampstore.workers.legacy.export_report import ExportOptions
 from swampstore.workers.legacy.export_sink import Sink, There
+from swampstore.workers.legacy.export_target import refuse_store
 from swampstore.workers.legacy.rules import INDEX_FOLDER, INDEX_NAME, META_NAME, NAMESPACE_MARK
 
 MARK = ".swamp-export.json"
 _FORMAT = 1
-_ROOT = Names("any").root.rpartition("/")[2]
 
 
 class Mark(msgspec.Struct, frozen=True, rename="camel"):
@@ -66,9 +65,11 @@ async def check_target(sink: Sink, mine: Mark, *, force: bool, delete: bool) -> 
     """The mark of an earlier export to go on with (``None`` for a target that is empty, or is to be taken by force), and
     whether files of others may lie there too.
 
-    Raises ``Conflict`` for a target that is neither, and where ``delete`` would remove files of others.
+    Raises ``Conflict`` for a target that is neither, for a store also with ``force``, and where ``delete`` would remove files of others.
     """
     held, mixed = await _earlier(sink, mine, force=force)
+    if mixed:
+        await refuse_store(sink)
     if mixed and delete:
         raise Conflict(
             f"the target {sink.url} may hold files that no export of this wrote, and delete would remove them too",
@@ -77,20 +78,12 @@ async def check_target(sink: Sink, mine: Mark, *, force: bool, delete: bool) -> 
     return held, mixed
 
 
-async def holds_a_namespace(sink: Sink) -> bool:
-    """Whether the root of a namespace of this library lies in the target itself."""
-    try:
-        root = await sink.read(_ROOT)
-    except Conflict:  # a folder or a link is no root
-        return False
-    return root is not None and root.startswith(MAGIC)
-
-
 async def _earlier(sink: Sink, mine: Mark, *, force: bool) -> tuple[Mark | None, bool]:
     found = await sink.read(MARK)
     if found is None:
         something = await _holds_something(sink)
         if something and not force:
+            await refuse_store(sink)
             raise Conflict(
                 f"the target {sink.url} is not empty",
                 hint="name an empty or new place, or write over what is there with --force",

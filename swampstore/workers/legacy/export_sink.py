@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,7 @@ from swampstore.workers.sync.scan import Scan
 from swampstore.workers.sync.tree import Left, Tree, reason_of
 
 _PAGE = 1000
+_JUST_BEHIND_SLASH = "0"
 _FULL_HINT = "free some space and run the same export again: what is there is kept"
 
 
@@ -52,8 +54,15 @@ class Sink(Protocol):
 
     url: str
 
-    def listing(self) -> AsyncIterator[list[There]]:
-        """All files, in the order of their names. Raises what the store raises, ``StoreForbidden`` for a folder."""
+    def listing(self, under: str = "") -> AsyncIterator[list[There]]:
+        """All files whose names begin with ``under``, in the order of their names.
+
+        Raises what the store raises, ``StoreForbidden`` for a folder.
+        """
+        ...
+
+    async def tops(self) -> list[str]:
+        """The names of the folders at the top."""
         ...
 
     async def read(self, rel: str) -> bytes | None:
@@ -87,16 +96,30 @@ class StoreSink:
         self._base = base
         self.url = f"{store.url.partition('?')[0].rstrip('/')}/{base}".rstrip("/")
 
-    async def listing(self) -> AsyncIterator[list[There]]:
+    async def listing(self, under: str = "") -> AsyncIterator[list[There]]:
         """See :class:`Sink`."""
         after = ""
         while True:
-            page = await self._store.list(self._base, start_after=after, limit=_PAGE)
+            page = await self._store.list(self._base + under, start_after=after, limit=_PAGE)
             if page.items:
                 yield [There(item.name[len(self._base) :], item.size) for item in page.items]
                 after = page.items[-1].name
             if not page.more:
                 return
+
+    async def tops(self) -> list[str]:
+        """See :class:`Sink`."""
+        found: list[str] = []
+        after = ""
+        while True:
+            page = await self._store.list(self._base, start_after=after, limit=1)
+            if not page.items:
+                return found
+            after = page.items[0].name
+            top, slash, _ = after[len(self._base) :].partition("/")
+            if slash:
+                found.append(top)
+                after = f"{self._base}{top}{_JUST_BEHIND_SLASH}"
 
     async def read(self, rel: str) -> bytes | None:
         """See :class:`Sink`."""
@@ -191,11 +214,20 @@ class TreeSink:
     def close(self) -> None:
         self._tree.close()
 
-    async def listing(self) -> AsyncIterator[list[There]]:
+    async def tops(self) -> list[str]:
+        """See :class:`Sink`."""
+        try:
+            fd, _ = self._tree.open_parent(f"{self._base}x")
+            with os.scandir(fd) as items:
+                return sorted(item.name for item in items if item.is_dir(follow_symlinks=False))
+        except OSError:  # what cannot be looked into is told by the listing
+            return []
+
+    async def listing(self, under: str = "") -> AsyncIterator[list[There]]:
         """See :class:`Sink`."""
         scan = Scan(self._tree, Scope(SyncOptions()), self._env.wall_ms())
         group: list[There] = []
-        for key, found in scan.files(self._base):
+        for key, found in scan.files(self._base + under):
             group.append(There(key[len(self._base) :], found.size))
             if len(group) == _PAGE:
                 yield group
