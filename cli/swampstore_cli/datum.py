@@ -62,6 +62,11 @@ def model_name(version: DataVersion) -> str:
     return version.tags.get("modelName") or version.model.id
 
 
+def is_forward(version: DataVersion) -> bool:
+    """Whether the name leads to another one: only a version that says ``deleted`` does, as when it is read."""
+    return version.deleted and bool(version.renamed_to)
+
+
 def note(version: DataVersion) -> str:
     """What is out of the ordinary with a version, in a word or two."""
     if version.renamed_to:
@@ -81,6 +86,7 @@ def keep(version: DataVersion) -> int | str | None:
 
 def brief(version: DataVersion) -> dict[str, Any]:
     """The shape of an item in a list."""
+    moved = {"renamedTo": version.renamed_to} if version.renamed_to else {}
     return {
         "id": version.id,
         "name": version.name,
@@ -91,7 +97,7 @@ def brief(version: DataVersion) -> dict[str, Any]:
         "streaming": version.streaming,
         "size": version.size,
         "createdAt": when(version.created),
-    }
+    } | moved
 
 
 def full(version: DataVersion) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def list_data(
 
 
 def _typed(versions: Iterable[DataVersion], type_: str) -> Iterator[DataVersion]:
-    return (one for one in versions if not one.renamed_to and (not type_ or datum.kind(one) == type_))
+    return (one for one in versions if not datum.is_forward(one) and (not type_ or datum.kind(one) == type_))
 
 
 def _print_rows(rows: datum.Cut, none: str) -> None:

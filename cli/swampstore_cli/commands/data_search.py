@@ -124,7 +124,7 @@ def search(
                     until=moment_ms(until, "--until") if until else None,
                     latest_only=not all_versions,
                 )
-                if (all_versions or not one.renamed_to) and all(test(one) for test in tests)
+                if (all_versions or not datum.is_forward(one)) and all(test(one) for test in tests)
             ),
             limit or None,
         )
