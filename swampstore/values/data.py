@@ -44,6 +44,7 @@ _ORDINAL = struct.Struct(">Q")
 _HEX = frozenset("0123456789abcdef")
 _FILES = (f"/{RAW}", f"/{METADATA}")
 _FILE_DEPTH = 5
+_DIGITS = 15
 _NO_TEXTS = ("", "", "", "")
 
 
@@ -206,9 +207,21 @@ def version_folder(path: str) -> str | None:
     return folder if parse_ordinal(folder.rpartition("/")[2]) else None
 
 
+def number_problem(path: str) -> str:
+    """Why the numeric folder of this ``metadata.yaml`` is no version's by its form; empty if it is, or is not numeric."""
+    if not path.endswith(_FILES[1]) or not path.startswith(DATA_FOLDER) or path.count("/") < _FILE_DEPTH:
+        return ""
+    text = path.removesuffix(_FILES[1]).rpartition("/")[2]
+    if not (text.isascii() and text.isdigit()) or parse_ordinal(text):
+        return ""
+    if not text.strip("0"):
+        return "versions begin at 1"
+    return "its number begins with 0" if text[0] == "0" else f"its number has {len(text)} digits, more than {_DIGITS}"
+
+
 def parse_ordinal(text: str) -> int | None:
     """The ordinal a folder's name stands for: decimal digits without leading zeros, at most 15 of them."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 15 or (text[0] == "0" and text != "0"):
+    if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS or (text[0] == "0" and text != "0"):
         return None
     return int(text)
 

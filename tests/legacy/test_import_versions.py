@@ -230,3 +230,19 @@ def test_an_odd_date_stops_nothing() -> None:
     )
     store = memory(legacy(files, **{f"{ITEM}/1/raw": an_entry(10, "0001-01-01T00:00:00Z")}))
     assert take(store).versions == 2
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_a_number_that_no_version_has_is_reported(options: dict[str, bool]) -> None:
+    folders = [f"{ITEM}/0", f"{ITEM}/9223372036854775808"]
+    files = {f"{folder}/{leaf}": b"x" for folder in folders for leaf in ("raw", "metadata.yaml")}
+    store = memory(legacy(tree(range(1, 2)) | files))
+    report = take(store, **options)
+    assert adds_up(report)
+    assert (report.versions, report.not_versions) == (1, 2)
+    assert report.not_versions_examples == [
+        f"{folders[0]}: versions begin at 1",
+        f"{folders[1]}: its number has 19 digits, more than 15",
+    ]
+    assert all(get(store, f"{folder}/raw").meta.data is None for folder in folders)
+    assert take(store, **options).not_versions == 0

@@ -18,7 +18,7 @@ import msgspec
 
 from swampstore.limits import DATA_METADATA_BYTES
 from swampstore.stores.base import Store
-from swampstore.values.data import METADATA, RAW, parse_path, version_folder
+from swampstore.values.data import METADATA, RAW, number_problem, parse_path, version_folder
 from swampstore.workers.facts import Facts, NotAVersion, facts_of, plain_facts
 from swampstore.workers.legacy.limits import ENDED_GRACE_MS
 from swampstore.workers.legacy.locating import Located
@@ -88,6 +88,9 @@ class Versions:
     def of(self, item: Located) -> Facts | None:
         """What the entry of ``item`` says; for ``metadata.yaml`` only how long it lives."""
         if not item.version:
+            problem = number_problem(item.key)
+            if problem:
+                self._report.plain(item.key.removesuffix(_META_END), problem)
             return None
         folder = item.key.rpartition("/")[0]
         if folder in self._facts:

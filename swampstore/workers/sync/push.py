@@ -119,6 +119,8 @@ class Pusher:
         self._report = report
         self._folders = folders
         self._wording = Wording(namespace, state, folders, report)
+        self.expired: list[str] = []
+        """Keys that were to be pushed and are past their lifetime."""
 
     async def push(self, steps: Sequence[Step], progress: Progress) -> None:
         """Carry out the steps in as few appends as fit. Raises what :meth:`Namespace.append` raises."""
@@ -137,6 +139,8 @@ class Pusher:
 
     def _facts(self, step: Step) -> Facts | None:
         folder = version_folder(step.key) if isinstance(step, Upload | Words) else None
+        if folder is None and isinstance(step, Upload):
+            self._folders.note_plain(step.key)
         return self._folders.facts(folder) if folder is not None else None
 
     async def _read(self, part: Sequence[Told], gone: frozenset[str]) -> _Batch:
@@ -148,7 +152,9 @@ class Pusher:
                 batch.add(Delete(key=step.key, base=step.version), step)
                 continue
             if facts is not None and 0 < facts.expires <= self._namespace.place.clock.now_ms():
-                self._report.expired += isinstance(step, Upload)
+                if isinstance(step, Upload):
+                    self._report.expired += 1
+                    self.expired.append(step.key)
                 continue
             words = said.get(step.key)
             if isinstance(step, Words):

@@ -91,6 +91,17 @@ class SyncReport(msgspec.Struct):
         if len(self.changes) < SHOWN_CHANGES:
             self.changes.append(Change(path, action, size))
 
+    def unplanned(self, sizes: dict[str, int], action: str) -> None:
+        """These paths, noted with ``action`` and their sizes, turned out to need nothing."""
+        if not sizes:
+            return
+        planned = self.planned[action]
+        planned.files -= len(sizes)
+        planned.bytes -= sum(sizes.values())
+        if not planned.files:
+            del self.planned[action]
+        self.changes = [one for one in self.changes if one.action != action or one.path not in sizes]
+
     def skip(self, path: str, reason: str) -> None:
         self.skipped.append(Skipped(path, reason))
 

@@ -31,6 +31,7 @@ from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.notes import Notes
 from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.plan import Item, Planner
+from swampstore.workers.sync.preview import left_alone
 from swampstore.workers.sync.pull import Puller
 from swampstore.workers.sync.push import Namespace, Pusher
 from swampstore.workers.sync.report import Progress, SyncReport, quiet
@@ -48,6 +49,7 @@ _POINT_COST = 4
 """Looking at one path by itself costs about as much as passing so many in a walk."""
 _PULLS = frozenset({Action.PULL, Action.PULL_REVIVED})
 _PUSHES = frozenset({Action.PUSH, Action.PUSH_REVIVED, Action.DELETE_REMOTE})
+_UPLOADS = frozenset({Action.PUSH, Action.PUSH_REVIVED})
 _REVIVED = frozenset({Action.PULL_REVIVED, Action.PUSH_REVIVED})
 _SHOWN = {Action.PULL_REVIVED: "pull", Action.PUSH_REVIVED: "push"}
 
@@ -175,9 +177,11 @@ class _Session:
             if reason:
                 self._report.skip(_printable(path), reason)
         items, clashes = self._data.arrange(await self._compare(planner, items))
+        if self._options.dry_run:
+            self._show(self._without_left_alone(items))
+            return
         self._show(items)
-        if not self._options.dry_run:
-            await self._carry_out(items, clashes)
+        await self._carry_out(items, clashes)
 
     # --- where to look ------------------------------------------------------------------------------------------
 
@@ -277,6 +281,12 @@ class _Session:
                 decided[item.key] = settled
         return [decided[key] for key in sorted(decided)]
 
+    def _without_left_alone(self, items: list[Item]) -> list[Item]:
+        """The plan without what a push would find out to be none of its business."""
+        pushes = [item for item in items if item.action in _UPLOADS]
+        left = left_alone(pushes, self._tree, self._state, self._versions, self._report, self._now_ms)
+        return [item for item in items if item.key not in left]
+
     def _show(self, items: list[Item]) -> None:
         for item in items:
             action = item.action
@@ -305,6 +315,8 @@ class _Session:
             steps: list[Step] = [step for step in steps_of(pushes, self._state) if step.key not in uploads]
             steps += self._based(list(uploads.values()))
             await self._pusher.push([*steps, *derived], self._progress)
+            sizes = {item.key: _size(item) for item in pushes if item.action in _UPLOADS}
+            self._report.unplanned({key: sizes[key] for key in self._pusher.expired if key in sizes}, "push")
 
     def _delete(self, items: list[Item]) -> None:
         """Remove files that are gone from the namespace and did not change here."""

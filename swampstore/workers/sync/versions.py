@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swampstore.limits import DATA_METADATA_BYTES
-from swampstore.values.data import LATEST, METADATA, RAW, parse_path, version_folder
+from swampstore.values.data import LATEST, METADATA, RAW, number_problem, parse_path, version_folder
 from swampstore.workers.facts import Facts, NotAVersion, facts_of
 from swampstore.workers.sync.latest import DERIVED_BYTES, is_latest, is_version, ordinals
 from swampstore.workers.sync.report import SyncReport
@@ -74,6 +74,12 @@ class Folders:
         except (NotAVersion, Left) as reason:
             self.trouble(folder, str(reason))
             return None
+
+    def note_plain(self, key: str) -> None:
+        """``key`` is a file of no version, by its form: report its folder if it only looks like one's."""
+        reason = number_problem(key)
+        if reason:
+            self.trouble(key.removesuffix(_META_END), reason)
 
     def holds(self, folder: str) -> bool:
         """Whether a ``metadata.yaml`` lies in ``folder``, whatever it says."""
