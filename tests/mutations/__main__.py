@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
@@ -15,6 +16,7 @@ HEAD = ("fault", "what it breaks", "caught by", "seeds needed")
 
 
 def main(words: list[str]) -> int:
+    logging.getLogger("swampstore").setLevel(logging.CRITICAL)  # what the processes complain of is what they are given
     most = int(words[words.index("--most") + 1]) if "--most" in words else 400
     named = [word for word in words if word in FAULTS]
     missed = 0

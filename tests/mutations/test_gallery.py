@@ -5,6 +5,9 @@ Everyday those that need few worlds; the others in the long proofs.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.mutations.faults import nothing
@@ -16,13 +19,12 @@ from tests.spec.catalogue import MODELS
 SLOW = (
     "412 taken as failure",
     "cancelled write re-sent with new content",
-    "list after root",
+    "clock that does not listen",
     "merge takes by key",
+    "orphan sweep without the log",
     "serving number at capacity 2",
     "side-home burial without look",
     "sweep without pins",
-    "orphan sweep without the log",
-    "undecided taken as done",
 )
 """Those that take more than a few dozen worlds."""
 QUICK_WORLDS = 60
@@ -49,6 +51,15 @@ def test_a_fault_ends_with_its_block(name: str) -> None:
         pass
     with nothing():
         assert failure(plan_of(0)) is None
+
+
+def test_the_page_shows_every_fault() -> None:
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "testing.md"
+    shown = re.findall(
+        r"^\| (.+?) \| (.+?) \| simulation(?:, model `(.+?)`)? \| \d+ \|$", page.read_text("utf-8"), re.MULTILINE
+    )
+    wanted = [(fault.name, fault.breaks, fault.model) for fault in FAULTS.values()]
+    assert shown == wanted, "bring the table up to date: python -m tests.mutations --markdown"
 
 
 def test_faults_name_variants_that_the_models_have() -> None:

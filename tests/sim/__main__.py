@@ -5,6 +5,7 @@ A seed that fails is printed with its plan, its problem, and the smallest cast t
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
@@ -13,6 +14,7 @@ from tests.sim.mix import failure, plan_of, play, shrink
 
 
 def main(words: list[str]) -> int:
+    logging.getLogger("swampstore").setLevel(logging.CRITICAL)  # what the processes complain of is what they are given
     tracing = "--trace" in words
     numbers = [int(word) for word in words if word != "--trace"]
     if len(numbers) not in (1, 2):

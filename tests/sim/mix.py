@@ -86,7 +86,7 @@ WEATHERS: dict[str, Faults] = {
     "deadly": Faults(
         lost=0.03, late=0.02, again=0.02, refused=0.02, short=0.2, kill=0.004, pause=0.01, pause_s=60, latency_s=0.05
     ),
-    "torn": Faults(lost=0.02, late=0.02, again=0.02, short=0.2, cut=0.02, pause=0.005, latency_s=0.05),
+    "torn": Faults(lost=0.02, late=0.02, again=0.02, short=0.2, cut=0.03, pause=0.005, latency_s=0.05),
     "sleepy": Faults(lost=0.02, late=0.02, again=0.02, short=0.1, pause=0.04, pause_s=90, latency_s=0.3),
 }
 PACES: dict[str, tuple[float, float]] = {
