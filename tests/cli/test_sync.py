@@ -43,6 +43,21 @@ def test_one_way(swamp: Swamp, repo: Path, other: Path) -> None:
     assert (pulled["pushed"], pulled["pulled"]) == (0, 1)
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_pull_of_a_namespace_that_does_not_exist(swamp: Swamp, repo: Path, store: Path, dry: list[str]) -> None:
+    (repo / ".swamp").mkdir(exist_ok=True)
+    done = swamp("datastore", "sync", "--pull", "--namespace", "opps", "--json", *dry)
+    assert (done.code, done.error["code"]) == (1, "not-found")
+    assert "no namespace 'opps'" in done.error["error"]
+    swamp("object", "put", "x", "--namespace", "ops", stdin=b"x")
+    done = swamp("datastore", "sync", "--pull", "--namespace", "opps", *dry)
+    assert done.code == 1
+    assert "there are: ops" in done.err
+    assert swamp("datastore", "sync", "--pull", "--namespace", "ops", *dry).code == 0
+    both = swamp("datastore", "sync", "--namespace", "opps", "--json", *dry)
+    assert (both.code, both.document["absent"]) == (0, True)
+
+
 def test_a_dry_run_says_what_and_does_nothing(swamp: Swamp, repo: Path, store: Path) -> None:
     write(repo, "a", "1")
     done = swamp("datastore", "sync", "--dry-run")

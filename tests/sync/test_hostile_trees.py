@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from swampstore.env.blocking import run
-from swampstore.errors import CorruptObject, StoreForbidden, StoreFull
+from swampstore.errors import CorruptObject, StoreForbidden, StoreFull, StoreUnavailable
 from swampstore.limits import PART_BYTES
 from swampstore.values.deltas import Put
+from swampstore.workers.sync import database
 from swampstore.workers.sync.options import STATE_FOLDER, TEMP_PREFIX
 from swampstore.workers.sync.tree import Tree
 from tests.sync.machines import OLD, Machine
@@ -280,6 +283,64 @@ def fill_disk_test(a: Machine, b: Machine) -> None:
 def test_a_full_disk(machine: Make, small_disk: Path) -> None:
     a = machine("a")
     fill_disk_test(a, Machine(a.store, small_disk / "b"))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_disk_without_room_for_the_state(machine: Make, small_disk: Path, known: bool) -> None:
+    """However little is left: it works, or it says that the disk is full."""
+    a, b = machine("a"), Machine(machine("a").store, small_disk / "b")
+    for number in range(300):
+        a.write(f"d/{number:03}", "")
+    a.sync()
+    b.tree.mkdir(exist_ok=True)
+    if known:
+        b.sync(prefix="d/00")
+    full = 0
+    for pages in range(24):
+        left = shutil.disk_usage(small_disk).free - 4096 * pages
+        if left > 0:
+            (small_disk / "filler").write_bytes(bytes(left))
+        try:
+            b.sync()
+        except StoreFull:
+            full += 1
+        (small_disk / "filler").unlink(missing_ok=True)
+    assert full > 2
+    b.sync()
+    assert a.files() == b.files()
+
+
+IOERR, CANTOPEN, BUSY = sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY
+
+
+@pytest.mark.parametrize(
+    ("code", "full", "expected"),
+    [
+        (sqlite3.SQLITE_FULL, False, StoreFull),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, False, StoreFull),
+        (IOERR, True, StoreFull),
+        (CANTOPEN, True, StoreFull),
+        (IOERR, False, StoreUnavailable),
+        (CANTOPEN, False, StoreForbidden),
+        (BUSY, True, StoreUnavailable),
+    ],
+)
+def test_what_the_state_says_of_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, full: bool, expected: type[Exception]
+) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        if full:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(expected), database.typed(str(tmp_path / "state")):
+        raise error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_says_it_is_full(machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:

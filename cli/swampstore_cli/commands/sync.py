@@ -65,7 +65,8 @@ def sync_tree(
     """Make the repo's .swamp/ folder and the namespace alike, both ways.
 
     Takes no lock: any number of processes and machines may sync at once. When both sides changed a file, the newer one
-    keeps its name, the other is kept beside it and reported. What --prefix, --model or --metadata-only leave out is not
+    keeps its name, the other is kept beside it and reported. A namespace that does not exist comes into being with the
+    first push; --pull alone calls it an error. What --prefix, --model or --metadata-only leave out is not
     looked at, and its absence never deletes anything.
     """
     from swampstore.workers.sync import SyncOptions
@@ -167,7 +168,10 @@ def _sync(
     with Progress() as progress:
         for place in places:
             try:
-                done.append((place, finish(sync(opened.core.namespace(place[0]), place[1], options, progress))))
+                report = finish(sync(opened.core.namespace(place[0]), place[1], options, progress))
+                if report.absent and not options.push:
+                    opened.existing(place[0])
+                done.append((place, report))
             except SwampError as error:
                 failed.append((place[0], error))
     return done, failed

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from swampstore.errors import CorruptObject, StoreForbidden, StoreFull, StoreUnavailable, SwampError
+from swampstore.limits import KIB
+from swampstore.workers.sync.tree import FULL
 
 SCHEMA = 2
 _BUSY_S = 60.0
@@ -47,6 +50,12 @@ _UPGRADES = {
 """What leads from each schema to the next."""
 
 
+_NO_ROOM = (sqlite3.SQLITE_IOERR_SHMSIZE,)
+"""What the index of the log, a file that grows by itself, says when it cannot."""
+_MAYBE_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+_PROBE_BYTES = 256 * KIB
+
+
 @contextmanager
 def typed(name: str) -> Iterator[None]:
     """Turn SQLite's errors into this library's."""
@@ -57,9 +66,10 @@ def typed(name: str) -> Iterator[None]:
 
 
 def _translate(error: sqlite3.DatabaseError, name: str) -> SwampError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return StoreFull(f"{name}: no space left for the sync state", hint="free some space and sync again")
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    if code == sqlite3.SQLITE_FULL or extended in _NO_ROOM or (code in _MAYBE_FULL and _is_full(Path(name).parent)):
+        return _full(name)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return StoreForbidden(f"{name}: {error}", hint="sync keeps its state in the tree: make the tree writable")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -67,6 +77,22 @@ def _translate(error: sqlite3.DatabaseError, name: str) -> SwampError:
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return damaged(name, error)
     return StoreUnavailable(f"{name}: {error}", hint="try again")
+
+
+def _full(name: str) -> StoreFull:
+    return StoreFull(f"{name}: no space left for the sync state", hint="free some space and sync again")
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a small file cannot be written there for want of space; SQLite calls that many names."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.errno in FULL
+    return False
 
 
 def damaged(name: str, error: Exception) -> CorruptObject:
@@ -160,6 +186,8 @@ def _make_private(path: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as error:
+        if error.errno in FULL:
+            raise _full(str(path)) from error
         raise StoreForbidden(
             f"{path}: {error.strerror}", hint="sync keeps its state in the tree: make the tree writable"
         ) from error

@@ -50,8 +50,8 @@ _PRINT = struct.Struct(">IIIQ")
 
 
 class Mirror:
-    """One refresh. ``reset`` says that the namespace turned out to be another one, ``pending`` that unfolded slots hold
-    versions of the data model without a number.
+    """One refresh. ``reset`` says that the namespace turned out to be another one, ``absent`` that nothing was ever
+    written to it, ``pending`` that unfolded slots hold versions of the data model without a number.
     """
 
     def __init__(self, place: Place, reader: SnapshotReader, state: State, scope: Scope) -> None:
@@ -67,7 +67,7 @@ class Mirror:
         self._mark_name = scope.name
         self._look: Look | None = None
         self._snapshot: Snapshot | None = None
-        self.reset = False
+        self.reset = self.absent = False
         self.pending = False
         self.revived: set[str] = set()
         """Keys that were gone, and that a change made by somebody who had not seen that has brought back."""
@@ -90,6 +90,7 @@ class Mirror:
             look = self._look = await self._reader.look()
             self._scope.leave_state_out(rules_of(look.seen.root.settings))
             self._snapshot = None
+            self.absent = look.seen.root.version == 0 and not look.slots
             if self._forget_another_namespace(look, marks):
                 mark = None
             try:

@@ -82,6 +82,8 @@ class SyncReport(msgspec.Struct):
     dry_run: bool = False
     reset: bool = False
     """The namespace was deleted or replaced since the last sync: everything was compared anew, nothing was deleted."""
+    absent: bool = False
+    """Nothing had ever been written to the namespace when the sync began."""
 
     def changed(self, path: str, action: str, size: int = 0) -> None:
         """Note one change; ``size`` is what it moves."""

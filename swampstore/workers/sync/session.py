@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from swampstore.errors import StoreForbidden, StoreMissing
+from swampstore.errors import StoreForbidden, StoreFull, StoreMissing
 from swampstore.values.entry import entry_of
 from swampstore.values.keys import key_problem
 from swampstore.values.version import FROM_NOTHING, just_above
@@ -39,7 +39,7 @@ from swampstore.workers.sync.scan import Scan
 from swampstore.workers.sync.state import Beside, State, state_path
 from swampstore.workers.sync.steps import Step, Upload, steps_of
 from swampstore.workers.sync.throttle import limited
-from swampstore.workers.sync.tree import Left, Tree
+from swampstore.workers.sync.tree import FULL, Left, Tree
 from swampstore.workers.sync.units import Clash
 from swampstore.workers.sync.versions import Folders
 
@@ -104,6 +104,8 @@ def _make_tree(tree: Path, options: SyncOptions) -> None:
     except FileNotFoundError as error:
         raise StoreMissing(f"{tree.parent} is not a folder", hint="name a repository that exists") from error
     except OSError as error:
+        if error.errno in FULL:
+            raise StoreFull(f"{tree}: no space left", hint="free some space and sync again") from error
         raise StoreForbidden(f"{tree}: {error.strerror}", hint="check the permissions of the folder") from error
 
 
@@ -156,7 +158,7 @@ class _Session:
         numbering = self._mirror.pending and self._options.pull and not self._options.dry_run
         if numbering and await number_pending(self._place, self._register, self._report):
             await self._mirror.refresh()
-        self._report.reset = self._mirror.reset
+        self._report.reset, self._report.absent = self._mirror.reset, self._mirror.absent
         self._now_ms = self._place.clock.now_ms()
         planner = Planner(
             self._state,

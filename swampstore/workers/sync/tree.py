@@ -30,7 +30,8 @@ from swampstore.workers.sync.options import STATE_FOLDER
 if TYPE_CHECKING:
     from swampstore.workers.sync.temporary import Partial, Temporary
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""What a file system without room for more says."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SYNCS = 16
@@ -80,7 +81,7 @@ def same_file(a: Found, b: Found) -> bool:
 
 def reason_of(error: OSError) -> str:
     """Why a file is left alone. Raises ``StoreFull`` for a full disk, which is no matter of one file."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         raise StoreFull(
             f"no space left for the tree: {error.strerror}", hint="free some space and sync again; nothing is lost"
         ) from error
