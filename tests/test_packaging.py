@@ -52,7 +52,7 @@ def test_the_wheel_holds_both_packages_and_what_belongs_to_them(wheel: Path) -> 
 def test_the_wheel_names_the_command_the_licence_and_bounded_dependencies(wheel: Path) -> None:
     held = zipfile.ZipFile(wheel)
     info = f"swampstore-{__version__}.dist-info"
-    assert "swamp = swampstore_cli.main:run" in held.read(f"{info}/entry_points.txt").decode()
+    assert "swamp = swampstore_cli.__main__:run" in held.read(f"{info}/entry_points.txt").decode()
     metadata = held.read(f"{info}/METADATA").decode().split("\n\n")[0].splitlines()
     assert "License-Expression: Apache-2.0" in metadata
     needed = [line for line in metadata if line.startswith("Requires-Dist:") and "extra ==" not in line]

@@ -198,6 +198,15 @@ def parse_section(text: str, file: Path) -> Section | None:
     )
 
 
+def refuse_empty(file: Path) -> None:
+    """Raise ``BadConfig`` for a file without anything in it, where the default store would be used without a word."""
+    if read_section(file) is None and file.exists() and read_document(file.read_text("utf-8")) == ([], None):
+        raise BadConfig(
+            f"{file} is empty, so it names no store",
+            hint="write it with swamp datastore setup, remove it to use the default store, or name one with --store",
+        )
+
+
 def read_document(text: str) -> tuple[list[str] | None, Any]:
     """The names of the sections, and what is in ``datastore``; ``(None, None)`` for a document without sections.
 

@@ -173,7 +173,7 @@ def stream_table(
 ) -> int:
     """Aligned columns of rows without end, in bounded memory; how many there were. No header above no rows."""
     some: Iterator[Sequence[str]] = iter(rows)
-    first = [tuple(output.printable(cell) for cell in row) for row in islice(some, _MEASURED)]
+    first = [tuple(output.cell(text) for text in row) for row in islice(some, _MEASURED)]
     if not first:
         return 0
     widths = [max(len(row[at]) for row in (tuple(header), *first)) for at in range(len(header))]
@@ -181,7 +181,7 @@ def stream_table(
         _line(row, widths, right, indent)
     count = len(first)
     for later in some:
-        _line([output.printable(cell) for cell in later], widths, right, indent)
+        _line([output.cell(text) for text in later], widths, right, indent)
         count += 1
     return count
 

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+_CELL = 60
+"""Columns of a cell of a table on a terminal."""
 READER_GONE_EXIT = 141
 """What a shell reports for a program that was stopped by a closed pipe."""
 
@@ -88,9 +90,22 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def cell(text: str) -> str:
+    """``text`` as a cell of a table: on a terminal one that is very long is cut, programs get all of it."""
+    shown = printable(text)
+    if len(shown) <= _CELL or not _is_terminal():
+        return shown
+    mark = "\u2026" if "utf" in (sys.stdout.encoding or "").lower() else "..."
+    return shown[: _CELL - len(mark)] + mark
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> None:
     """Aligned columns; those in ``right`` (numbers) are set flush right."""
-    cells = [tuple(header), *(tuple(printable(cell) for cell in row) for row in rows)]
+    cells = [tuple(header), *(tuple(cell(text) for text in row) for row in rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(header))]
     for row in cells:
         parts = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swampstore.errors import BadConfig, NotFound, StoreMissing
-from swampstore_cli.config import Flags, Settings, settle
+from swampstore_cli.config import FILE_NAME, Flags, Settings, refuse_empty, settle
 
 if TYPE_CHECKING:
     from swampstore.client.blocking import Datastore, Namespace
@@ -76,6 +76,8 @@ class Session:
         from swampstore.stores.open import open_store
 
         settings, env = self.settings, BlockingEnv()
+        if url is None and settings.is_default_store:
+            refuse_empty(settings.repo / FILE_NAME)
         create = create or (url is None and settings.is_default_store)
         try:
             bare = open_store(url or settings.store, env=env, create=create, timeout=settings.timeout)

@@ -130,7 +130,9 @@ class CoreItem:
         core.owner.check()
         item_path(self.model, new_name)
         await core.prove()
-        drafted = await self._ask(lambda snapshot: draft_rename(core.place, core.writer, snapshot, self.path, new_name))
+        drafted = await self._ask(
+            lambda snapshot: draft_rename(core.place, core.writer, snapshot, self.model, self.name, new_name)
+        )
         ack = await core.send(drafted)
         return _ack(DataAck, ack, id=ack.version.hex())
 

@@ -27,7 +27,7 @@ from swampstore.values.data import DELETED, Datum, Model, id_key, item_path, met
 from swampstore.values.data_version import DataVersion
 from swampstore.values.deltas import Put
 from swampstore.values.entry import Inline, Meta, Record, pending_record, tombstone
-from swampstore.values.lifetimes import check_keep, check_lifetime, expires_at
+from swampstore.values.lifetimes import check_keep, check_new_lifetime, expires_at
 from swampstore.values.metadata import DEFAULT_TYPE
 from swampstore.values.version import just_above, put_of
 
@@ -73,7 +73,7 @@ def check_version(new: NewVersion) -> Checked:
         data=new.data,
         content_type=new.content_type,
         tags={"type": DEFAULT_TYPE} | new.tags if isinstance(new.tags, dict) else new.tags,
-        lifetime=check_lifetime(new.lifetime),
+        lifetime=check_new_lifetime(new.lifetime),
         datum=datum,
     )
     (body,) = check_deltas([put]).values()
@@ -130,24 +130,29 @@ def removed(key: str, version: bytes) -> Record:
 # --- renaming --------------------------------------------------------------------------------------------------------
 
 
-async def draft_rename(place: Place, writer: Writer, snapshot: Snapshot, item: str, new_name: str) -> Drafted:
-    """A new version under the new name with the contents of the newest, and one under ``item`` that forwards to it.
+async def draft_rename(
+    place: Place, writer: Writer, snapshot: Snapshot, model: Model, name: str, new_name: str
+) -> Drafted:
+    """A new version under the new name with the contents of the newest, and one under ``name`` that forwards to it.
 
     The contents are not copied: the place where they lie is carried over. Raises ``NotFound``, ``AlreadyExists``,
     ``BadName``, ``Misuse``.
     """
     read = place.clock.steady()
     view = DataView(place, snapshot)
+    item = item_path(model, name)
     newest = await view.latest(item)
     if newest is None or newest.deleted:
         moved = f": it was renamed to {newest.renamed_to!r}" if newest and newest.renamed_to else ""
-        raise NotFound(f"no data {item!r}{moved}", hint="list what there is")
+        raise NotFound(f"no data {name!r} of model {model}{moved}", hint="list what there is: search_data()")
     target = item_path(newest.model, new_name)
     if target == item:
         raise Misuse("the new name is the old one", hint="choose another name")
     there = await view.latest(target)
     if there is not None and not there.deleted:
-        raise AlreadyExists(f"there is data {target!r} already", hint="delete it first, or choose another name")
+        raise AlreadyExists(
+            f"there is data {new_name!r} of model {model} already", hint="delete it first, or choose another name"
+        )
     meta, datum = newest.entry.meta, newest.entry.meta.data
     assert datum is not None
     now = place.clock.now_ms()

@@ -35,11 +35,13 @@ _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 def translate(error: OSError, name: str, where: str) -> SwampError:
     """The typed error for a failed file operation on the object ``name`` of the store ``where``."""
-    text = f"{name} in {where}: {error.strerror or error}"
+    met = str(error.filename or "").removeprefix(where.removeprefix("file://")).lstrip("/")
+    text = f"{name or met or 'the folder'} in {where}: {error.strerror or error}"
     if error.errno in _FULL:
         return StoreFull(text, hint="free some space or raise the quota; nothing half-written is visible")
     if error.errno in _FORBIDDEN:
-        return StoreForbidden(text, hint="check the owner and the mode of the folder, and that it is mounted writable")
+        mode = "check the owner and the mode of it and of the folders above it"
+        return StoreForbidden(text, hint="it is mounted read-only" if error.errno == errno.EROFS else mode)
     if error.errno == errno.ENAMETOOLONG:
         return BadName(text, hint="one part of a name may have about 255 bytes on a disk")
     if error.errno in _NO_FILE:

@@ -30,6 +30,7 @@ from contextlib import contextmanager, suppress
 from swampstore.errors import (
     AlreadyExists,
     BadName,
+    BadURL,
     NotFound,
     StaleWrite,
     StoreMissing,
@@ -79,7 +80,7 @@ class LocalStore:
     """See :class:`swampstore.stores.base.Store`. ``time`` is this machine's clock; no verb ever suspends.
 
     ``create=True`` makes a missing root. ``durable=False`` syncs nothing: a power failure may lose what was
-    acknowledged in the last seconds (a crash of the process alone loses nothing). Raises ``StoreMissing``,
+    acknowledged in the last seconds (a crash of the process alone loses nothing). Raises ``StoreMissing``, ``BadURL``,
     ``StoreForbidden``, and ``UnsupportedPlatform`` on Windows.
     """
 
@@ -95,6 +96,8 @@ class LocalStore:
         self._swept_temp = False
         self._temp = os.path.join(self.root, TEMP)
         self._walker = Walker(self.root, TEMP)
+        if os.path.exists(self.root) and not os.path.isdir(self.root):
+            raise BadURL(f"{self.root} is a file, not a directory", hint="name the directory that holds the store")
         with translated("the folder", self.root):
             if create and not os.path.isdir(self.root):
                 os.makedirs(self.root, FOLDER_MODE, exist_ok=True)

@@ -71,6 +71,17 @@ def check_lifetime(text: object) -> str:
     )
 
 
+def check_new_lifetime(text: object) -> str:
+    """Like :func:`check_lifetime`, and not over at once: what is put so would never be seen. Raises ``BadConfig``."""
+    lifetime = check_lifetime(text)
+    found = parse_lifetime(lifetime)
+    if found.kind == "duration" and not found.ms:
+        raise BadConfig(
+            f"a lifetime of {lifetime} is over at once", hint="at least 1m; or delete what is there instead"
+        )
+    return lifetime
+
+
 def check_keep(keep: object) -> str:
     """The text of a retention: a count, or a duration; ``None`` is the empty text. Raises ``BadConfig``."""
     if keep is None:

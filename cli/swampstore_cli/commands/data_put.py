@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from swampstore_cli import output
-from swampstore_cli.commands.object_put import STDIN, contents, pair
+from swampstore_cli.commands.object_put import STDIN, contents, pairs
 from swampstore_cli.model_ref import HELP, find_model
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
@@ -66,7 +66,8 @@ def put(
     changes. Its number (1, 2, 3 ...) is given when the log is folded; until then it is shown as pending. With --ordinal
     the command waits for the number, which costs a fold.
     """
-    tags = dict(pair(text, "tag", "type=report") for text in tag or ())
+    tags = pairs(tag, "tag", "type=report")
+    owners = pairs(owner, "owner", "ownerRef=alice")
     kind = content_type or (mimetypes.guess_type(file)[0] or "" if file != STDIN else "")
     with session.namespace(one_shot=True) as namespace:
         found = find_model(session.settings, namespace, model)
@@ -79,7 +80,7 @@ def put(
                 tags=tags,
                 lifetime=lifetime,
                 keep=keep or None,
-                owner=dict(pair(text, "owner", "ownerRef=alice") for text in owner or ()),
+                owner=owners,
                 streaming=streaming,
                 ordinal=ordinal,
             )

@@ -9,7 +9,7 @@ import typer
 
 from swampstore.errors import Misuse
 from swampstore_cli import datum, output
-from swampstore_cli.commands.object_put import pair
+from swampstore_cli.commands.object_put import pairs
 from swampstore_cli.model_ref import find_model
 from swampstore_cli.moments import moment_ms
 from swampstore_cli.options import command, new_app
@@ -92,6 +92,7 @@ def search(
     """
     if limit < 0:
         raise Misuse(f"--limit {limit} makes no sense", hint="0 is without limit")
+    tags = pairs(tag, "tag", "env=prod")
     tests: list[Callable[[DataVersion], bool]] = []
     if query:
         tests.append(_mentions(query.casefold()))
@@ -117,7 +118,7 @@ def search(
                     model=find_model(session.settings, namespace, model).model if model else None,
                     model_type=model_type or None,
                     name=name or None,
-                    tags=dict(pair(text, "tag", "env=prod") for text in tag or ()),
+                    tags=tags,
                     lifetime=lifetime or None,
                     content_type=content_type or None,
                     since=moment_ms(since, "--since") if since else None,

@@ -60,8 +60,7 @@ def doctor(
     """
     if (yes or accept_loss or alone) and not repair:
         raise Misuse("--yes, --accept-loss and --alone belong to --repair")
-    if sample and not deep:
-        raise Misuse("--sample belongs to --deep")
+    _check_sample(sample, deep=deep)
     with session.opened() as opened:
         names = opened.names(session.named)
         reports: list[Report] = []
@@ -88,13 +87,20 @@ def doctor(
             }
         )
     else:
-        _show(url, repairs, reports)
+        _show(url, repairs, reports, empty=not names)
     for name, failure in failed[:-1]:
         output.problem(f"{name}: {failure}", failure.code, failure.hint, json=session.json)
     if failed:
         raise failed[-1][1]
     if any(not one.healthy for one in reports):
         raise typer.Exit(1)
+
+
+def _check_sample(sample: int, *, deep: bool) -> None:
+    if sample and not deep:
+        raise Misuse("--sample belongs to --deep")
+    if sample < 0:
+        raise Misuse(f"--sample {sample} makes no sense", hint="how many contents to read; 0 is all of them")
 
 
 def _examine(opened: Opened, name: str, *, deep: bool, sample: int, guards: bool) -> Report:
@@ -118,9 +124,9 @@ def _repair(opened: Opened, name: str, *, deep: bool, yes: bool, accept_loss: bo
 # --- for people ------------------------------------------------------------------------------------------------------
 
 
-def _show(url: str, repairs: list[RepairReport], reports: list[Report]) -> None:
+def _show(url: str, repairs: list[RepairReport], reports: list[Report], *, empty: bool) -> None:
     output.line(f"store {url}")
-    if not repairs and not reports:
+    if empty:
         output.line("it holds no namespace yet")
     for plan in repairs:
         _show_repair(plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
@@ -101,7 +101,7 @@ def save(path: str, chunks: Iterable[bytes]) -> int:
     temp = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:100]}.{os.getpid()}.part")
     size = 0
     try:
-        with open(temp, "xb") as file:
+        with _new(temp) as file:
             for chunk in chunks:
                 size += file.write(chunk)
         os.replace(temp, target)
@@ -110,6 +110,15 @@ def save(path: str, chunks: Iterable[bytes]) -> int:
             os.unlink(temp)
         raise
     return size
+
+
+def _new(temp: str) -> IO[bytes]:
+    """A new file; when it cannot be made, the error names the folder, for nobody asked for a file of this name."""
+    try:
+        return open(temp, "xb")
+    except OSError as error:
+        error.filename = os.path.dirname(temp)
+        raise
 
 
 def _show(entry: Entry, *, json: bool) -> None:

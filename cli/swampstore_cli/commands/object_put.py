@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Annotated
 
@@ -61,7 +61,7 @@ def put(
     One append, without any lock or read. When it returns, the write is durable and every later read sees it.
     With --if-version or --if-absent it is read first; another version is a conflict (exit code 3).
     """
-    tags = dict(pair(text, "tag", "type=report") for text in tag or ())
+    tags = pairs(tag, "tag", "type=report")
     expires = time.time_ns() // 1_000_000 + span_s(expires_in) * 1000 if expires_in else 0
     with session.namespace(one_shot=True) as namespace, contents(file) as data:
         ack = namespace.put(
@@ -96,6 +96,17 @@ def pair(text: str, option: str, example: str) -> tuple[str, str]:
     if not equals or not name:
         raise Misuse(f"the {option} {text!r} is not NAME=VALUE", hint=f"such as --{option} {example}")
     return name, value
+
+
+def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, str]:
+    """All ``NAME=VALUE`` of one option. Raises ``Misuse``, also for a name that is given twice: one value would be lost."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, value = pair(text, option, example)
+        if name in found:
+            raise Misuse(f"the {option} {name!r} is given twice", hint="a name has one value: leave one of them out")
+        found[name] = value
+    return found
 
 
 def span_s(text: str) -> int:
