@@ -40,8 +40,10 @@ class Truth:
         self._runs: dict[str, list[Record]] = {}
         self._line = 0
         self.winners: dict[str, Record] = {}
-        self.puts: dict[str, dict[bytes, Record]] = {}
-        """Every put that was covered, by key and version."""
+        self.deltas: dict[str, dict[bytes, Record]] = {}
+        """Every put and tombstone that was covered, by key and version."""
+        self.buried: dict[str, bytes] = {}
+        """The last version of a key that was forgotten for good."""
         self.pending: dict[str, Record] = {}
         self.numbers: dict[str, int] = {}
         self.audit: set[str] = set()
@@ -62,8 +64,9 @@ class Truth:
                 self.winners[record.key] = record if held is None else newer(held, record)
                 if record.flags & PENDING:
                     self.pending[record.key] = record
-                elif not record.gone:
-                    self.puts.setdefault(record.key, {})[put_of(record.version)] = record
+                else:
+                    version = record.version if record.gone else put_of(record.version)
+                    self.deltas.setdefault(record.key, {})[version] = record
 
     # --- against a root -----------------------------------------------------------------------------------------
 
@@ -83,8 +86,10 @@ class Truth:
             if not self._is_right(record, view.get(key), now_ms):
                 self._fail(f"root {root.version}: {key!r} should be {_show(record)} and is {_show(view.get(key))}")
             elif key not in view:
+                self.buried[key] = record.version
                 del self.winners[key]  # buried: if it comes back, nobody has written it
             elif view[key].version < record.version:
+                self.buried[key] = record.version
                 self.winners[key] = view[key]  # an older tombstone was below the one that was buried
         for key, record in view.items():
             if key not in self.winners and not record.flags & CONFLICT and _DATA_MARK not in key and not _made(key):
@@ -193,10 +198,10 @@ class Truth:
 
     def check_conflicts(self) -> None:
         """In the end, all joined: whoever lost to a put that had not seen it is kept beside it."""
-        for key, puts in self.puts.items():
-            if len(puts) < 2:
+        for key, deltas in self.deltas.items():
+            if len(deltas) < 2:
                 continue
-            *_, loser, winner = (puts[version] for version in sorted(puts))
+            *_, loser, winner = (deltas[version] for version in sorted(deltas))
             held = self.view.get(key)
             if (
                 held is None

@@ -123,15 +123,16 @@ class Seeing:
         """Every write acknowledged before the read began is seen; no read goes back."""
         part, acked = self._part, self.before.get(key)
         version = found.version if found else b""
-        if acked is not None and version < acked[0] and not self._may_be_gone(found, acked):
+        if acked is not None and version < acked[0] and not self.may_be_gone(key, found is None or found.gone, acked):
             part.fail(f"{key!r}: saw {version.hex()}, acknowledged {acked[0].hex()}")
         if version < self._newest.get(key, b"") and found is not None and not found.gone:
             part.fail(f"{key!r}: a read went back to {version.hex()}")
         self._newest[key] = max(version, self._newest.get(key, b""))
 
-    def _may_be_gone(self, found: Record | None, acked: tuple[bytes, bool, int]) -> bool:
-        """A tombstone, or what had expired, is forgotten in the end; an older tombstone may stay."""
-        return (found is None or found.gone) and (acked[1] or 0 < acked[2] <= self._part.now_ms)
+    def may_be_gone(self, key: str, gone: bool, acked: tuple[bytes, bool, int]) -> bool:
+        """A tombstone, or what had expired, is forgotten in the end, with all below it; an older tombstone may stay."""
+        buried = self._part.auditor.truth.buried.get(key, b"")
+        return gone and (acked[1] or 0 < acked[2] <= self._part.now_ms or buried > acked[0])
 
 
 async def reader(part: Part) -> None:
@@ -209,7 +210,7 @@ async def _mirror(part: Part, state: State, seeing: Seeing) -> None:
     for key in KEYS:
         acked = seeing.before.get(key)
         version, gone = known[key][:2] if key in known else (b"", True)
-        if acked and version < acked[0] and not (gone and acked[1]):
+        if acked and version < acked[0] and not seeing.may_be_gone(key, gone, acked):
             part.fail(f"the mirror knows {version.hex()} of {key!r}, acknowledged {acked[0].hex()}")
 
 
