@@ -156,7 +156,7 @@ class Truth:
                 raw = view.get(raw_path(item, number))
                 if (raw is None or put_of(raw.version) != put_of(record.version)) and raw_path(
                     item, number
-                ) not in self.puts:
+                ) not in self.deltas:
                     self._fail(
                         f"root {root.version}: version {number} of {item} should be {record.version.hex()}, is {_show(raw)}"
                     )
