@@ -257,7 +257,6 @@ def _covering(shards: Sequence[RunRef], low: str, high: str) -> Sequence[RunRef]
     return shards[start:end]
 
 
-
 class Look(NamedTuple):
     """A root and the unfolded slots past it, nothing of which has been read yet."""
 

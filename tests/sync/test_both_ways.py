@@ -329,4 +329,8 @@ def test_a_report_as_json(machine: Make) -> None:
     a = machine("a")
     a.write("x", "1")
     shown = json.loads(json.dumps(a.sync().to_dict()))
-    assert (shown["pushed"], shown["bytes_up"], shown["changes"]) == (1, 1, [{"path": "x", "action": "push", "size": 1}])
+    assert (shown["pushed"], shown["bytes_up"], shown["changes"]) == (
+        1,
+        1,
+        [{"path": "x", "action": "push", "size": 1}],
+    )
