@@ -133,7 +133,7 @@ def test_a_missing_directory(tmp_path: Path) -> None:
     store = open_store(url, env=BlockingEnv(), create=True)
     run(store.put("a", b"1", Create()))
     assert (tmp_path / "not yet" / "there" / "a").read_bytes() == b"1"
-    with pytest.raises(StoreMissing):
+    with pytest.raises(BadURL, match="is a file"):
         open_store(tmp_path / "not yet" / "there" / "a", env=BlockingEnv())
 
 

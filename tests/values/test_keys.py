@@ -6,7 +6,7 @@ import os
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from swampstore.errors import BadKey, BadName
@@ -66,6 +66,7 @@ def test_keys_are_text(key: object) -> None:
     assert "not a string" in key_problem(key)  # type: ignore[arg-type]
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.text(alphabet=st.sampled_from("ab./\\\0 é~-"), max_size=12))
 def test_a_valid_key_is_one_path_below_a_root_and_back(key: str) -> None:
     assume(not key_problem(key))
