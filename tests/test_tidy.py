@@ -354,3 +354,10 @@ def test_leftovers_and_machine_paths_are_found() -> None:
 def test_every_file_is_looked_at() -> None:
     assert len(PRODUCT) > 10, "the product's files were not found: the rules above checked nothing"
     assert Path(__file__).resolve() in OTHERS
+
+
+def test_decoders_are_made_once_at_import() -> None:
+    """msgspec learns a Struct at the first use; threads that all come first crash the interpreter (seen: SIGSEGV)."""
+    late = re.compile(r"msgspec\.(?:json|msgpack)\.decode\([^\n]*type=(?!dict)")
+    found = [str(path) for path in (ROOT / "swampstore").rglob("*.py") if late.search(path.read_text())]
+    assert not found

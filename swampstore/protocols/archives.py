@@ -59,11 +59,14 @@ class AuditPosition(msgspec.Struct, frozen=True):
     def parse(cls, text: str) -> AuditPosition:
         """The position that ``text`` (from ``str()``) names. Raises ``Misuse``."""
         try:
-            return msgspec.json.decode(text, type=cls)
+            return _decode_position(text)
         except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError) as error:
             raise Misuse(
                 f"no position of an audit topic: {text[:100]!r}", hint="pass on what a read returned"
             ) from error
+
+
+_decode_position = msgspec.json.Decoder(AuditPosition).decode
 
 
 class AuditChanges(msgspec.Struct, frozen=True):

@@ -40,6 +40,9 @@ class Pin(msgspec.Struct, frozen=True):
     who: str = ""
 
 
+_decode_pin = msgspec.msgpack.Decoder(Pin).decode
+
+
 class Held(msgspec.Struct, frozen=True):
     """A live pin or a saved snapshot: garbage since a version above ``version`` must stay. ``name`` is the object's.
 
@@ -74,7 +77,7 @@ def decode_pin(data: bytes, name: str) -> Pin:
     """Raises ``CorruptObject`` or ``UnknownFormat``, naming the object."""
     _, raw = unpack(Kind.PIN, FORMAT, data, name, _PIN_MAX_BYTES)
     try:
-        return msgspec.msgpack.decode(raw, type=Pin)
+        return _decode_pin(raw)
     except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
 

@@ -39,6 +39,10 @@ class _Cached(msgspec.Struct, frozen=True):
     saved: int
 
 
+# Made once, here: msgspec learns a type at its first use, and threads that all come first crash the interpreter.
+_decode_cached = msgspec.json.Decoder(_Cached).decode
+
+
 async def prove_preconditions(store: Store, env: Env) -> Proof:
     """Try both forbidden writes on a scratch object of the bare ``store`` (no retry layer).
 
@@ -96,7 +100,7 @@ def cached_proof(url: str, env: Env) -> Proof | None:
 def decode_cached(body: bytes) -> _Cached | None:
     """What a file of the cache holds; ``None`` for what :func:`cache_proof` did not write."""
     try:
-        return msgspec.json.decode(body, type=_Cached)
+        return _decode_cached(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -47,6 +47,9 @@ class Mark(msgspec.Struct, frozen=True, rename="camel"):
         return self.state == "complete"
 
 
+_decode_mark = msgspec.json.Decoder(Mark).decode
+
+
 def is_own(rel: str) -> bool:
     """Whether ``rel`` is a file of the layout that an export writes beside the data."""
     return rel in (MARK, INDEX_NAME, NAMESPACE_MARK) or rel.startswith(INDEX_FOLDER)
@@ -100,7 +103,7 @@ async def _earlier(sink: Sink, mine: Mark, *, force: bool) -> tuple[Mark | None,
 
 def _decode(body: bytes) -> Mark | None:
     try:
-        return msgspec.json.decode(body, type=Mark)
+        return _decode_mark(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -67,6 +67,9 @@ class _Meta(msgspec.Struct):
     commit_seq: int = msgspec.field(name="commitSeq", default=-1)
 
 
+_meta_of = msgspec.json.Decoder(_Meta).decode
+
+
 async def detect(store: Store, place: Place) -> Index:
     """Which index ``place`` has. A handful of requests.
 
@@ -215,7 +218,7 @@ def _decode_meta(got: Got, name: str) -> _Meta:
     try:
         if got.size > INDEX_META_BYTES:
             raise msgspec.DecodeError(f"{got.size} bytes, more than {INDEX_META_BYTES}")
-        meta = msgspec.json.decode(got.body, type=_Meta)
+        meta = _meta_of(got.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptObject(f"{name} cannot be read: {error}", name=name, hint=hint) from error
     if meta.version not in (1, 2):
