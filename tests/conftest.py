@@ -1,11 +1,18 @@
-"""Fixtures for all tests: an environment without anybody's credentials, and S3 servers on this machine."""
+"""Fixtures for all tests: an environment without anybody's credentials, and S3 servers on this machine.
+
+Temporary folders lie in memory where there is room: the tests sync thousands of small files to the disk, and wait for it
+most of their time. Those that are about a real file system take ``disk_path``.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -13,6 +20,11 @@ import pytest
 from tests.servers import AWS_ENVIRONMENT, S3Server, emulator_server, moto_server
 
 _numbers = itertools.count(1)
+MEMORY = Path("/dev/shm")
+MEMORY_ROOM = 4 << 30
+"""Bytes that must be free there: large objects are written, and failed tests keep theirs."""
+DISK_VARIABLE = "SWAMPSTORE_TESTS_DISK"
+"""Where temporary folders would lie without this; the processes of one run inherit it from the first."""
 
 
 class Bucket(NamedTuple):
@@ -66,7 +78,27 @@ def _fresh(server: S3Server) -> Bucket:
     return Bucket(server, name)
 
 
+@pytest.fixture
+def disk_path() -> Iterator[Path]:
+    """A temporary folder on the disk, for tests of what only a real file system does."""
+    folder = Path(tempfile.mkdtemp(prefix="swampstore-disk-", dir=os.environ.get(DISK_VARIABLE)))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """A shell starts background jobs with SIGINT ignored, and children inherit that: the tests of Ctrl-C need it."""
+    """Temporary folders in memory; and Ctrl-C, which tests need, as a shell leaves it to programs in the foreground.
+
+    A shell starts background jobs with SIGINT ignored, and children inherit that.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if DISK_VARIABLE not in os.environ:
+        os.environ[DISK_VARIABLE] = tempfile.gettempdir()
+        if "TMPDIR" not in os.environ and _has_room(MEMORY):
+            os.environ["TMPDIR"] = str(MEMORY)
+            tempfile.tempdir = None
+
+
+def _has_room(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free > MEMORY_ROOM

@@ -6,17 +6,20 @@ a run must find is shown with faults made on purpose.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+from tests.conftest import DISK_VARIABLE
 from tests.servers import ROOT
 
 
 def rounds(*args: str, timeout: float = 100.0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.processes.rounds", *args]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+    env = {**os.environ, "TMPDIR": os.environ[DISK_VARIABLE]}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def whole(done: subprocess.CompletedProcess[str]) -> bool:

@@ -59,9 +59,11 @@ class TestMemory(OverMemory):
 
 
 class TestLocal(OverLocal):
+    """On the disk; the others lie where temporary folders do."""
+
     @pytest.fixture
-    def store(self, tmp_path: Path) -> LocalStore:
-        return LocalStore(tmp_path)
+    def store(self, disk_path: Path) -> LocalStore:
+        return LocalStore(disk_path)
 
 
 class TestLocalBuffered(OverLocal):

@@ -25,8 +25,8 @@ from swampstore.stores.local import LocalStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "root", create=True)
+def store(disk_path: Path) -> LocalStore:
+    return LocalStore(disk_path / "root", create=True)
 
 
 def names(store: LocalStore, prefix: str = "") -> list[str]:
