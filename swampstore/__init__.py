@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from swampstore.client.aio_shared import AsyncHeldLock, AsyncPlace, AsyncQueue, AsyncStream, AsyncStreamView
     from swampstore.client.audit_aio import AsyncAuditTopic
     from swampstore.client.audit_blocking import AuditTopic
+    from swampstore.client.audited import audited
     from swampstore.client.blocking import Datastore, Namespace, Snapshot, open
     from swampstore.client.blocking_shared import HeldLock, Place, Queue, Stream, StreamView
     from swampstore.client.data import DataAck, DataRemoval
@@ -182,6 +183,7 @@ __all__ = [
     "VersionConflict",
     "Waiting",
     "__version__",
+    "audited",
     "open",
     "open_async",
 ]
@@ -191,6 +193,7 @@ _HOMES = {
     "client.aio_shared": "AsyncHeldLock AsyncPlace AsyncQueue AsyncStream AsyncStreamView",
     "client.audit_aio": "AsyncAuditTopic",
     "client.audit_blocking": "AuditTopic",
+    "client.audited": "audited",
     "client.blocking_shared": "HeldLock Place Queue Stream StreamView",
     "client.blocking": "Datastore Namespace Snapshot open",
     "client.data": "DataAck DataRemoval",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from swampstore.errors import Misuse
@@ -9,6 +10,11 @@ from swampstore.values.lifetimes import parse_duration, parse_time
 
 SPAN_HINT = "such as 30m, 12h, 7d, 2w, 1mo or 1y"
 TIME_HINT = "such as 2026-11-01, 2026-11-01T10:30Z, or a span that lies back: 2h, 7d"
+
+
+_PAUSE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+PAUSE_HINT = "such as 500ms, 30s, 5m, 1h or 1d"
 
 
 def now_ms() -> int:
@@ -34,3 +40,11 @@ def moment_ms(text: str, option: str) -> int:
         return parse_time(text)
     except ValueError:
         raise Misuse(f"{option} {text!r} is not a time", hint=TIME_HINT) from None
+
+
+def pause_s(text: str, option: str) -> float:
+    """Seconds of a short span: ``30s``. Raises ``Misuse``."""
+    found = _PAUSE.fullmatch(text)
+    if not found:
+        raise Misuse(f"{option} {text!r} is not a span of time", hint=PAUSE_HINT)
+    return float(found[1]) * _UNIT_S[found[2]]

@@ -111,6 +111,7 @@ A minute with data:
             "read": Lazy("Print records in order, and those to come.", _HERE + "stream_read"),
         },
     ),
+    "poll": Lazy("Run a command on a schedule, keep what it says.", _HERE + "poll"),
 }
 
 

@@ -139,6 +139,10 @@ class AsyncPlace:
         """Say that the work moves on: the clock of ``run_limit`` starts again."""
         await self._grant.progress()
 
+    async def check(self) -> None:
+        """Raise ``FencedError`` if the place was passed on: one read."""
+        await self._grant.check()
+
 
 class AsyncQueue:
     """A FIFO queue. Made by ``namespace.queue(name, capacity)``."""

@@ -138,6 +138,10 @@ class Place:
         """Say that the work moves on: the clock of ``run_limit`` starts again."""
         run(self._grant.progress())
 
+    def check(self) -> None:
+        """Raise ``FencedError`` if the place was passed on: one read."""
+        run(self._grant.check())
+
 
 class Queue:
     """A FIFO queue. Made by ``namespace.queue(name, capacity)``."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from swampstore.env.base import Background
-from swampstore.errors import TryAgain
+from swampstore.errors import FencedError, TryAgain
 from swampstore.limits import TICKET_TTL_S
 from swampstore.protocols.queue_register import QueueBase
 from swampstore.values.tickets import QueueRegister
@@ -63,6 +63,15 @@ class Grant:
             await self.keep()
         except TryAgain as error:
             _log.warning("queue %s: ticket %d gave no sign of life: %s", self.queue.name, self.number, error)
+
+    async def check(self) -> None:
+        """Raise ``FencedError`` if the place was passed on meanwhile: one read. Whoever slept finds out before it acts."""
+        register, _ = await self.queue.read_register()
+        if register.is_finished(self.number):
+            raise FencedError(
+                f"the place in queue {self.queue.name!r} (ticket {self.number}) was passed on",
+                hint="this process gave no sign of life for too long, or was passed over by force; queue again",
+            )
 
     async def progress(self) -> None:
         """Say that the work moves on: the run clock starts again."""

@@ -1,0 +1,246 @@
+"""``swamp poll``: when it runs, what it writes, who runs, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import swampstore
+from swampstore.errors import FencedError, Misuse, StoreUnavailable
+from swampstore.protocols.queue_grant import Grant
+from swampstore_cli import poll_run
+from swampstore_cli.poll_run import run_command
+from swampstore_cli.poll_schedule import QUEUE, QUEUED, SKIP, Schedule
+from swampstore_cli.stopping import StopSignals
+from tests.cli.conftest import Swamp
+
+ONCE = ("--every", "1s", "--jitter", "0s", "--count", "1")
+
+
+def schedule(overlap: str = SKIP, every: float = 10.0, jitter: float = 0.0) -> Schedule:
+    return Schedule(every, jitter, overlap, random.Random(1))
+
+
+def records(store: Path, topic: str, namespace: str = "default") -> list[dict[str, Any]]:
+    with swampstore.open(str(store)) as opened:
+        found = [record.data for record in opened.namespace(namespace).audit(topic).read()]
+    assert all(isinstance(data, dict) for data in found)
+    return found  # type: ignore[return-value]
+
+
+class TestSchedule:
+    def test_a_late_run_does_not_move_the_ticks_behind_it(self) -> None:
+        plan = schedule()
+        assert [plan.next(now)[:2] for now in (0.001, 3.0, 19.9, 20.0)] == [(0, 0.0), (1, 10.0), (2, 20.0), (3, 30.0)]
+
+    def test_ticks_that_passed_are_left_out_and_counted(self) -> None:
+        plan = schedule()
+        plan.next(0.0)
+        assert plan.next(35.0) == (4, 40.0, 3)
+        assert plan.next(41.0) == (5, 50.0, 0)
+
+    def test_ticks_that_passed_are_run_one_behind_the_other(self) -> None:
+        plan = schedule(QUEUE)
+        plan.next(0.0)
+        assert [plan.next(35.0)[:2] for _ in range(4)] == [(1, 10.0), (2, 20.0), (3, 30.0), (4, 40.0)]
+
+    def test_but_not_all_of_a_night(self) -> None:
+        plan = schedule(QUEUE)
+        plan.next(0.0)
+        assert plan.next(100_000.0) == (10_000 - QUEUED, (10_000 - QUEUED) * 10.0, 10_000 - QUEUED - 1)
+
+    def test_jitter_moves_each_tick_by_itself(self) -> None:
+        plan = schedule(jitter=5.0)
+        moved = [plan.next(0.0).at - number * 10.0 for number in range(50)]
+        assert all(0 <= late <= 5.0 for late in moved)
+        assert max(moved) - min(moved) > 3.0
+
+    @pytest.mark.parametrize(("every", "jitter", "overlap"), [(0.0, 0.0, SKIP), (1.0, 2.0, SKIP), (1.0, 0.0, "both")])
+    def test_what_makes_no_sense_is_refused(self, every: float, jitter: float, overlap: str) -> None:
+        with pytest.raises(Misuse):
+            Schedule(every, jitter, overlap, random.Random(1))
+
+
+class TestRun:
+    @pytest.fixture
+    def stop(self) -> Iterator[StopSignals]:
+        with StopSignals() as stop:
+            yield stop
+
+    def ran(self, stop: StopSignals, *line: str, limit: float | None = None, most: int = 1000) -> poll_run.Ended:
+        return run_command(line, stop, limit_s=limit, output_bytes=most, error_bytes=10)
+
+    def test_outputs_are_bounded_and_read_to_the_end(self, stop: StopSignals) -> None:
+        script = "head -c 300000 /dev/zero; printf 0123456789abcdef >&2; exit 7"
+        ended = self.ran(stop, "sh", "-c", script)
+        assert (ended.code, len(ended.output), ended.cut) == (7, 1000, 299_000)
+        assert ended.error == b"6789abcdef"
+
+    def test_a_limit_ends_the_whole_group(self, stop: StopSignals, tmp_path: Path, monkeypatch: Any) -> None:
+        monkeypatch.setattr(poll_run, "GRACE_S", 0.2)
+        script = f"trap '' TERM; sleep 60 & echo $! > {tmp_path / 'child'}; wait; sleep 60"
+        ended = self.ran(stop, "sh", "-c", script, limit=0.2)
+        assert ended.timed_out
+        assert ended.code == -signal.SIGKILL
+        assert not alive(int((tmp_path / "child").read_text()))
+
+    def test_a_process_left_behind_holds_nobody_up(self, stop: StopSignals, tmp_path: Path, monkeypatch: Any) -> None:
+        monkeypatch.setattr(poll_run, "GRACE_S", 0.2)
+        ended = self.ran(stop, "sh", "-c", f"sleep 60 & echo $! > {tmp_path / 'child'}; echo done")
+        assert (ended.code, ended.output, ended.timed_out) == (0, b"done\n", False)
+        assert not alive(int((tmp_path / "child").read_text()))
+
+    def test_a_stop_ends_it(self, stop: StopSignals) -> None:
+        stop.set()
+        ended = self.ran(stop, "sleep", "60")
+        assert ended.stopped
+        assert ended.code == -signal.SIGTERM
+
+    @pytest.mark.parametrize(("name", "code"), [("/no/such/program", 127), ("/", 126)])
+    def test_what_cannot_be_started_is_a_result(self, stop: StopSignals, name: str, code: int) -> None:
+        ended = self.ran(stop, name)
+        assert ended.code == code
+        assert ended.error
+
+
+def alive(pid: int) -> bool:
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        if Path(f"/proc/{pid}/stat").exists() and " Z " in Path(f"/proc/{pid}/stat").read_text():
+            return False
+        time.sleep(0.02)
+    return True
+
+
+class TestRecords:
+    def test_a_run_is_a_record(self, swamp: Swamp, store: Path) -> None:
+        done = swamp(
+            "poll", *ONCE, "--topic", "t", "--json", "--", "sh", "-c", 'echo "{\\"a\\": 1}"; echo no >&2; exit 3'
+        )
+        assert done.code == 0
+        assert json.loads(done.out)["exit"] == 3
+        (record,) = records(store, "t")
+        assert record.pop("seconds") >= 0
+        assert record["command"][:2] == ["sh", "-c"]
+        assert record | {"command": []} == {"poll": "t", "command": [], "exit": 3, "output": {"a": 1}, "error": "no\n"}
+
+    @pytest.mark.parametrize(
+        ("script", "kept"),
+        [
+            ("printf 'plain'", {"output": "plain"}),
+            ("printf '{broken'", {"output": "{broken"}),
+            ("printf '[NaN]'", {"output": "[NaN]"}),
+            ("printf '\\377'", {"output_base64": "/w=="}),
+        ],
+    )
+    def test_any_output_is_kept(self, swamp: Swamp, store: Path, script: str, kept: dict[str, str]) -> None:
+        swamp("poll", *ONCE, "--topic", "t", "--", "sh", "-c", script)
+        (record,) = records(store, "t")
+        assert {name: record[name] for name in record if name.startswith("output")} == kept
+
+    def test_an_output_that_is_too_large_is_cut_and_says_so(self, swamp: Swamp, store: Path) -> None:
+        swamp("poll", *ONCE, "--topic", "t", "--", "sh", "-c", "head -c 200000 /dev/zero | tr '\\0' x")
+        (record,) = records(store, "t")
+        assert (len(record["output"]), record["cut"]) == (131_072, 200_000 - 131_072)
+
+    def test_a_store_that_is_away_does_not_end_it(self, swamp: Swamp, store: Path, monkeypatch: Any) -> None:
+        from swampstore.client.audit_blocking import AuditTopic
+
+        wrote, real = [], AuditTopic.write
+
+        def write(self: AuditTopic, data: object, **more: Any) -> Any:
+            wrote.append(data)
+            if len(wrote) == 1:
+                raise StoreUnavailable("no route")
+            return real(self, data, **more)
+
+        monkeypatch.setattr(AuditTopic, "write", write)
+        done = swamp("poll", "--every", "60ms", "--jitter", "0s", "--count", "2", "--topic", "t", "--", "true")
+        assert done.code == 1
+        assert "no route" in done.err
+        assert "1 run could not be written" in done.err
+        assert len(records(store, "t")) == 1
+
+
+class TestVersions:
+    def test_good_outputs_are_versions_when_they_changed(self, swamp: Swamp, store: Path, tmp_path: Path) -> None:
+        count = tmp_path / "count"
+        script = f"echo x >> {count}; n=$(wc -l < {count}); [ $n -lt 4 ] || exit 1; [ $n -gt 2 ] && echo b || echo a"
+        line = ("poll", "--every", "60ms", "--jitter", "0s", "--count", "4", "--data", "t/m:one", "--as", "state")
+        done = swamp(*line, "--only-changed", "--", "sh", "-c", script)
+        assert done.code == 0
+        assert [text.split("  ")[-1].split()[0] for text in done.out.splitlines()] == ["version", "no", "version", "no"]
+        with swampstore.open(str(store)) as opened:
+            versions = list(opened.namespace("default").data("t/m:one", "state").versions())
+            assert len(versions) == 2
+            assert opened.namespace("default").data("t/m:one", "state").read() == b"b\n"
+
+    @pytest.mark.parametrize(
+        "wrong", [(), ("--topic", "t", "--data", "m", "--as", "n"), ("--data", "m"), ("--topic", "t", "--only-changed")]
+    )
+    def test_where_to_write_to_must_be_clear(self, swamp: Swamp, store: Path, wrong: tuple[str, ...]) -> None:
+        done = swamp("poll", *ONCE, *wrong, "--", "true")
+        assert done.code == 2
+        assert not any(store.iterdir())
+
+
+class TestOneInstance:
+    def test_another_one_ends_at_once_when_told_not_to_wait(self, swamp: Swamp, store: Path) -> None:
+        with swampstore.open(str(store)) as opened, opened.namespace("default").queue("poll/t", 1).acquire():
+            done = swamp("poll", *ONCE, "--topic", "t", "--no-wait", "--", "true")
+        assert done.code == 75
+        assert records(store, "t") == []
+
+    def test_who_was_passed_over_runs_no_more(self, swamp: Swamp, store: Path, monkeypatch: Any) -> None:
+        real = Grant.check
+
+        async def check(self: Grant) -> None:
+            await self.queue.finish(self.number)
+            await real(self)
+
+        monkeypatch.setattr(Grant, "check", check)
+        done = swamp("poll", *ONCE, "--topic", "t", "--", "true")
+        assert done.code == FencedError.exit_code == 3
+        assert records(store, "t") == []
+
+    def test_a_second_one_stands_by_and_takes_over_from_a_killed_one(self, store: Path, tmp_path: Path) -> None:
+        first = begin(store, "--every", "50ms", "--topic", "t", "--", "echo", "first")
+        assert first.stdout is not None
+        first.stdout.readline()
+        second = begin(store, "--every", "50ms", "--topic", "t", "--", "echo", "second")
+        assert second.stdout is not None
+        assert second.stderr is not None
+        assert b"standing by" in second.stderr.readline()
+        first.kill()
+        first.wait()
+        assert b"record poll-" in second.stdout.readline()
+        second.send_signal(signal.SIGTERM)
+        _, said = second.communicate(timeout=20)
+        assert second.returncode == 0
+        assert b"stopped after" in said
+        outputs = [record["output"] for record in records(store, "t")]
+        assert outputs == sorted(outputs)
+        assert set(outputs) == {"first\n", "second\n"}
+
+
+def begin(store: Path, *line: str) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"SWAMP_DATASTORE": str(store)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "swampstore_cli", "poll", *line],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
