@@ -47,6 +47,7 @@ from swampstore.stores.s3 import (
     server_time,
 )
 from swampstore.stores.s3_faults import client_faults, delete_refusal, error_status, missing_bucket, translate
+from swampstore.stores.s3_whole import refuse_broken_heads
 
 
 class _Live:
@@ -219,4 +220,5 @@ def _make_client(options: S3Options) -> Any:
     except ValueError as error:
         raise translate(error, what=options.url) from error
     send_bodies_at_once(client)
+    refuse_broken_heads(client)
     return client
