@@ -47,6 +47,10 @@ SEGMENT_HEADER_BYTES = 2 * MIB
 COMMIT_KEYS_BYTES = 1 * MIB
 """The names of all keys that one update or one commit under a lock reads or writes."""
 BATCH_BYTES = 8 * MIB
+LANE_FRAME_BYTES = BATCH_BYTES
+"""Records of one frame of a lane file, encoded."""
+LANE_FILE_BYTES = 64 * MIB
+"""Size that a lane file is given in advance (it takes room on the disk only where it is written); then a new lane."""
 DELTA_BYTES = 1 * MIB
 LIST_PAGE = 1000
 LIST_PAGES = 1000

@@ -186,3 +186,36 @@ class Folders:
                 return
             self._known.pop(path, None)
             path = os.path.dirname(path)
+
+
+def later(temp: str, old: os.stat_result | None, durable: bool) -> os.stat_result:
+    """Give ``temp`` a time strictly later than that of ``old``, as the file system keeps it."""
+    new = os.lstat(temp)
+    if old is None or new.st_mtime_ns > old.st_mtime_ns:
+        return new
+    step = 1
+    while new.st_mtime_ns <= old.st_mtime_ns:  # ends: the coarsest file systems keep whole seconds, or two
+        moment = old.st_mtime_ns + step
+        os.utime(temp, ns=(moment, moment))
+        new = os.lstat(temp)
+        step *= 10
+        if step > 10**11:
+            raise StoreUnavailable(f"{temp}: the file system does not keep modification times")
+    if durable:
+        fd = os.open(temp, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            sync_file(fd)
+        finally:
+            os.close(fd)
+    return new
+
+
+def alive(pid: int) -> bool:
+    """Whether there is a process ``pid`` on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -57,12 +57,16 @@ from swampstore.stores.disk import (
     FOLDER_MODE,
     Folders,
     Modes,
+    alive,
+    later,
     read_span,
     sync_file,
     translate,
     translated,
     write_all,
 )
+from swampstore.stores.local_lanes import LocalLanes
+from swampstore.stores.mounts import on_local_disk
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_chunks
 from swampstore.stores.walk import Walker, etag_of, modified_ms
 
@@ -80,11 +84,20 @@ class LocalStore:
     """See :class:`swampstore.stores.base.Store`. ``time`` is this machine's clock; no verb ever suspends.
 
     ``create=True`` makes a missing root. ``durable=False`` syncs nothing: a power failure may lose what was
-    acknowledged in the last seconds (a crash of the process alone loses nothing). Raises ``StoreMissing``, ``BadURL``,
+    acknowledged in the last seconds (a crash of the process alone loses nothing). ``lanes`` lets writers' lanes be files,
+    ``None`` where the folder is on a disk of this machine; ``buffered`` does without the sync of their appends. Raises ``StoreMissing``, ``BadURL``,
     ``StoreForbidden``, and ``UnsupportedPlatform`` on Windows.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, create: bool = False, durable: bool = True) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        create: bool = False,
+        durable: bool = True,
+        lanes: bool | None = False,
+        buffered: bool = False,
+    ) -> None:
         if sys.platform == "win32":
             raise UnsupportedPlatform(
                 "a directory cannot be a store on Windows",
@@ -106,6 +119,12 @@ class LocalStore:
             raise StoreMissing(f"the directory {self.root} does not exist", hint="make it, or open it with create")
         self._modes = Modes.below(self.root)
         self._folders = Folders(self.root, durable, self._modes)
+        wanted = on_local_disk(self.root) if lanes is None else lanes
+        self.lanes = (
+            LocalLanes(self.root, self._temp, self._folders, self._modes, durable=durable and not buffered)
+            if wanted
+            else None
+        )
 
     @property
     def url(self) -> str:
@@ -200,7 +219,7 @@ class LocalStore:
             for entry in entries:
                 parsed = _TEMP_NAME.fullmatch(entry.name)
                 with suppress(FileNotFoundError):  # another cleaner was first
-                    if parsed and entry.stat(follow_symlinks=False).st_ctime < oldest and not _alive(int(parsed[1])):
+                    if parsed and entry.stat(follow_symlinks=False).st_ctime < oldest and not alive(int(parsed[1])):
                         if not dry_run:
                             os.unlink(entry.path)
                         removed += 1
@@ -271,7 +290,7 @@ class LocalStore:
                 raise NotFound(f"{name} is not in {self._url}")
             if etag_of(old) != when.etag:
                 raise StaleWrite(f"{name} in {self._url} is no longer the version {when.etag}")
-        found = _later(temp, old, self._durable)
+        found = later(temp, old, self._durable)
         folder = os.path.dirname(path)
         for _ in range(FOLDER_RACES_MAX):
             try:
@@ -350,28 +369,6 @@ class LocalStore:
         return found
 
 
-def _later(temp: str, old: os.stat_result | None, durable: bool) -> os.stat_result:
-    """Give ``temp`` a time strictly later than that of ``old``, as the file system keeps it."""
-    new = os.lstat(temp)
-    if old is None or new.st_mtime_ns > old.st_mtime_ns:
-        return new
-    step = 1
-    while new.st_mtime_ns <= old.st_mtime_ns:  # ends: the coarsest file systems keep whole seconds, or two
-        moment = old.st_mtime_ns + step
-        os.utime(temp, ns=(moment, moment))
-        new = os.lstat(temp)
-        step *= 10
-        if step > 10**11:
-            raise StoreUnavailable(f"{temp}: the file system does not keep modification times")
-    if durable:
-        fd = os.open(temp, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            sync_file(fd)
-        finally:
-            os.close(fd)
-    return new
-
-
 def _stripe(name: str) -> int:
     """The lock that guards a name: a fixed number of lock files serves every name."""
     return zlib.crc32(name.encode()) % LOCK_STRIPES
@@ -383,16 +380,6 @@ def _is_folder(name: str) -> BadName:
 
 def _below_object(name: str) -> BadName:
     return BadName(f"a parent of {name} is an object in this store", hint="choose another name")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 def _now_ms() -> int:

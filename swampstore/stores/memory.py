@@ -32,6 +32,7 @@ from swampstore.stores.base import (
     When,
     outcome,
 )
+from swampstore.stores.memory_lanes import MemoryLanes
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_whole
 
 
@@ -44,16 +45,18 @@ class _Object(msgspec.Struct, frozen=True):
 class MemoryStore:
     """See :class:`swampstore.stores.base.Store`. Time is the environment's wall clock; a streamed body is read whole.
 
-    A streamed body may come with any condition here (nothing would be gained by refusing).
+    A streamed body may come with any condition here (nothing would be gained by refusing). ``lanes`` lets writers' lanes
+    be files (:mod:`swampstore.stores.lanes`), which gains nothing in memory but is what simulations are made of.
     """
 
-    def __init__(self, env: Env | None = None, url: str = "memory://private") -> None:
+    def __init__(self, env: Env | None = None, url: str = "memory://private", *, lanes: bool = False) -> None:
         self._env: Env = BlockingEnv() if env is None else env
         self._url = url
         self._lock = threading.Lock()
         self._objects: dict[str, _Object] = {}
         self._names: list[str] = []  # sorted; the order of code points is that of UTF-8 bytes
         self._writes = 0
+        self.lanes = MemoryLanes(self, self._lock) if lanes else None
 
     @property
     def url(self) -> str:
@@ -82,13 +85,9 @@ class MemoryStore:
                     raise NotFound(f"{name} is not in {self._url}")
                 if old.etag != when.etag:
                     raise StaleWrite(f"{name} in {self._url} is no longer the version {when.etag}")
-            self._writes += 1
-            time = self._env.wall_ms()
-            new = _Object(contents, f"m{self._writes}", time)
-            if old is None:
-                insort(self._names, name)
-            self._objects[name] = new
-        return Stored(new.etag, time)
+            time = self.hold(name, contents)
+            etag = f"m{self._writes}"
+        return Stored(etag, time)
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Page:
         check_prefix(prefix)
@@ -115,8 +114,7 @@ class MemoryStore:
             check_name(name)
         with self._lock:
             for name in names:
-                if self._objects.pop(name, None) is not None:
-                    del self._names[bisect_left(self._names, name)]
+                self.drop(name)
 
     async def now(self) -> int:
         return self._env.wall_ms()
@@ -126,6 +124,27 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing to release: the objects stay for whoever opens the same name again."""
+
+    # --- one object, under the lock (see :class:`swampstore.stores.memory_lanes.Shelf`) ---------------------------
+
+    def held(self, name: str) -> bytes | None:
+        """The contents of ``name``, if there is such an object."""
+        found = self._objects.get(name)
+        return None if found is None else found.body
+
+    def hold(self, name: str, body: bytes) -> int:
+        """Give ``name`` new contents; when, by the store's time in ms."""
+        self._writes += 1
+        time = self._env.wall_ms()
+        if name not in self._objects:
+            insort(self._names, name)
+        self._objects[name] = _Object(body, f"m{self._writes}", time)
+        return time
+
+    def drop(self, name: str) -> None:
+        """Forget ``name``."""
+        if self._objects.pop(name, None) is not None:
+            del self._names[bisect_left(self._names, name)]
 
     def _find(self, name: str) -> _Object:
         check_name(name)

@@ -35,6 +35,7 @@ from swampstore.stores.base import (
     outcome,
 )
 from swampstore.stores.gate import Gate
+from swampstore.stores.lanes import LaneStore, lanes_of
 from swampstore.stores.settle import Plain, settling
 from swampstore.values.names import is_urgent
 
@@ -74,6 +75,11 @@ class Retrying:
     @property
     def url(self) -> str:
         return self.inner.url
+
+    @property
+    def lanes(self) -> LaneStore | None:
+        """Not retried: an append that failed finishes its writer, whose records a new one may append again."""
+        return lanes_of(self.inner)
 
     async def get(
         self, name: str, *, span: tuple[int, int] | None = None, if_none_match: str | None = None

@@ -3,6 +3,7 @@
     <ns>/root                      the one mutable object of the data path
     <ns>/log/s<nn>/<slot>          segment of a shared lane
     <ns>/log/w<writer>/<slot>      segment of a writer's own lane
+    <ns>/log/w<writer>/lane        or, on a local disk, the whole lane as one file
     <ns>/l0/<unique>               level-0 run           <ns>/shard/<unique>   shard
     <ns>/blob/<unique>             one large content     <ns>/pack/<unique>    many small contents
     <ns>/pin/<unique>              a long reader's pin   <ns>/saved/<name>     a saved snapshot
@@ -31,6 +32,7 @@ _UNIQUE = r"[0-9a-f]{32}"
 _LANE = rf"s[0-9]{{2}}|w[0-9a-f]{{{2 * WRITER_BYTES}}}"
 _LANE_NAME = re.compile(_LANE)
 _SEGMENT = re.compile(rf"({_LANE})/([0-9a-f]{{16}})")
+_LANE_FILE = re.compile(rf"(w[0-9a-f]{{{2 * WRITER_BYTES}}})/lane")
 _UNIQUE_NAME = re.compile(rf"(l0|shard|eph|audit|blob|pack|pin)/({_UNIQUE})")
 
 
@@ -100,6 +102,17 @@ class Names:
         slot = int(found[2], 16)
         return (found[1], slot) if slot else None
 
+    def lane_file(self, lane: str) -> str:
+        """The file that holds a writer's whole ``lane`` (local stores)."""
+        return f"{self.namespace}/log/{lane}/lane"
+
+    def parse_lane_file(self, name: str) -> str | None:
+        """The lane of a lane file's name; ``None`` for anything else."""
+        if not name.startswith(self.log):
+            return None
+        found = _LANE_FILE.fullmatch(name, len(self.log))
+        return found[1] if found else None
+
     def unique(self, kind: UniqueKind, part: str) -> str:
         return f"{self.namespace}/{kind}/{part}"
 
@@ -118,6 +131,7 @@ class Names:
         return (
             name == self.root
             or self.parse_segment(name) is not None
+            or self.parse_lane_file(name) is not None
             or self.parse_unique(name) is not None
             or name.startswith((self.prefix + "saved/", self.prefix + "queue/"))
         )

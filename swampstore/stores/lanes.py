@@ -1,0 +1,82 @@
+"""What a store can do whose lanes may be files: one append-only file per writer, locked while its owner is alive.
+
+A store that has it gives it as its attribute ``lanes`` (``None``, or no such attribute: lanes are segments). Lane files
+are objects too: ``get``, ``head``, ``list`` and ``delete`` see them under their names.
+
+Invariants:
+- A lane file appears with its header, its size fixed and its lock held, in one step; its name is never used twice.
+- What ``append`` has acknowledged is seen by every ``get`` from then on; with ``durable`` it is on the disk, as is the
+  way to it.
+- An owner whose append failed appends no more: what lies behind the last acknowledged frame is unknown.
+- A file goes only while its owner is gone and no good frame lies at ``covered`` or behind it (model ``lane_file``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from swampstore.stores.base import Store
+
+
+class LaneFile(Protocol):
+    """A lane file in the hands of its owner."""
+
+    @property
+    def end(self) -> int:
+        """Where the next frame goes."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """The size fixed in advance; frames may not go past it."""
+        ...
+
+    async def append(self, frames: bytes) -> int:
+        """Put ``frames`` at ``end``; the store's time in ms when they were acknowledged.
+
+        Raises ``StoreFull``, ``StoreUnavailable`` or ``Misuse`` (closed, or inherited by a fork); then the file is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Append no more, and let go of the lock. Idempotent."""
+        ...
+
+
+class DirectLaneFile(LaneFile, Protocol):
+    """A lane file whose appends never suspend."""
+
+    def append_now(self, frames: bytes) -> int:
+        """See :meth:`LaneFile.append`."""
+        ...
+
+
+class LaneStore(Protocol):
+    """The lane files of one store. ``durable``: acknowledged means on the disk, not only out of the process.
+
+    ``direct``: its files are :class:`DirectLaneFile`, and opening one never suspends either.
+    """
+
+    @property
+    def durable(self) -> bool: ...
+
+    @property
+    def direct(self) -> bool: ...
+
+    async def open_lane(self, name: str, header: bytes, size: int) -> LaneFile:
+        """Make the lane file ``name`` of ``size`` bytes that begins with ``header``. Raises ``AlreadyExists``."""
+        ...
+
+    async def sync_lane(self, name: str) -> None:
+        """Bring what can be read of the lane file to the disk (before anything is built on it). Raises ``NotFound``."""
+        ...
+
+    async def remove_lane(self, name: str, covered: int) -> bool:
+        """Delete the lane file if its owner is gone and its good frames end at ``covered``; whether it is gone now."""
+        ...
+
+
+def lanes_of(store: Store) -> LaneStore | None:
+    """The lane files of ``store``, if it has such."""
+    found: Any = getattr(store, "lanes", None)
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,177 @@
+"""A lane as one file: a header, then frames one behind the other, then zeros up to the size fixed in advance.
+
+    offset  size  header                              offset  size  frame
+    0       4     magic "SWML"                        0       4     CRC-32 of the rest, begun with salt ^ offset
+    4       1     format, 1 and up                    4       4     length of the records
+    5       3     0                                   8       2     number of records
+    8       12    writer id                           10      2     flags: bit 0 = the lane ends here
+    20      8     birth of the file, store's ms       12      ...   records, as in a segment
+    28      4     CRC-32 of bytes 0..27
+
+All numbers are big-endian. ``salt`` is the CRC-32 of the lane's name, ``offset`` the place of the frame in the file; the
+watermark of the lane is the offset behind the last folded frame.
+
+Invariants:
+- A frame is good only in its own lane and at its own offset: bytes that are stale, moved or copied never decode.
+- A frame holds whole atomic batches. The frames of a lane end at the first that is not good; nothing behind it counts,
+  whatever lies there, and no reader ever goes past it.
+- A newer format is ``UnknownFormat``, told from damage by the checksum; no more is decoded than the limits allow.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import msgspec
+
+from swampstore.errors import CorruptObject, UnknownFormat
+from swampstore.limits import LANE_FRAME_BYTES, SEGMENT_DELTAS
+from swampstore.values.entry import Record, check_value
+from swampstore.values.frame import UNREADABLE
+from swampstore.values.names import lane_writer, writer_lane
+from swampstore.values.version import check_version
+
+MAGIC = b"SWML"
+FORMAT = 1
+CLOSING = 1
+_HEADER = struct.Struct(">4sB3x12sQ")
+HEADER_BYTES = _HEADER.size + 4
+_HEAD = struct.Struct(">IHH")
+_FRAME = struct.Struct(">IIHH")
+FRAME_HEAD_BYTES = _FRAME.size
+WHOLE_FRAME_BYTES = FRAME_HEAD_BYTES + LANE_FRAME_BYTES
+"""No frame takes more: whoever reads so much from a frame's offset has the whole of it."""
+_ARRAY32 = b"\xdd"
+
+_decode_records = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
+
+
+class LaneHeader(msgspec.Struct, frozen=True):
+    """``born`` is the file's birth by the store's time, in ms."""
+
+    lane: str
+    born: int
+
+
+class BrokenFrame(msgspec.Struct, frozen=True):
+    """A frame whose checksum holds and whose records cannot be read: its writer was at fault. It is passed over."""
+
+    start: int
+    end: int
+    reason: str
+
+
+class Frames(msgspec.Struct, frozen=True):
+    """What good frames hold. ``end`` is the offset behind the last of them, ``count`` their number.
+
+    ``closed``: the last one says that the lane ends there. ``cut``: a frame may go on behind the bytes that were given:
+    read on from ``end``.
+    """
+
+    records: tuple[Record, ...]
+    end: int
+    count: int
+    closed: bool = False
+    cut: bool = False
+    broken: tuple[BrokenFrame, ...] = ()
+
+
+def lane_salt(lane: str) -> int:
+    """What binds frames to their lane (see :func:`encode_frame`)."""
+    return zlib.crc32(lane.encode())
+
+
+def encode_header(header: LaneHeader) -> bytes:
+    """The first bytes of a lane file."""
+    writer = lane_writer(header.lane)
+    assert writer is not None
+    head = _HEADER.pack(MAGIC, FORMAT, writer, header.born)
+    return head + zlib.crc32(head).to_bytes(4)
+
+
+def decode_header(data: bytes, name: str) -> LaneHeader:
+    """The header of the lane file ``name``, from its first bytes. Raises ``CorruptObject`` or ``UnknownFormat``."""
+    if len(data) < HEADER_BYTES:
+        raise CorruptObject(f"{name}: {len(data)} bytes, too short for a lane file", name=name)
+    head = data[: _HEADER.size]
+    magic, form, writer, born = _HEADER.unpack(head)
+    if magic != MAGIC or zlib.crc32(head) != int.from_bytes(data[_HEADER.size : HEADER_BYTES]):
+        raise CorruptObject(f"{name}: not the header of a lane file", name=name)
+    if form > FORMAT:
+        raise UnknownFormat(
+            f"{name}: lane file format {form} is newer than this program knows ({FORMAT})",
+            name=name,
+            hint="upgrade swampstore on this machine; nothing was changed",
+        )
+    if form < 1:
+        raise CorruptObject(f"{name}: lane file format {form}", name=name)
+    return LaneHeader(writer_lane(writer), born)
+
+
+def encode_frame(salt: int, offset: int, records: bytes, count: int, flags: int = 0) -> bytes:
+    """The frame at ``offset`` with ``count`` records, encoded one behind the other (``segment.encode_records``)."""
+    rest = _HEAD.pack(len(records), count, flags) + records
+    return zlib.crc32(rest, salt ^ offset).to_bytes(4) + rest
+
+
+def decode_frames(data: bytes | memoryview, lane: str, offset: int, name: str = "") -> Frames:
+    """The good frames in ``data``, which was read at ``offset`` of the file of ``lane``; stops at the first bad one.
+
+    Their records are decoded together: many small frames cost little more than one large one.
+    """
+    view = memoryview(data)
+    size, salt, unpack, crc32 = len(view), lane_salt(lane), _FRAME.unpack_from, zlib.crc32
+    spans: list[tuple[int, int, int]] = []
+    at = total = flags = 0
+    cut = False
+    while not flags & CLOSING:
+        start = at + FRAME_HEAD_BYTES
+        if start > size:
+            cut = True
+            break
+        crc, length, count, found = unpack(view, at)
+        if length > LANE_FRAME_BYTES or count > SEGMENT_DELTAS or not crc | length | count | found:
+            break
+        if start + length > size:
+            cut = True
+            break
+        if crc32(view[at + 4 : start + length], salt ^ (offset + at)) != crc:
+            break
+        flags = found
+        spans.append((start, length, count))
+        at = start + length
+        total += count
+    records, broken = _decode(view, offset, spans, total, name or lane)
+    return Frames(records, offset + at, len(spans), bool(flags & CLOSING), cut, broken)
+
+
+def _decode(
+    view: memoryview, offset: int, spans: list[tuple[int, int, int]], total: int, name: str
+) -> tuple[tuple[Record, ...], tuple[BrokenFrame, ...]]:
+    """The records of all frames at once; one by one only when something in them cannot be read."""
+    try:
+        return _checked([view[start : start + length] for start, length, _ in spans], total, name), ()
+    except CorruptObject as error:
+        if len(spans) == 1:
+            start, length, _ = spans[0]
+            at = offset + start - FRAME_HEAD_BYTES
+            return (), (BrokenFrame(at, offset + start + length, str(error)),)
+    records: tuple[Record, ...] = ()
+    broken: tuple[BrokenFrame, ...] = ()
+    for span in spans:
+        more, bad = _decode(view, offset, [span], span[2], name)
+        records += more
+        broken += bad
+    return records, broken
+
+
+def _checked(bodies: list[memoryview], total: int, name: str) -> tuple[Record, ...]:
+    try:
+        records = _decode_records(b"".join((_ARRAY32, total.to_bytes(4), *bodies)))
+    except UNREADABLE as error:
+        raise CorruptObject(f"{name}: {error}", name=name) from error
+    for record in records:
+        check_version(record.version, name)
+        check_value(record)
+    return records
