@@ -18,6 +18,7 @@ import msgspec
 
 from swampstore.env.base import Env
 from swampstore.env.clock import StoreClock
+from swampstore.env.phases import Operation, during
 from swampstore.errors import AmbiguousAppend, Misuse, NotFound, SnapshotExpired, SwampError, VersionConflict
 from swampstore.limits import (
     HELP_EVERY_COMMITS,
@@ -189,7 +190,8 @@ class CoreNamespace:
             if not listed:
                 await self.reader.open()
             if listed or self.reader.log_depth > HELP_FOLD_SEGMENTS:
-                await self.compactor().round(stay=False, insist=False)
+                with during("help", apart=True):
+                    await self.compactor().round(stay=False, insist=False)
         except SwampError as error:
             _log.warning("namespace %s: could not help to fold the log: %s", self.name, error)
 
@@ -249,7 +251,7 @@ class CoreNamespace:
         self.owner.check()
         await self.prove()
         done = await self.updates.update([delta.key], decide, bodies=False)
-        return Ack(done.lane, done.slot, done.versions, {"update": done.seconds, "lock_wait": done.waited})
+        return Ack(done.lane, done.slot, done.versions, done.phases)
 
     async def resolve(self, error: AmbiguousAppend) -> bool | None:
         """Whether the commit that ``error`` names has landed; ``None`` if nobody can tell. Raises ``Misuse`` for others."""
@@ -273,7 +275,8 @@ class CoreNamespace:
 
     async def snapshot(self, *, max_age: float = 0.0) -> Snapshot:
         self.owner.check()
-        return await self.reader.open(max_age=max_age)
+        with Operation(self.place.env, "snapshot", "segments"):
+            return await self.reader.open(max_age=max_age)
 
     async def pinned(self) -> PinnedSnapshot:
         """A snapshot that the sweep leaves alone until it is released. Costs a write, and a read of the root."""
@@ -288,10 +291,16 @@ class CoreNamespace:
 
     async def get_many(self, keys: Iterable[str], *, max_age: float = 0.0) -> dict[str, Entry | None]:
         """Entries of one snapshot; starts again when a compaction overtakes it."""
-        wanted = [check_key(key) for key in keys]
+        with Operation(self.place.env, "get", "lookup") as operation:
+            wanted = [check_key(key) for key in keys]
+            operation.records = len(wanted)
+            return await self._entries(wanted, max_age)
+
+    async def _entries(self, wanted: Sequence[str], max_age: float = 0.0) -> dict[str, Entry | None]:
+        self.owner.check()
         for last in range(READ_RESTARTS, 0, -1):
             try:
-                return await (await self.snapshot(max_age=max_age)).get_many(wanted)
+                return await (await self.reader.open(max_age=max_age)).get_many(wanted)
             except SnapshotExpired:
                 if last == 1:
                     raise
@@ -299,7 +308,9 @@ class CoreNamespace:
 
     async def read(self, key: str) -> bytes:
         """Contents, checked. Raises ``NotFound`` for a key that is not there."""
-        return await read_content(self.place, await self._require(key))
+        with Operation(self.place.env, "read", "content") as operation:
+            operation.records = 1
+            return await read_content(self.place, await self._require(key))
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         async for chunk in stream_content(self.place, await self._require(key)):
@@ -310,7 +321,8 @@ class CoreNamespace:
         return await read_many(self.place, entries)
 
     async def _require(self, key: str) -> Entry:
-        entry = await self.get(key)
+        with during("lookup"):
+            entry = (await self._entries([check_key(key)]))[key]
         if entry is None:
             raise NotFound(f"no entry {key!r} in namespace {self.name!r}", hint="list keys with: swamp object list")
         return entry

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from swampstore.env.blocking import SystemClocks
+from swampstore.env.phases import leave
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class _Beat:
         self._task = asyncio.get_running_loop().create_task(self._loop(seconds, work))
 
     async def _loop(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        leave()  # the task has the context of its maker, but is no part of what its maker does
         while True:
             await asyncio.sleep(seconds)
             await work()
@@ -61,6 +63,12 @@ class _Beat:
         except asyncio.CancelledError:
             if not self._task.cancelled():
                 raise
+
+
+async def _apart(work: Coroutine[Any, Any, T]) -> T:
+    """``work`` as no part of the operation that it was begun in, which it may outlive."""
+    leave()
+    return await work
 
 
 class AioEnv(SystemClocks):
@@ -80,6 +88,20 @@ class AioEnv(SystemClocks):
         self._running.add(task)  # the loop keeps only a weak reference to a task
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
+
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.get_running_loop().create_task(_apart(work))
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        done, _ = await asyncio.wait([task], timeout=seconds)
+        if not done:
+            raise TimeoutError(f"not done within {seconds:g} s")
+        return task.result()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: nobody waits for it any more, or whoever does has it already
 
     def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> _Beat:
         return _Beat(seconds, work)

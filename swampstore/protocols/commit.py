@@ -25,6 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from swampstore.env.clock import Span
+from swampstore.env.phases import during
 from swampstore.errors import (
     AlreadyExists,
     AmbiguousAppend,
@@ -243,7 +244,8 @@ class CommitLane:
         data = encode_segment(header, sum(map(len, records)), b"".join(map(encode_records, records)))
         name = place.names.segment(self.lane, slot)
         try:
-            stored = await place.store.put(name, data, Create())
+            with during("log_write"):
+                stored = await place.store.put(name, data, Create())
         except AlreadyExists as error:
             if not await self._ours_after_all(slot, fresh, header.write_id, error):
                 return

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from swampstore.env.phases import during
 from swampstore.errors import BadName, CorruptObject, MissingObject, NotFound, SwampError
 from swampstore.limits import INLINE_CONTENT_BYTES, PACK_TARGET_BYTES, PACKED_CONTENT_BYTES, PART_BYTES
 from swampstore.protocols.place import Place
@@ -58,7 +59,8 @@ async def upload(place: Place, bodies: Mapping[str, Body]) -> dict[str, Uploaded
             puts.append(_alone(place, *pack[0], boot, placed))
         else:
             puts.append(_pack(place, pack, boot, placed))
-    answers = await place.store.many(puts)
+    with during("upload"):
+        answers = await place.store.many(puts)
     for answer in answers:
         if isinstance(answer, SwampError):
             await _take_back(place, puts, answers, answer)
@@ -125,7 +127,8 @@ async def _stream(place: Place, source: Body, boot: float) -> Uploaded:
     hashed = _Hashed(source)
     part, name = place.new_object("blob")
     # The name is unique to this attempt, so overwriting on a retry is safe; the delta is what commits it.
-    await place.store.put(name, hashed, Overwrite())
+    with during("upload"):
+        await place.store.put(name, hashed, Overwrite())
     return Uploaded(Blob(part), hashed.read, hashed.digest.digest(), boot)
 
 
@@ -226,7 +229,9 @@ async def _pieces(place: Place, entry: Entry, begin: int) -> AsyncIterator[bytes
         some = offsets[first : first + _PARTS_AT_ONCE]
         spans = [(start + offset, min(PART_BYTES, length - offset)) if length else None for offset in some]
         gets = [Get(name, span=span) for span in spans]
-        for span, got in zip(spans, await place.store.many(gets), strict=True):
+        with during("content"):
+            answers = await place.store.many(gets)
+        for span, got in zip(spans, answers, strict=True):
             if isinstance(got, NotFound):
                 raise _gone(name, entry) from got
             if isinstance(got, SwampError):
@@ -259,7 +264,9 @@ async def read_many(place: Place, entries: Sequence[Entry]) -> list[bytes | Swam
         assert name is not None
         requests.append(Get(name, span=(at.offset, at.length) if isinstance(at, Packed) else None))
         asked.append(number)
-    for number, request, answer in zip(asked, requests, await place.store.many(requests), strict=True):
+    with during("content"):
+        answers = await place.store.many(requests)
+    for number, request, answer in zip(asked, requests, answers, strict=True):
         if isinstance(answer, Got):
             results[number] = answer.body
         elif isinstance(answer, NotFound):

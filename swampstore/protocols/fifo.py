@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from swampstore.env.base import Env, Event
+from swampstore.env.phases import during
 from swampstore.errors import DeadlinePassed
 
 
@@ -29,10 +30,14 @@ class Fifo:
             if queue[0] is mine:
                 mine.set()
         try:
-            if not mine.is_set() and not await mine.wait(seconds):
-                raise DeadlinePassed(
-                    f"{seconds:g} s passed while {name!r} was held by others in this process", hint="raise the deadline"
-                )
+            if not mine.is_set():
+                with during("lock_wait"):
+                    got = await mine.wait(seconds)
+                if not got:
+                    raise DeadlinePassed(
+                        f"{seconds:g} s passed while {name!r} was held by others in this process",
+                        hint="raise the deadline",
+                    )
             yield
         finally:
             self._leave(name, mine)

@@ -17,7 +17,9 @@ import bisect
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from swampstore.env import phases
 from swampstore.env.clock import Span
+from swampstore.env.phases import during
 from swampstore.errors import MissingObject, SnapshotExpired, SwampError
 from swampstore.limits import READ_RESTARTS
 from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_and_root, list_root_and, unfolded
@@ -108,7 +110,8 @@ class Snapshot:
     async def _in_runs(self, keys: Sequence[str]) -> dict[str, list[Record]]:
         shards = _covering(self.root.shards, keys[0], keys[-1]) if keys else ()
         try:
-            return await find_in_runs(self._place, [*self.root.level0, *shards, *self.root.eph.runs], keys)
+            with during("lookup"):
+                return await find_in_runs(self._place, [*self.root.level0, *shards, *self.root.eph.runs], keys)
         except RunGone as error:
             raise await self._gone(error) from error
 
@@ -133,6 +136,12 @@ class Snapshot:
         With a ``delimiter``, keys that hold it past the prefix are rolled up into ``prefixes``, each counted once
         against ``limit``; a rolled-up prefix that ``start_after`` lies in is not shown again.
         """
+        with phases.Operation(self._place.env, "list", "lookup") as operation:
+            listed = await self._page(prefix, start_after, limit, delimiter)
+            operation.records = len(listed)
+            return listed
+
+    async def _page(self, prefix: str, start_after: str, limit: int | None, delimiter: str) -> Listed:
         entries: list[Entry] = []
         prefixes: list[str] = []
         cursor = start_after
@@ -298,15 +307,19 @@ class SnapshotReader:
         for _ in range(READ_RESTARTS):
             span = Span(self._place.env)
             began = self._place.env.boot()
-            listing, seen, answers = await list_root_and(self._place, self._register, extra)
+            with during("list_root"):
+                listing, seen, answers = await list_root_and(self._place, self._register, extra)
             span.saw(listing.time)
             span.saw(seen.time)
             slots = tuple(unfolded(listing, seen.root))
             try:
-                snapshot = await self._build(seen, slots)
+                with during("segments"):
+                    snapshot = await self._build(seen, slots)
             except SegmentGone:
                 continue
             self.log_depth = len(slots)
+            if phases.observer is not None:
+                phases.observer.depth(len(slots))
             self._last = (began, snapshot)
             return snapshot, span, answers
         raise SnapshotExpired(
@@ -315,14 +328,16 @@ class SnapshotReader:
 
     async def look(self) -> Look:
         """What there is to read now: one list and one conditional read side by side, and no segment."""
-        listing, seen = await list_and_root(self._place, self._register)
+        with during("list_root"):
+            listing, seen = await list_and_root(self._place, self._register)
         slots = tuple(unfolded(listing, seen.root))
         self.log_depth = len(slots)
         return Look(seen, slots)
 
     async def open_at(self, look: Look) -> Snapshot:
         """The snapshot of a look that was just taken: only segments are read. Raises ``SegmentGone``: look again."""
-        return await self._build(look.seen, look.slots)
+        with during("segments"):
+            return await self._build(look.seen, look.slots)
 
     async def _build(self, seen: Seen, slots: tuple[Slot, ...]) -> Snapshot:
         last = self._last[1] if self._last else None

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from swampstore.env.phases import Operation, count, during
 from swampstore.errors import BadName, CorruptObject, FenceConflict, FenceRetriesExhausted, Misuse, TooLarge
 from swampstore.limits import (
     BATCH_BYTES,
@@ -68,6 +69,8 @@ class StreamAck(msgspec.Struct, frozen=True):
     lane: str
     slot: int
     shared_by: int
+    phases: dict[str, float] = {}
+    """Where the time went, in seconds by phase."""
 
 
 class StreamState(msgspec.Struct, frozen=True):
@@ -117,6 +120,13 @@ class Stream:
 
         Never retries by itself. Raises ``FenceConflict``, ``TooLarge``, ``AmbiguousAppend``.
         """
+        operation = Operation(self._place.env, "stream_append", "encode")
+        with operation:
+            ack = await self._append(records, expected_tail)
+            operation.records = len(ack.positions)
+        return msgspec.structs.replace(ack, phases=operation.phases)
+
+    async def _append(self, records: Sequence[bytes], expected_tail: Tail | None) -> StreamAck:
         payload = _check_records(records)
         fenced = expected_tail is not None
         held = check_tail(expected_tail) if expected_tail is not None else EMPTY
@@ -135,8 +145,10 @@ class Stream:
         try:
             done = await self._lane.commit(draft)
         except CommitConflict as error:
+            count("conflicts")
             raise await self._conflict(held) from error
-        await self._after()
+        with during("help"):
+            await self._after()
         return self._ack(done, len(payload))
 
     def _records(self, payload: Sequence[bytes], slot: int, start: int) -> list[Record]:
@@ -210,13 +222,17 @@ class Stream:
 
     async def tail(self) -> Tail:
         """The position after the last record; ``EMPTY`` when there is none."""
-        return await self._tail_in(await self._reader.open())
+        with Operation(self._place.env, "stream_read", "lookup"):
+            return await self._tail_in(await self._reader.open())
 
     async def read(self, *, after: Tail = EMPTY, limit: int | None = None) -> list[StreamRecord]:
         """The records after a position, in order, at most ``limit``."""
         check_tail(after)
         _check_limit(limit)
-        return await self._read_in(await self._reader.open(), after, limit)
+        with Operation(self._place.env, "stream_read", "lookup") as operation:
+            found = await self._read_in(await self._reader.open(), after, limit)
+            operation.records = len(found)
+            return found
 
     async def follow(self, *, after: Tail = EMPTY, seconds: float | None = None) -> AsyncIterator[StreamRecord]:
         """The records after a position, then those to come; ends after ``seconds`` without a new one (never: None)."""

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from swampstore.env.base import Env, Event
+from swampstore.env.phases import current, during, measured
 from swampstore.errors import Undecided
 
 I = TypeVar("I")  # noqa: E741 (item)
@@ -29,7 +30,7 @@ R = TypeVar("R")
 class Waiting(Generic[I, R]):
     """One caller's item. ``write`` settles it by setting ``result`` or ``error``; left alone it is tried again."""
 
-    __slots__ = ("error", "item", "lead", "queued_at", "result", "woken")
+    __slots__ = ("error", "item", "lead", "phases", "queued_at", "result", "settled_at", "woken")
 
     def __init__(self, item: I, woken: Event, queued_at: float) -> None:
         self.item = item
@@ -38,6 +39,9 @@ class Waiting(Generic[I, R]):
         self.lead = False
         self.result: R | None = None
         self.error: BaseException | None = None
+        self.phases: dict[str, float] = {}
+        """What the writes it was part of took, by phase."""
+        self.settled_at = queued_at
 
     @property
     def settled(self) -> bool:
@@ -69,14 +73,23 @@ class Turns(Generic[I, R]):
         with self._mutex:
             self._queue.append(mine)
             lead, self._busy = not self._busy, True
-        if lead:
-            await self._env.detached(self._lead(mine))
-        else:
-            await self._wait(mine)
+        with during("group_wait"):
+            if lead:
+                await self._env.detached(self._lead(mine))
+            else:
+                await self._wait(mine)
+            self._credit(mine)
         if mine.error is not None:
             raise mine.error
         assert mine.result is not None
         return mine.result
+
+    def _credit(self, mine: Waiting[I, R]) -> None:
+        """Tell the caller's own stopwatch what was no waiting for others."""
+        laps = current()
+        if laps is not None:
+            laps.credit(mine.phases)
+            laps.credit({"ack": self._env.boot() - mine.settled_at})
 
     async def _wait(self, mine: Waiting[I, R]) -> None:
         try:
@@ -97,12 +110,15 @@ class Turns(Generic[I, R]):
         try:
             while not mine.settled:
                 batch = self._take()
+                watch = measured(self._env.boot, "encode")
                 try:
-                    await self._write(batch)
+                    with watch:
+                        await self._write(batch)
                 except BaseException as error:
                     _abandon(batch, error)
                     raise
                 finally:
+                    _charge(batch, watch.laps.end(), self._env.boot())
                     self._put_back([one for one in batch if not one.settled])
                     for one in batch:
                         if one.settled:
@@ -135,6 +151,14 @@ class Turns(Generic[I, R]):
                 heir.lead = True
         if heir is not None:
             heir.woken.set()
+
+
+def _charge(batch: list[Waiting[I, R]], phases: dict[str, float], now: float) -> None:
+    """Count what a write took for each it carried; one that is tried again has been part of several."""
+    for one in batch:
+        one.settled_at = now
+        before = one.phases
+        one.phases = {name: before.get(name, 0.0) + phases.get(name, 0.0) for name in (*before, *phases)}
 
 
 def _abandon(batch: list[Waiting[I, R]], error: BaseException) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from swampstore.env.clock import Span
+from swampstore.env.phases import Operation, count, during
 from swampstore.errors import FencedError, Misuse, SwampError, TryAgain
 from swampstore.limits import QUEUE_NAME_BYTES, UPDATE_ATTEMPTS
 from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft, check_keys
@@ -79,6 +80,8 @@ class Updated(msgspec.Struct, frozen=True):
     slot: int = 0
     neighbours: int = 0
     shared_by: int = 0
+    phases: dict[str, float] = {}
+    """Where the seconds went, by phase; they sum up to ``seconds``."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -125,13 +128,16 @@ class Updates:
         check_keys(wanted)
         check_seconds("deadline", deadline_s)
         name = check_queue(lock) if lock is not None else _queue_of(wanted)
-        began = self.place.env.boot()
-        with inside(self.place, name):
+        operation = Operation(self.place.env, "update", "encode")
+        with operation, inside(self.place, name):
+            began = self.place.env.boot()
             async with self._local.turn(name, deadline_s):
                 waited = self.place.env.boot() - began
                 left = None if deadline_s is None else max(deadline_s - waited, 0.0)
-                attempt = _Attempt(self, wanted, decide, name, lock is not None, began, bodies=bodies)
-                return await attempt.run(left, waited)
+                attempt = _Attempt(self, wanted, decide, name, lock is not None, bodies=bodies)
+                done = await attempt.run(left, waited)
+                operation.records = len(done.keys)
+        return msgspec.structs.replace(done, seconds=operation.seconds, phases=operation.phases)
 
 
 class _Attempt:
@@ -144,7 +150,6 @@ class _Attempt:
         decide: Decide,
         name: str,
         named: bool,
-        began: float,
         *,
         bodies: bool,
     ) -> None:
@@ -154,7 +159,6 @@ class _Attempt:
         self.decide = decide
         self.name = name
         self.named = named
-        self.began = began
         self.bodies = bodies
         self.waited = 0.0
         self.calls = 0
@@ -168,12 +172,13 @@ class _Attempt:
             try:
                 return await self.attempt(snapshot, span)
             except CommitConflict:
-                pass  # somebody was first: from here on in turn
+                count("conflicts")  # somebody was first: from here on in turn
         began = self.place.env.boot()
         while True:
             waiting = self.place.env.boot()
             left = None if deadline_s is None else max(deadline_s - (waiting - began), 0.0)
-            grant = await queue.acquire(deadline_s=left, purpose="update")
+            with during("lock_wait"):
+                grant = await queue.acquire(deadline_s=left, purpose="update")
             self.waited += self.place.env.boot() - waiting
             self.ticket = grant.number
             try:
@@ -181,7 +186,8 @@ class _Attempt:
             except FencedError:
                 continue  # passed over: this process stood still for longer than a TTL; its place is lost, nothing else
             finally:
-                await grant.release()
+                with during("lock_wait"):
+                    await grant.release()
 
     async def _held(self, snapshot: Snapshot, queue: FairQueue, answers: Sequence[Outcome]) -> bool:
         """Whether the lock's last mark is of a ticket that still holds it (the look at the queue may be the older)."""
@@ -199,7 +205,9 @@ class _Attempt:
             try:
                 return await self.attempt(snapshot, span)
             except CommitConflict:
-                await grant.keep()
+                count("conflicts")
+                with during("lock_wait"):
+                    await grant.keep()
         raise TryAgain(f"{UPDATE_ATTEMPTS} attempts to update {self.keys[0]!r} met a conflict", hint="try again")
 
     async def attempt(self, snapshot: Snapshot, span: Span) -> Updated:
@@ -209,8 +217,10 @@ class _Attempt:
         if marked:
             check_fence(self.name, records[marked], ticket)
         self.calls += 1
-        answer = self.decide(await _contents(self.place, snapshot, self.keys, self.bodies))
-        wanted = await answer if inspect.isawaitable(answer) else answer
+        held = await _contents(self.place, snapshot, self.keys, self.bodies)
+        with during("decide", apart=True):
+            answer = self.decide(held)
+            wanted = await answer if inspect.isawaitable(answer) else answer
         if wanted is SKIP or (isinstance(wanted, Mapping) and not wanted):
             return self.report("skipped", ())
         drafted = await changes(self.owner, self.keys, wanted)
@@ -239,7 +249,7 @@ class _Attempt:
             versions=tuple(record.version for record in own),
             attempts=self.calls,
             waited=self.waited,
-            seconds=self.place.env.boot() - self.began,
+            seconds=0.0,  # known when it has ended
             ticket=self.ticket,
             lane=done.lane if done else "",
             slot=done.slot if done else 0,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from swampstore.env.base import Env, Event
+from swampstore.env.phases import during
 
 
 class Gate:
@@ -33,7 +34,8 @@ class Gate:
                 self._waiting.append((mine, units))
         if mine is not None:
             try:
-                await mine.wait()
+                with during("admission_wait"):
+                    await mine.wait()
             except BaseException:
                 self._leave_queue(mine, units)
                 raise

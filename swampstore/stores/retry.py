@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from swampstore.env import phases
 from swampstore.env.base import Env
+from swampstore.env.phases import during
 from swampstore.errors import StoreUnavailable, SwampError
 from swampstore.stores.base import (
     Answer,
@@ -104,10 +106,10 @@ class Retrying:
         return answer
 
     async def delete(self, names: Sequence[str]) -> None:
-        await self._again(lambda: self.inner.delete(names))
+        await self._again("delete", lambda: self.inner.delete(names))
 
     async def now(self) -> int:
-        return await self._again(self.inner.now)
+        return await self._again("now", self.inner.now)
 
     async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         parts = [settling(request) for request in requests]
@@ -135,10 +137,14 @@ class Retrying:
                 pause = self._pause(round_number)
                 if self._env.boot() - started + pause > self._deadline:
                     break
-                await self._env.sleep(pause)
+                await self._rest(pause)
                 due = undecided
                 round_number += 1
-            await self._send(due)
+            if any(part.reading for part in due):
+                with during("readback"):
+                    await self._send(due)
+            else:
+                await self._send(due)
             undecided = [part for part in undecided if part.result is None]
         for part in undecided:
             part.give_up(self._env.boot() - started, round_number + 1)
@@ -155,25 +161,56 @@ class Retrying:
             part.take(answer)
 
     async def _carry_out(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        observer = phases.observer
+        if observer is None:
+            return await self._hand_on(requests)
+        began = self._env.boot()
+        outcomes = await self._hand_on(requests)
+        seconds = self._env.boot() - began
+        for request, answer in zip(requests, outcomes, strict=True):
+            sent = len(request.body) if isinstance(request, Put) and isinstance(request.body, bytes) else 0
+            received = len(answer.body) if isinstance(answer, Got) else 0
+            observer.request(_verb(request), phases.outcome_of(answer), seconds, sent, received)
+        return outcomes
+
+    async def _hand_on(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         if len(requests) == 1:
             return [await outcome(self.inner, requests[0])]
         return await self.inner.many(requests)
 
-    async def _again(self, call: Callable[[], Awaitable[A]]) -> A:
+    async def _again(self, verb: str, call: Callable[[], Awaitable[A]]) -> A:
         started, attempt = self._env.boot(), 0
         while True:
+            began = self._env.boot()
             try:
-                return await call()
+                done = await call()
             except StoreUnavailable as error:
+                self._tell(verb, error, began)
                 pause, spent = self._pause(attempt), self._env.boot() - started
                 if spent + pause > self._deadline:
                     error.add_note(f"given up after {attempt + 1} attempts in {spent:.1f} s")
                     raise
-                await self._env.sleep(pause)
+                await self._rest(pause)
                 attempt += 1
+            else:
+                self._tell(verb, None, began)
+                return done
+
+    def _tell(self, verb: str, error: StoreUnavailable | None, began: float) -> None:
+        if phases.observer is not None:
+            phases.observer.request(verb, phases.outcome_of(error), self._env.boot() - began, 0, 0)
+
+    async def _rest(self, pause: float) -> None:
+        phases.count("retries")
+        with during("retry_wait"):
+            await self._env.sleep(pause)
 
     def _pause(self, attempt: int) -> float:
         return self._env.random() * min(self._cap, self._base * 2.0 ** min(attempt, 30))
+
+
+def _verb(request: Request) -> str:
+    return type(request.when if isinstance(request, Put) else request).__name__.lower()
 
 
 def _result(part: Plain) -> Outcome:

@@ -36,6 +36,7 @@ class Plain:
         self.request = request
         self.result: Outcome | None = None
         self.waits = False  # the next attempt comes after a pause
+        self.reading = False  # what is sent next reads back
         self._last: SwampError | None = None
 
     def next(self) -> Request:
@@ -65,25 +66,24 @@ class Conditional(Plain):
         self._name = request.name
         self._body = request.body
         self._when = when
-        self._reading = False
         self._may_have_landed = False
 
     def next(self) -> Request:
-        if self._reading:
+        if self.reading:
             return Get(self._name, span=(0, max(len(self._body), FOUND_BYTES)))  # type: ignore[arg-type]
         return self.request
 
     def take(self, outcome: Outcome) -> None:
         """Learn the outcome of the write, or of the read-back that follows it."""
         self.waits = False
-        if self._reading:
-            self._reading = False
+        if self.reading:
+            self.reading = False
             self._read_back(outcome)
         elif not isinstance(outcome, SwampError):
             self.result = outcome
         elif isinstance(outcome, StoreUnavailable | AlreadyExists | StaleWrite | NotFound):
             self._may_have_landed |= isinstance(outcome, StoreUnavailable)
-            self._last, self._reading = outcome, True
+            self._last, self.reading = outcome, True
         else:
             self._refuse(outcome)
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from swampstore.env.phases import Operation, count, during
 from swampstore.errors import Damaged, Inconsistent, StaleWrite
 from swampstore.limits import (
     INLINE_LEVEL0_BYTES,
@@ -75,7 +76,8 @@ class FoldRead(msgspec.Struct, frozen=True):
 
 
 async def read_log(place: Place, register: Register) -> FoldRead:
-    listing, seen = await list_and_root(place, register)
+    with during("list_root"):
+        listing, seen = await list_and_root(place, register)
     return FoldRead(listing, seen, tuple(unfolded(listing, seen.root)), seen)
 
 
@@ -87,6 +89,19 @@ async def fold(
     Returns the report and what was read (the root in it is the published one). Losing the race is no error:
     ``report.raced``. Raises ``UnknownFormat`` for a segment or root of a newer program, ``Damaged`` for a lost root.
     """
+    with Operation(place.env, "fold", "join") as operation:
+        report, read = await _fold(place, register, leadership, stay=stay, insist=insist)
+        if report.published:
+            operation.records = report.deltas
+            count("folded_segments", report.segments)
+            count("folded_records", report.deltas)
+    report.phases = operation.phases
+    return report, read
+
+
+async def _fold(
+    place: Place, register: Register, leadership: Leadership, *, stay: bool, insist: bool
+) -> tuple[FoldReport, FoldRead]:
     for _ in range(READ_RESTARTS):
         prior = register.last.root if register.last else None
         read = await read_log(place, register)
@@ -96,7 +111,8 @@ async def fold(
         if not read.slots and not tidy_due(read.seen.root, read.seen.time):
             return FoldReport(), read
         try:
-            found = await _fetch_bounded(place, read.slots[:SEGMENTS_PER_FOLD])
+            with during("segments"):
+                found = await _fetch_bounded(place, read.slots[:SEGMENTS_PER_FOLD])
             return await _publish(place, register, leadership, prior, read, found, stay=stay)
         except SegmentGone:
             continue
@@ -129,7 +145,8 @@ async def _publish(
     indexed, ephemeral = split(incoming)
     before = _sum(old.inline) + _sum(indexed)
     dropped, made = join_counted(table, indexed)
-    settled, numbered = await number(place, old, table, indexed, dropped)
+    with during("lookup"):
+        settled, numbered = await number(place, old, table, indexed, dropped)
     dropped += settled
     made += numbered
     side = await fold_ephemeral(place, old, now, ephemeral, table)
@@ -175,7 +192,8 @@ async def _publish(
         spilled=run is not None,
     )
     try:
-        seen = await register.publish(read.seen, leadership.sign(old, new, stay=stay))
+        with during("publish"):
+            seen = await register.publish(read.seen, leadership.sign(old, new, stay=stay))
     except StaleWrite:
         return FoldReport(raced=True), read
     return report, FoldRead(read.listing, seen, read.slots[len(found) :], read.before)
@@ -205,7 +223,8 @@ async def _place_level0(place: Place, table: dict[str, Record]) -> tuple[tuple[R
         return records, None
     part, name = place.new_object("l0")
     run, data = build_run(f"l0/{part}", records)
-    await place.store.put(name, data, Create())
+    with during("run_write"):
+        await place.store.put(name, data, Create())
     return (), run
 
 

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from swampstore.env.clock import Span
+from swampstore.env.phases import Operation, count, during
 from swampstore.errors import Inconsistent, StaleWrite
 from swampstore.limits import ROOT_CAS_TRIES, SHARD_UPLOAD_AGE_S
 from swampstore.protocols.place import Place
@@ -83,7 +84,28 @@ async def merge(
     ``between`` is awaited now and then, so that a leader goes on folding while it merges. Losing a race is no error:
     ``report.raced``. Raises ``Damaged`` when a run cannot be read, and what the store raises.
     """
-    seen = await register.read()
+    with Operation(place.env, "merge", "join") as operation:
+        report = await _merge(place, register, leadership, stay=stay, insist=insist, full=full, between=between)
+        if report.published:
+            operation.records = report.deltas
+            count("merged_records", report.deltas)
+            count("merged_bytes", report.bytes_written)
+    report.phases = operation.phases
+    return report
+
+
+async def _merge(
+    place: Place,
+    register: Register,
+    leadership: Leadership,
+    *,
+    stay: bool,
+    insist: bool,
+    full: bool,
+    between: Between | None,
+) -> MergeReport:
+    with during("list_root"):
+        seen = await register.read()
     if not leadership.may_publish(seen, seen, one_shot=not stay, insist=insist):
         return MergeReport()
     if not seen.root.level0 and not (full and seen.root.inline):
@@ -103,8 +125,9 @@ async def _work(place: Place, seen: Seen, *, full: bool, between: Between | None
     state = await ephemeral_keys(place, root) if line > 0 else frozenset[str]()
     line, kept = (line, kept | state) if state is not None else (0, kept)
     ledger, age = Ledger(), Span(place.env, seen.time)
-    level0 = await Level0.open(place, root.level0, inline)
-    plan = await plan_merge(place, root, level0, line)
+    with during("run_read"):
+        level0 = await Level0.open(place, root.level0, inline)
+        plan = await plan_merge(place, root, level0, line)
     outputs = Outputs(place, age)
     await _weave_all(place, root, plan, Weaver(level0, outputs, ledger, Burial(line, kept)), outputs, between)
     inputs = Inputs(root.level0, inline, tuple(root.shards[number] for number in plan.shards))
@@ -132,13 +155,17 @@ async def _weave_all(
             await weaver.shard([], plan.uppers[0], place.names.root)
         for number in range(group.start, group.end):
             ref = root.shards[number]
-            await weaver.shard(await reader.next(), plan.uppers[number], place.full(ref.name))
-            await outputs.write()
+            with during("run_read"):
+                blocks = await reader.next()
+            await weaver.shard(blocks, plan.uppers[number], place.full(ref.name))
+            with during("run_write"):
+                await outputs.write()
             if between is not None:
                 await between()
         weaver.finish()
         outputs.end()
-    await outputs.write(all_of_it=True)
+    with during("run_write"):
+        await outputs.write(all_of_it=True)
 
 
 def check_sums(place: Place, merged: Merged) -> None:
@@ -171,7 +198,8 @@ async def _publish(
             break
         new = successor(seen, merged)
         try:
-            published = await register.publish(seen, leadership.sign(seen.root, new, stay=stay))
+            with during("publish"):
+                published = await register.publish(seen, leadership.sign(seen.root, new, stay=stay))
         except StaleWrite:
             seen = await register.read()
             continue

@@ -18,6 +18,8 @@ class FoldReport(msgspec.Struct):
     spilled: bool = False
     raced: bool = False
     not_leader: bool = False
+    phases: dict[str, float] = {}
+    """Where the time went, in seconds by phase."""
 
 
 class MergeReport(msgspec.Struct):
@@ -33,6 +35,8 @@ class MergeReport(msgspec.Struct):
     tombstones_dropped: int = 0
     entries: int = 0
     raced: bool = False
+    phases: dict[str, float] = {}
+    """Where the time went, in seconds by phase."""
 
 
 class SweepReport(msgspec.Struct):
@@ -113,6 +117,7 @@ def add_folds(a: FoldReport, b: FoldReport) -> FoldReport:
         spilled=a.spilled or b.spilled,
         raced=b.raced,
         not_leader=b.not_leader,
+        phases={name: a.phases.get(name, 0.0) + b.phases.get(name, 0.0) for name in (*a.phases, *b.phases)},
     )
 
 

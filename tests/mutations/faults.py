@@ -140,7 +140,7 @@ def failed_412() -> AbstractContextManager[Any]:
     real = Conditional.take
 
     def take(self: Any, outcome: Any) -> None:
-        if isinstance(outcome, AlreadyExists) and not self._reading:
+        if isinstance(outcome, AlreadyExists) and not self.reading:
             self.waits, self.result = False, outcome
         else:
             real(self, outcome)

@@ -79,6 +79,8 @@ class SyncReport(msgspec.Struct):
     changes: list[Change] = []
     planned: dict[str, Planned] = {}
     seconds: float = 0.0
+    phases: dict[str, float] = {}
+    """Where the seconds went, by phase; they sum up to ``seconds``."""
     dry_run: bool = False
     reset: bool = False
     """The namespace was deleted or replaced since the last sync: everything was compared anew, nothing was deleted."""

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from swampstore.env.phases import Operation, during
 from swampstore.errors import StoreForbidden, StoreFull, StoreMissing
 from swampstore.values.entry import entry_of
 from swampstore.values.keys import key_problem
@@ -71,8 +72,17 @@ async def sync(
     ``BadKey``/``BadConfig``/``Misuse`` for options, and what reads and appends raise. Trouble with one file is no error
     but a skip in the report.
     """
+    with Operation(namespace.place.env, "sync", "plan") as operation:
+        report = await _sync(namespace, tree, options, progress, paths)
+        operation.records = report.pulled + report.pushed
+    report.seconds, report.phases = operation.seconds, operation.phases
+    return report
+
+
+async def _sync(
+    namespace: Namespace, tree: Path, options: SyncOptions, progress: Progress | None, paths: Sequence[str] | None
+) -> SyncReport:
     env = namespace.place.env
-    began = env.boot()
     scope = Scope(options)
     _make_tree(tree, options)
     path: Path | None = state_path(tree, namespace.place.store.url, namespace.name)
@@ -92,7 +102,6 @@ async def sync(
             raise
         finally:
             state.close()
-    report.seconds = env.boot() - began
     return report
 
 
@@ -305,8 +314,9 @@ class _Session:
         pushes = [item for item in items if item.action in _PUSHES]
         both = [item for item in items if item.action in NEEDS_BOTH]
         self._notes.write([item for item in items if item.action in (Action.RECORD, Action.FORGET)])
-        self._delete([item for item in items if item.action is Action.DELETE_LOCAL])
-        await self._puller.pull(pulls, self._progress)
+        with during("files"):
+            self._delete([item for item in items if item.action is Action.DELETE_LOCAL])
+            await self._puller.pull(pulls, self._progress)
         await self._data.settle(clashes)
         await self._settler.settle(both)
         if self._options.pull:
@@ -316,7 +326,8 @@ class _Session:
             uploads = self._settler.uploads
             steps: list[Step] = [step for step in steps_of(pushes, self._state) if step.key not in uploads]
             steps += self._based(list(uploads.values()))
-            await self._pusher.push([*steps, *derived], self._progress)
+            with during("files"):
+                await self._pusher.push([*steps, *derived], self._progress)
             sizes = {item.key: _size(item) for item in pushes if item.action in _UPLOADS}
             self._report.unplanned({key: sizes[key] for key in self._pusher.expired if key in sizes}, "push")
 
