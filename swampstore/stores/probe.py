@@ -2,7 +2,7 @@
 
 Invariants:
 - Five requests: create, create again (must be refused), replace, replace with the ETag that is now stale (must be
-  refused), delete. Nothing but the scratch object is touched.
+  refused), delete. Nothing but the scratch object is touched. More only where an answer was not clear.
 - A cached proof that cannot be read counts as none; a cache that cannot be written costs the next process five
   requests, nothing else.
 """
@@ -17,12 +17,22 @@ from pathlib import Path
 import msgspec
 
 from swampstore.env.base import Env
-from swampstore.errors import AlreadyExists, Conflict, NotFound, PreconditionsIgnored, StaleWrite
-from swampstore.stores.base import Create, Replace, Store, Stored
+from swampstore.errors import (
+    AlreadyExists,
+    Conflict,
+    NotFound,
+    PreconditionsIgnored,
+    StaleWrite,
+    StoreUnavailable,
+    Undecided,
+)
+from swampstore.stores.base import Create, Got, Replace, Store, Stored
+from swampstore.stores.retry import Retrying
 from swampstore.stores.s3_faults import NO_CONDITIONS_HINT
 
 SCRATCH = ".swamp-probe"
 PROOF_VERSION = 1
+PROOF_SECONDS = 30.0
 CACHED_PROOF_MS = 30 * 24 * 3600 * 1000
 
 
@@ -43,12 +53,30 @@ class _Cached(msgspec.Struct, frozen=True):
 _decode_cached = msgspec.json.Decoder(_Cached).decode
 
 
-async def prove_preconditions(store: Store, env: Env) -> Proof:
+async def prove_preconditions(store: Store, env: Env, *, deadline_s: float = PROOF_SECONDS) -> Proof:
     """Try both forbidden writes on a scratch object of the bare ``store`` (no retry layer).
 
+    Where a request has no clear answer, all is tried again through a retry layer, for at most ``deadline_s``.
     Raises ``PreconditionsIgnored`` if one is not refused, or a permitted one is; ``StoreUnavailable`` decides nothing.
     """
-    name, token = f"{SCRATCH}/{env.random_bytes(16).hex()}", env.random_bytes(16)
+    names = [_scratch(env)]
+    try:
+        return await _prove(store, env, names)
+    except StoreUnavailable:
+        names.append(_scratch(env))  # whatever is under way for the first may still arrive there
+        try:
+            return await _prove(Retrying(store, env, deadline_s=deadline_s), env, names)
+        except Undecided as error:
+            raise StoreUnavailable(f"whether {store.url} enforces conditional writes is not known: {error}") from error
+
+
+def _scratch(env: Env) -> str:
+    return f"{SCRATCH}/{env.random_bytes(16).hex()}"
+
+
+async def _prove(store: Store, env: Env, names: list[str]) -> Proof:
+    """With the last of ``names``; all of them are deleted in the end."""
+    name, token = names[-1], env.random_bytes(16)
     try:
         first = await _permitted(store, name, b"1" + token, Create())
         await _forbidden(store, name, b"2" + token, Create(), AlreadyExists)
@@ -57,7 +85,7 @@ async def prove_preconditions(store: Store, env: Env) -> Proof:
             raise _ignored(store, "gave two contents the same ETag")
         await _forbidden(store, name, b"4" + token, Replace(first.etag), StaleWrite)
     finally:
-        await store.delete([name])
+        await store.delete(names)
     return Proof(second.time)
 
 
@@ -65,8 +93,19 @@ async def _permitted(store: Store, name: str, body: bytes, when: Create | Replac
     try:
         return await store.put(name, body, when)
     except (Conflict, NotFound) as error:
+        if stored := await _landed(store, name, body):
+            return stored
         kind = "a create of a new name" if isinstance(when, Create) else "a replace with the current ETag"
         raise _ignored(store, f"refused {kind}") from error
+
+
+async def _landed(store: Store, name: str, body: bytes) -> Stored | None:
+    """The write of ``body``, if it was refused because it had been delivered before."""
+    try:
+        found = await store.get(name)
+    except NotFound:
+        return None
+    return Stored(found.etag, found.time) if isinstance(found, Got) and found.body == body else None
 
 
 async def _forbidden(store: Store, name: str, body: bytes, when: Create | Replace, refusal: type[Conflict]) -> None:

@@ -17,18 +17,21 @@ from swampstore.client.blocking import Datastore, Namespace
 from swampstore.client.core import CoreStore
 from swampstore.env.blocking import BlockingEnv
 from swampstore.errors import Conflict, FenceConflict, FencedError, TryAgain
-from swampstore.stores.open import open_store
 from tests.histories.record import Doing, Recorder
+from tests.processes.drivers import DRIVERS, open_with
 from tests.processes.root_watch import RootWatch
 
 MODEL = Model("kill", "one")
 LOCK_WAIT_S = 25.0
+TIMEOUT_S = 20.0
 
 
 class Desk:
     """One process at work: its record, its dice, its namespace."""
 
-    def __init__(self, url: str, namespace: str, record: Path, seed: int, seconds: float, turn: int) -> None:
+    def __init__(
+        self, url: str, namespace: str, record: Path, seed: int, seconds: float, turn: int, driver: str = DRIVERS[0]
+    ) -> None:
         self.recorder = Recorder(record)
         self.name = record.stem
         self.url = url
@@ -36,8 +39,8 @@ class Desk:
         self.until = time.monotonic() + seconds
         self.turn = turn
         env = BlockingEnv()
-        self.bare = RootWatch(open_store(url, env=env, timeout=20.0), self.recorder, namespace)
-        self.store = Datastore(CoreStore(self.bare, env, timeout=20.0))
+        self.bare = RootWatch(open_with(driver, url, env, TIMEOUT_S), self.recorder, namespace)
+        self.store = Datastore(CoreStore(self.bare, env, timeout=TIMEOUT_S))
         self.ns: Namespace = self.store.namespace(namespace)
         self.count = 0
         self.pause_s = 0.0

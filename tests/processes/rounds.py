@@ -37,6 +37,9 @@ from tests.processes import actors
 from tests.processes.actors import ACTORS, Desk
 from tests.processes.books import check_history, check_trees
 from tests.processes.broken import BROKEN, break_on_purpose
+from tests.processes.drivers import DRIVERS
+from tests.proxy.proxy import proxy_program
+from tests.proxy.weather import CLIMATES
 from tests.servers import AWS_ENVIRONMENT, emulator_server, moto_server
 
 WORK_S = 0.45
@@ -60,6 +63,7 @@ class Plan(msgspec.Struct):
     broken: str = ""
     stop_s: float = 0.4
     pause_s: float = 0.0
+    driver: str = DRIVERS[0]
 
 
 class Tally(msgspec.Struct):
@@ -141,7 +145,7 @@ def one_round(plan: Plan, folder: Path, namespace: str, number: int, tally: Tall
 
 def _act(plan: Plan, namespace: str, name: str, record: Path, seed: int, number: int) -> list[str]:
     break_on_purpose(plan.broken)
-    desk = Desk(plan.url, namespace, record, seed, plan.work_s, number)
+    desk = Desk(plan.url, namespace, record, seed, plan.work_s, number, plan.driver)
     desk.pause_s = plan.pause_s
     ACTORS[name](desk)
     return []
@@ -198,7 +202,7 @@ def _in_child(work: Callable[[], list[str]], folder: Path) -> list[str]:
 def verify(plan: Plan, folder: Path, namespace: str, number: int, found: Path) -> list[str]:
     """What a new process finds; that it can do at once everything that the dead were doing."""
     began = time.monotonic()
-    desk = Desk(plan.url, namespace, folder / f"verify.r{number}.jsonl", number, 0.0, number)
+    desk = Desk(plan.url, namespace, folder / f"verify.r{number}.jsonl", number, 0.0, number, plan.driver)
     desk.ns.get("a/nothing")
     opened = (time.monotonic() - began) * 1000
     actors.read_list(desk)
@@ -236,7 +240,7 @@ def _check_bodies(desk: Desk) -> None:
 
 def rest(plan: Plan, folder: Path, namespace: str, trees: list[Path]) -> list[str]:
     """Sync the trees until nothing is left to do."""
-    desk = Desk(plan.url, namespace, folder / "rest.jsonl", 0, 0.0, 0)
+    desk = Desk(plan.url, namespace, folder / "rest.jsonl", 0, 0.0, 0, plan.driver)
     held = desk.store.namespace(f"{namespace}-tree")
     for tree in (*trees, *trees):
         report = held.sync(tree)
@@ -248,8 +252,8 @@ def rest(plan: Plan, folder: Path, namespace: str, trees: list[Path]) -> list[st
 
 
 @contextlib.contextmanager
-def backend(name: str, scratch: Path) -> Iterator[str]:
-    """The URL of a fresh store of a kind: ``local``, ``moto`` or ``emulator``."""
+def backend(name: str, scratch: Path, weather: str = "", seed: int = 1) -> Iterator[str]:
+    """The URL of a fresh store of a kind: ``local``, ``moto`` or ``emulator``; servers in a ``weather`` (a fault proxy)."""
     if name == "local":
         (scratch / "store").mkdir()
         yield str(scratch / "store")
@@ -257,7 +261,20 @@ def backend(name: str, scratch: Path) -> Iterator[str]:
     with (moto_server if name == "moto" else emulator_server)(scratch) as server:
         server.client.create_bucket(Bucket="kills")
         server.client.close()
-        yield server.url("kills", "store")
+        if not weather:
+            yield server.url("kills", "store")
+            return
+        with proxy_program(server.endpoint, weather, seed, scratch / "proxy.jsonl") as endpoint:
+            yield server._replace(endpoint=endpoint).url("kills", "store")
+
+
+def _faults(scratch: Path) -> str:
+    """What the proxy has done, by kind."""
+    log = scratch / "proxy.jsonl"
+    if not log.exists():
+        return ""
+    kinds = Counter(json.loads(line)[2][0] for line in log.read_text().splitlines())
+    return f"; of {kinds.total()} requests " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
 
 def load_all() -> None:
@@ -283,18 +300,20 @@ def main() -> int:
         "--pause-s", type=float, default=0.0, help="what a process waits at most between two operations"
     )
     parser.add_argument("--most", type=int, default=7, help="processes in a round")
+    parser.add_argument("--weather", choices=["", *CLIMATES], default="", help="what a fault proxy does to requests")
+    parser.add_argument("--driver", choices=DRIVERS, default=DRIVERS[0])
     given = parser.parse_args()
     os.environ.update(AWS_ENVIRONMENT)
     scratch = Path(tempfile.mkdtemp(prefix="swampstore-kills-"))
     os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
     load_all()
-    with backend(given.backend, scratch) as url:
+    with backend(given.backend, scratch, given.weather, given.seed) as url:
         plan = Plan(
             url, scratch / "rounds", given.rounds, given.seed, given.group, tuple(given.actors.split(",")), given.most,
-            patient=given.backend == "local" or given.calm, calm=given.calm, broken=given.broken, work_s=given.work_s, stop_s=given.stop_s, pause_s=given.pause_s,
+            patient=given.backend == "local" or given.calm, calm=given.calm, broken=given.broken, work_s=given.work_s, stop_s=given.stop_s, pause_s=given.pause_s, driver=given.driver,
         )  # fmt: skip
         tally = run_rounds(plan)
-    print(f"seed {given.seed}, {given.backend}: {tally.describe()}")
+    print(f"seed {given.seed}, {given.backend}: {tally.describe()}{_faults(scratch)}")
     for problem in tally.wrong[:20]:
         print("VIOLATION", problem)
     if tally.wrong:

@@ -20,6 +20,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 
 from tests.proxy.weather import CLIMATES, Fault, Seeded, Weather
 from tests.proxy.wire import LINE_BYTES, Message, NotHTTP, read_answer, read_request, refusal
+from tests.servers import ROOT, ServerFailed, end
 
 HOST = "127.0.0.1"
 PIECES = 4
@@ -290,6 +292,26 @@ def fault_proxy(endpoint: str, weather: Weather) -> Iterator[InThread]:
         yield running
     finally:
         running.close()
+
+
+@contextlib.contextmanager
+def proxy_program(endpoint: str, weather: str, seed: int, log: Path) -> Iterator[str]:
+    """A proxy before the server at ``endpoint``, as a process of its own; its endpoint."""
+    command = [sys.executable, "-m", "tests.proxy.proxy", endpoint.rpartition(":")[2], "--log", str(log)]
+    process = subprocess.Popen(
+        [*command, "--weather", weather, "--seed", str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        said = process.stdout.readline().split()
+        if len(said) != 2:
+            raise ServerFailed("the fault proxy did not start")
+        yield f"http://{HOST}:{int(said[1])}"
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        end(process)
 
 
 def main(argv: list[str] | None = None) -> None:

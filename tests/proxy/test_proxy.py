@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.proxy import InThread, fault_proxy
+from tests.proxy.proxy import InThread, fault_proxy, proxy_program
 from tests.proxy.weather import AFTER, BEFORE, CLIMATES, Climate, Fault, Scripted, Seeded
-from tests.servers import ROOT
 from tests.stores.stub_s3 import CarelessS3, Stub, stub_server
 
 SHORT_S = 0.3
@@ -208,21 +204,6 @@ def test_delays_have_a_base_and_a_jitter() -> None:
 
 def test_the_program(server: Stub, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    command = [
-        sys.executable,
-        "-m",
-        "tests.proxy.proxy",
-        server.endpoint.rpartition(":")[2],
-        "--weather",
-        "calm",
-        "--log",
-        log,
-    ]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with contextlib.closing(process.stdout), contextlib.closing(process.stdin):
-        port = int(process.stdout.readline().split()[1])
-        assert Answer(port, "PUT", "/b/program", b"1").status == 200
-    assert process.wait(10) == 0
+    with proxy_program(server.endpoint, "calm", 1, log) as endpoint:
+        assert Answer(int(endpoint.rpartition(":")[2]), "PUT", "/b/program", b"1").status == 200
     assert json.loads(log.read_text())[:2] == ["PUT", "/b/program"]

@@ -9,13 +9,24 @@ import pytest
 
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.errors import PreconditionsIgnored, StoreForbidden, StoreUnavailable
-from swampstore.stores.base import Body, Create, Overwrite, Replace, Store, Stored, When
+from swampstore.stores.base import Body, Create, Overwrite, Put, Replace, Store, Stored, When, outcome
 from swampstore.stores.local import LocalStore
 from swampstore.stores.memory import MemoryStore
 from swampstore.stores.open import open_store
 from swampstore.stores.probe import CACHED_PROOF_MS, Proof, cache_proof, cached_proof, prove_preconditions
 from swampstore.testing.env import FakeEnv
-from swampstore.testing.wrappers import Before, CountingStore, FaultyStore, Wrapper, in_order, lost_request
+from swampstore.testing.wrappers import (
+    Before,
+    CountingStore,
+    Fault,
+    FaultyStore,
+    Wrapper,
+    busy,
+    in_order,
+    lost_answer,
+    lost_request,
+    slow_down,
+)
 from tests.conftest import Bucket
 from tests.stores.stub_s3 import Asked, CarelessS3, Reply, refusal, stub_server
 
@@ -111,12 +122,51 @@ def test_a_store_that_takes_one_write_for_another_is_refused(kind: type[When], o
     assert run(inner.list("")).items == ()
 
 
-@pytest.mark.parametrize("fault", [lost_request(), Before(StoreForbidden("403"))])
 @pytest.mark.parametrize("position", range(4))
-def test_a_store_that_does_not_answer_has_proved_nothing(fault: Before, position: int) -> None:
-    store = FaultyStore(MemoryStore(), in_order([None] * position + [fault]))
-    with pytest.raises((StoreUnavailable, StoreForbidden)):
-        run(prove_preconditions(store, BlockingEnv()))
+def test_a_store_that_refuses_to_answer_has_proved_nothing(position: int) -> None:
+    store = FaultyStore(MemoryStore(), in_order([None] * position + [Before(StoreForbidden("403"))]))
+    with pytest.raises(StoreForbidden):
+        run(prove_preconditions(store, FakeEnv()))
+
+
+@pytest.mark.parametrize("fault", [lost_request(), lost_answer(), busy(), slow_down()])
+@pytest.mark.parametrize("position", range(5))
+def test_a_fault_of_the_moment_decides_nothing(fault: Fault, position: int) -> None:
+    """Whatever meets one of the five requests, the proof is made, and nothing stays."""
+    inner = MemoryStore()
+    store = FaultyStore(inner, in_order([None] * position + [fault]))
+    assert run(prove_preconditions(store, FakeEnv())).time > 0
+    assert run(inner.list("")).items == ()
+
+
+class Twice(Wrapper):
+    """Delivers every write twice; the second answer comes back."""
+
+    async def put(self, name: str, body: Body, when: When) -> Stored:
+        await outcome(self.inner, Put(name, body, when))
+        return await self.inner.put(name, body, when)
+
+
+def test_a_write_that_was_delivered_twice_decides_nothing() -> None:
+    inner = MemoryStore()
+    assert run(prove_preconditions(Twice(inner), FakeEnv())).time > 0
+    assert run(inner.list("")).items == ()
+
+
+def test_a_careless_store_is_found_out_under_faults() -> None:
+    for position in range(5):
+        careless = Twisted(MemoryStore(), Create, Overwrite())
+        store = FaultyStore(careless, in_order([None] * position + [lost_answer()]))
+        with pytest.raises(PreconditionsIgnored):
+            run(prove_preconditions(store, FakeEnv()))
+
+
+def test_a_store_that_never_answers_has_proved_nothing() -> None:
+    env = FakeEnv()
+    began = env.boot()
+    with pytest.raises(StoreUnavailable):
+        run(prove_preconditions(FaultyStore(MemoryStore(), lambda _: lost_request()), env, deadline_s=7.0))
+    assert env.boot() - began < 2 * 7.0
 
 
 # --- the cache ---------------------------------------------------------------------------------------------------------------
