@@ -8,6 +8,7 @@ ARGS ?=
 
 BIN := .venv/bin
 SECONDS ?= 120
+MINUTES ?= 5
 EMULATOR := .venv-emulator
 FUZZ := .venv-fuzz
 PEERS := .venv-peers
@@ -19,7 +20,7 @@ export SWAMPSTORE_EMULATOR := $(CURDIR)/$(EMULATOR)
 export SWAMPSTORE_PEERS := $(CURDIR)/$(PEERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench prove fuzz clean
+.PHONY: help run test check format bench prove fuzz soak clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
@@ -51,6 +52,9 @@ fuzz: .venv/.stamp-test $(FUZZ)/.stamp ## hostile bytes for every decoder: seede
 	@nice $(BIN)/python -m tests.fuzz.engine $$(($(SECONDS) / 3))
 	@nice $(BIN)/python -m tests.fuzz.worlds $$(($(SECONDS) / 3))
 	@nice $(FUZZ)/bin/python -m tests.fuzz.guided $$(($(SECONDS) / 3))
+
+soak: .venv/.stamp-test $(EMULATOR)/.stamp ## everything at once in real processes, with faults (MINUTES=120; ARGS="--store emulator --rate 1")
+	@nice $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 clean: ## remove the environments, caches and demo data
 	rm -rf .venv .venv-* .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

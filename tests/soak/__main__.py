@@ -1,0 +1,119 @@
+"""Everything at once in real processes, for as long as it is told, with faults; then a deep examination.
+
+    python -m tests.soak --minutes 120                         # a fresh local store
+    python -m tests.soak --minutes 10 --store emulator --rate 1
+    python -m tests.soak --minutes 10 --store URL              # any store; its namespaces soak and soak-trees are used
+
+Processes write (alone, in batches, under locks, in streams, versions, audit records, trees), read and check what they read
+against what was acknowledged, queue, compact, collect garbage and examine. Some are killed and come back, all are stopped
+now and then, and store calls fail by ``--odds``. Ends with 1 after anything that does not hold, and keeps the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.processes.broken import BROKEN
+from tests.processes.rounds import backend, load_all
+from tests.servers import AWS_ENVIRONMENT
+from tests.soak.crew import Crew, Rhythm, last_look
+from tests.soak.desk import Setting
+from tests.soak.gauges import Summary
+from tests.soak.roles_more import ROLES
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    given = _arguments().parse_args(words)
+    scratch = Path(tempfile.mkdtemp(prefix="swampstore-soak-", dir=given.scratch or None))
+    if given.store in ("local", "moto", "emulator"):
+        os.environ.update(AWS_ENVIRONMENT)
+    os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
+    load_all()
+    (scratch / "run").mkdir()
+    crew = {name: count for name, (count, _) in ROLES.items() if not given.roles or name in given.roles.split(",")}
+    with _store(given.store, scratch) as url:
+        setting = Setting(
+            url, scratch / "run", given.seed, time.monotonic() + given.minutes * 60, given.rate, given.odds, crew,
+            broken=given.broken,
+        )  # fmt: skip
+        rhythm = Rhythm(given.kill_s, given.stop_s)
+        wrong = soak(setting, rhythm, given.store)
+    if wrong:
+        print(f"kept: {scratch}")
+    else:
+        shutil.rmtree(scratch)
+    return 1 if wrong else 0
+
+
+def soak(setting: Setting, rhythm: Rhythm, store: str) -> list[str]:
+    """One run, and what is told of it. Returns what does not hold."""
+    began = time.monotonic()
+    workers = Crew(setting, rhythm, lambda text: print(text, flush=True))
+    workers.run()
+    wrong = workers.wrong
+    worked = time.monotonic() - began
+    if not wrong:
+        wrong += last_look(setting)
+    losses = len(wrong)
+    summary = Summary(setting.folder)
+    growth, too_much = summary.growth()
+    wrong += too_much
+    print(f"\n{store}, seed {setting.seed}: {worked / 60:.1f} minutes, {sum(setting.crew.values())} processes at once")
+    print(f"operations  {summary.ops.total()}: {_counts(summary.ops)}")
+    print(f"faults      {_counts(workers.faults + summary.faults)}")
+    print(f"refused     {_counts(summary.errors) or 'none'}")
+    print(f"losses      {losses}")
+    for title, lines in (
+        ("growth of processes that lived through it", growth),
+        ("middle time of operations", summary.drift()),
+    ):
+        print(f"{title}, first quarter -> last quarter")
+        for line in lines:
+            print(f"  {line}")
+    for problem in wrong:
+        print("VIOLATION", problem)
+    return wrong
+
+
+def _counts(counted: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
+
+
+@contextlib.contextmanager
+def _store(name: str, scratch: Path) -> Iterator[str]:
+    if name in ("local", "moto", "emulator"):
+        with backend(name, scratch) as url:
+            yield url
+    else:
+        yield name
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", default="local", help="local, moto, emulator, or a store's URL")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--rate", type=float, default=4.0, help="operations a second of each process, at most")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--odds", type=float, default=0.003, help="that a call of the store fails")
+    parser.add_argument(
+        "--kill-s", type=float, default=12.0, help="mean seconds between two kills; 0: nobody is killed"
+    )
+    parser.add_argument(
+        "--stop-s", type=float, default=12.0, help="mean seconds between two stops; 0: nobody is stopped"
+    )
+    parser.add_argument("--roles", default="", help=f"only these of {','.join(ROLES)}")
+    parser.add_argument("--scratch", default="", help="where the folder of the run is made")
+    parser.add_argument("--broken", choices=["", *BROKEN], default="", help="a fault that must be found")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
