@@ -22,6 +22,7 @@ TREE = {
                 },
             ),
             "status": Lazy("Show sizes, log depth and the compactor of each namespace.", _HERE + "status"),
+            "ui": Lazy("Serve a page with plots of the store's state, on this machine.", _HERE + "ui"),
             "doctor": Lazy("Say what is wrong with a namespace, mend what can be mended.", _HERE + "doctor"),
             "sync": Lazy("Make a repo's .swamp/ folder and the namespace alike, both ways.", _HERE + "sync"),
             "hydrate": Lazy("Bring contents here that a sync left in the namespace.", _HERE + "hydrate"),

@@ -72,13 +72,35 @@ class NamespaceStatus(msgspec.Struct, frozen=True):
         return bool(self.root_version or self.log_segments)
 
 
+class Positions(msgspec.Struct, frozen=True):
+    """How far each lane has come, by what was listed and what is folded: only ever up."""
+
+    slots: dict[str, int]
+
+    def since(self, before: Positions) -> int:
+        """How many slots were taken since an earlier look, in the lanes that are still there."""
+        return sum(max(slot - before.slots.get(lane, 0), 0) for lane, slot in self.slots.items())
+
+
 async def status_of(place: Place, register: Register, *, queues: bool = False) -> NamespaceStatus:
     """One list and one conditional read. Raises ``Damaged`` for a lost root."""
+    return (await look(place, register, queues=queues))[0]
+
+
+async def look(place: Place, register: Register, *, queues: bool = False) -> tuple[NamespaceStatus, Positions]:
+    """Like :func:`status_of`, with the positions that two looks are compared by."""
     listing, seen = await list_and_root(place, register)
-    status = _status(place.names.namespace, listing, seen)
-    if not queues:
-        return status
-    return msgspec.structs.replace(status, queues=await _queues(place))
+    status, positions = _status(place.names.namespace, listing, seen), _positions(listing, seen.root)
+    if queues:
+        status = msgspec.structs.replace(status, queues=await _queues(place))
+    return status, positions
+
+
+def _positions(listing: Listing, root: Root) -> Positions:
+    found = {lane: root.watermark(lane) for lane in root.watermarks}
+    for lane, listed in listing.lanes.items():
+        found[lane] = max(found.get(lane, 0), listed[-1])
+    return Positions(found)
 
 
 async def _queues(place: Place) -> tuple[QueueStatus, ...]:

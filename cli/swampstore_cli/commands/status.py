@@ -29,6 +29,8 @@ _NUMBERS = frozenset({1, 2, 3, 4, 5, 7})
     swamp datastore status
     swamp datastore status --namespace ops
     swamp datastore status --namespace ops --queues --json
+    swamp datastore status --watch
+    swamp datastore status --watch --interval 5s --metrics http://127.0.0.1:9464/metrics
     """,
 )
 def status(
@@ -36,14 +38,30 @@ def status(
     queues: Annotated[
         bool, typer.Option("--queues", help="Queues and locks too: some six more requests for each.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until Ctrl-C, with what changes, over time; queues included.")
+    ] = False,
+    interval: Annotated[str, typer.Option("--interval", metavar="SPAN", help="Between two looks of --watch.")] = "2s",
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            metavar="FILE|URL",
+            help="With --watch: p99 of each phase, from what a writer publishes.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Show the state of every namespace in the store, or more of the one named with --namespace.
 
     RECORDS counts what the manifest holds, LOG the segments that are not folded yet, OLDEST the age of the first of
     them. A log that stays long means that no compactor runs: see swamp datastore compact --watch.
 
-    Two requests for each namespace, whatever its size. What may be wrong is the business of swamp datastore doctor.
+    Two requests for each namespace, whatever its size; with --watch for each look, and at every fifth the queues. What may be wrong is the business of swamp datastore doctor.
     """
+    if watch:
+        _watch(session, interval, metrics)
+        return
     with session.opened() as opened:
         found = [opened.face.namespace(name).status(queues=queues) for name in opened.names(session.named)]
     if session.named is not None and not found[0].exists:
@@ -70,6 +88,20 @@ def status(
             output.line("  see: swamp datastore doctor")
         if one.queues is not None:
             _show_queues(one)
+
+
+def _watch(session: Session, interval: str, metrics: str) -> None:
+    from swampstore_cli.stopping import StopSignals
+    from swampstore_cli.watch.terminal import watch_as_json, watch_in_terminal
+    from swampstore_cli.watch.watching import interval_of, watched_of
+
+    seconds = interval_of(interval)
+    with session.opened() as opened, StopSignals() as stop:
+        watched = watched_of(session, opened, metrics)
+        if session.json:
+            watch_as_json(watched, stop, seconds)
+        else:
+            watch_in_terminal(watched, stop, seconds, opened.face.url)
 
 
 def _row(one: NamespaceStatus) -> tuple[str, ...]:
