@@ -49,10 +49,6 @@ def open_store(
         place = s3_options(merged)
     if timeout is not None:
         place = place.bounded(timeout / 2)
-    if asynchronous:
-        from swampstore.stores.s3_aioboto import AioBotoStore
+    from swampstore.stores.s3_choice import S3Store
 
-        return AioBotoStore(place)
-    from swampstore.stores.s3_boto import BotoStore
-
-    return BotoStore(place)
+    return S3Store(place, asynchronous=asynchronous)

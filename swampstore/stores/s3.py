@@ -21,9 +21,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from swampstore.errors import Misuse, StoreMissing
+from swampstore.errors import Misuse
 from swampstore.stores.base import Body, Create, Got, Headed, Info, NotModified, Overwrite, Page, Replace, Stored, When
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_whole
+from swampstore.stores.s3_listing import bare, not_s3, read_listing
 
 MULTIPART_OVER_BYTES = 16 << 20
 PART_BYTES = 16 << 20
@@ -34,6 +35,8 @@ POOL_CONNECTIONS = 128
 SIDE_BY_SIDE = 100
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
+PAGE_BODY = "SwampstorePage"
+"""Where a response of ListObjectsV2 holds the page's bytes, unread (:func:`read_pages_ourselves`)."""
 
 _CONTENT_RANGE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 
@@ -45,7 +48,8 @@ class S3Options(msgspec.Struct, frozen=True, kw_only=True):
     """Where a bucket is and how objects are kept in it. Credentials come from the usual AWS configuration.
 
     ``path_style=None`` means: with an ``endpoint`` yes, without one as the service prefers. ``sse`` is ``AES256``,
-    ``aws:kms`` or ``aws:kms:dsse``; ``kms_key`` an id or ARN for the latter two.
+    ``aws:kms`` or ``aws:kms:dsse``; ``kms_key`` an id or ARN for the latter two. ``driver`` is ``auto``, ``fast`` or
+    ``botocore`` (:mod:`swampstore.stores.s3_choice`).
     """
 
     bucket: str
@@ -57,6 +61,7 @@ class S3Options(msgspec.Struct, frozen=True, kw_only=True):
     sse: str | None = None
     kms_key: str | None = None
     storage_class: str | None = None
+    driver: str = "auto"
     connect_seconds: float = CONNECT_SECONDS
     read_seconds: float = READ_SECONDS
 
@@ -109,6 +114,21 @@ def send_bodies_at_once(client: Any) -> None:
     from botocore.handlers import add_expect_header
 
     client.meta.events.unregister("before-call.s3", add_expect_header)
+
+
+def read_pages_ourselves(client: Any) -> None:
+    """Take the pages of listings out of the client library's hands: it spends 50 ms and more on a thousand names."""
+
+    def keep(response_dict: Args, customized_response_dict: Args, **_: Any) -> None:
+        body = response_dict["body"]
+        if response_dict["status_code"] == 200 and b"<Error>" not in body[:1000]:
+            customized_response_dict[PAGE_BODY] = bytes(body)
+            response_dict["body"] = _NO_NAMES
+
+    client.meta.events.register("before-parse.s3.ListObjectsV2", keep)
+
+
+_NO_NAMES = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
 
 
 class S3Calls:
@@ -213,11 +233,14 @@ class S3Calls:
         if "IsTruncated" not in response:
             raise not_s3("a listing without its marks")
         skip = len(self._lead)
-        items = tuple(
-            Info(found["Key"][skip:], found["Size"], bare_etag(found), millis(found["LastModified"]))
-            for found in response.get("Contents", ())
-        )
-        return Page(items, bool(response.get("IsTruncated")), server_time(response))
+        if isinstance(response.get(PAGE_BODY), bytes):
+            items, more = read_listing(response[PAGE_BODY], skip)
+            return Page(tuple(items), more, server_time(response))
+        found = [
+            Info(one["Key"][skip:], one["Size"], bare_etag(one), millis(one["LastModified"]))
+            for one in response.get("Contents", ())
+        ]
+        return Page(tuple(found), bool(response.get("IsTruncated")), server_time(response))
 
 
 def is_large(body: Body) -> bool:
@@ -240,12 +263,7 @@ def bare_etag(response: Response) -> str:
     etag = response.get("ETag")
     if not isinstance(etag, str):
         raise not_s3("an answer without ETag")
-    return etag.removeprefix("W/").strip('"')
-
-
-def not_s3(what: str) -> StoreMissing:
-    """The error for an endpoint that is something else: a web page, a portal, another port."""
-    return StoreMissing(f"the endpoint does not speak S3: {what}", hint="check the endpoint's address and port")
+    return bare(etag)
 
 
 def millis(moment: datetime) -> int:

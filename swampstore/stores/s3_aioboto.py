@@ -40,6 +40,7 @@ from swampstore.stores.s3 import (
     is_empty,
     is_large,
     part_bytes,
+    read_pages_ourselves,
     send_bodies_at_once,
     server_time,
 )
@@ -191,6 +192,7 @@ class AioBotoStore:
         except ValueError as error:
             raise translate(error, what=options.url) from error
         send_bodies_at_once(client)
+        read_pages_ourselves(client)
         return client
 
 

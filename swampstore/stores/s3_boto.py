@@ -43,6 +43,7 @@ from swampstore.stores.s3 import (
     is_empty,
     is_large,
     part_bytes,
+    read_pages_ourselves,
     send_bodies_at_once,
     server_time,
 )
@@ -220,5 +221,6 @@ def _make_client(options: S3Options) -> Any:
     except ValueError as error:
         raise translate(error, what=options.url) from error
     send_bodies_at_once(client)
+    read_pages_ourselves(client)
     refuse_broken_heads(client)
     return client

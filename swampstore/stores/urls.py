@@ -2,7 +2,7 @@
 
     a path, file:///path, filesystem:/path
     memory://name
-    s3://bucket/prefix?endpoint=...&region=...&path_style=...&profile=...&sse=...&kms_key=...&storage_class=...
+    s3://bucket/prefix?endpoint=...&region=...&path_style=...&profile=...&sse=...&kms_key=...&storage_class=...&driver=...
     s3:{"bucket": ..., "prefix": ..., ...}        the same names, as JSON
 
 Invariants:
@@ -26,13 +26,14 @@ from swampstore.stores.s3 import S3Options
 
 FORMS_HINT = "a store is a path, file:///path, memory://name or s3://bucket/prefix?region=..."
 SSE_KINDS = ("AES256", "aws:kms", "aws:kms:dsse")
+DRIVERS = ("auto", "fast", "botocore")
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _MEMORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _STORAGE_CLASS = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-_PARAMETERS = ("endpoint", "region", "path_style", "profile", "sse", "kms_key", "storage_class")
+_PARAMETERS = ("endpoint", "region", "path_style", "profile", "sse", "kms_key", "storage_class", "driver")
 _OTHER_SPELLINGS = {"forcePathStyle": "path_style", "pathStyle": "path_style", "kmsKey": "kms_key"} | {
     "storageClass": "storage_class"
 }
@@ -95,6 +96,7 @@ def s3_options(fields: Mapping[str, Any]) -> S3Options:
         sse=_sse(given),
         kms_key=given.get("kms_key"),
         storage_class=_storage_class(given.get("storage_class")),
+        driver=_driver(given.get("driver")),
     )
 
 
@@ -207,6 +209,12 @@ def _storage_class(storage_class: str | None) -> str | None:
     if storage_class is not None and not _STORAGE_CLASS.fullmatch(storage_class):
         raise BadURL(f"storage_class={storage_class!r} is not a storage class", hint="such as STANDARD_IA")
     return storage_class
+
+
+def _driver(driver: str | None) -> str:
+    if driver is not None and driver not in DRIVERS:
+        raise BadURL(f"driver={driver!r} is unknown", hint=f"possible are {', '.join(DRIVERS)}")
+    return driver or "auto"
 
 
 def _truth(name: str, value: str | bool | None) -> bool | None:

@@ -1,4 +1,4 @@
-"""The conformance tests over both S3 drivers and two servers."""
+"""The conformance tests over all four S3 drivers and two servers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ PREFIX = "team/the data"
 class OverS3(StoreConformance):
     """Raw access is by a bare client, to the keys below the prefix of the store."""
 
+    driver = "fast"
+
     @pytest.fixture(autouse=True)
     def bucket(self, request: pytest.FixtureRequest) -> Bucket:
         raise NotImplementedError
@@ -31,7 +33,8 @@ class OverS3(StoreConformance):
         self.bare.put_object(Bucket=self.name, Key=f"{PREFIX}/", Body=b"")  # a folder marker, as consoles make
         self.bare.put_object(Bucket=self.name, Key=f"{PREFIX} of others/a", Body=b"not ours")
         env = AioEnv() if self.asynchronous else BlockingEnv()
-        return open_store(bucket.url(PREFIX.replace(" ", "%20")), env=env, asynchronous=self.asynchronous)
+        url = bucket.url(PREFIX.replace(" ", "%20"))
+        return open_store(url, env=env, asynchronous=self.asynchronous, driver=self.driver)
 
     def raw_get(self, store: Any, name: str) -> bytes | None:
         try:
@@ -44,29 +47,49 @@ class OverS3(StoreConformance):
         self.bare.put_object(Bucket=self.name, Key=f"{PREFIX}/{name}", Body=body)
 
 
-class TestBotoOnMoto(OverS3):
+class OnMoto(OverS3):
     @pytest.fixture(autouse=True)
     def bucket(self, moto_bucket: Bucket) -> Bucket:
         return moto_bucket
 
 
-class TestAioBotoOnMoto(OverS3):
-    asynchronous = True
-
-    @pytest.fixture(autouse=True)
-    def bucket(self, moto_bucket: Bucket) -> Bucket:
-        return moto_bucket
-
-
-class TestBotoOnEmulator(OverS3):
+class OnEmulator(OverS3):
     @pytest.fixture(autouse=True)
     def bucket(self, emulator_bucket: Bucket) -> Bucket:
         return emulator_bucket
 
 
-class TestAioBotoOnEmulator(OverS3):
+class TestFastOnMoto(OnMoto):
+    pass
+
+
+class TestAioFastOnMoto(OnMoto):
     asynchronous = True
 
-    @pytest.fixture(autouse=True)
-    def bucket(self, emulator_bucket: Bucket) -> Bucket:
-        return emulator_bucket
+
+class TestBotoOnMoto(OnMoto):
+    driver = "botocore"
+
+
+class TestAioBotoOnMoto(OnMoto):
+    driver = "botocore"
+    asynchronous = True
+
+
+class TestFastOnEmulator(OnEmulator):
+    pass
+
+
+class TestAioFastOnEmulator(OnEmulator):
+    asynchronous = True
+
+
+@pytest.mark.prove
+class TestBotoOnEmulator(OnEmulator):
+    driver = "botocore"
+
+
+@pytest.mark.prove
+class TestAioBotoOnEmulator(OnEmulator):
+    driver = "botocore"
+    asynchronous = True

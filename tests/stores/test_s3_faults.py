@@ -1,4 +1,4 @@
-"""Every way a bucket can answer, or not answer, becomes the error that says what to do next. Both drivers."""
+"""Every way a bucket can answer, or not answer, becomes the error that says what to do next. All four drivers."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ from swampstore.errors import (
 )
 from swampstore.stores.base import Busy, Create, Get, Got, Overwrite, Put, Replace, Stored, When
 from swampstore.stores.s3 import S3Options, config_args, part_bytes
-from swampstore.stores.s3_aioboto import AioBotoStore
-from swampstore.stores.s3_boto import BotoStore
+from swampstore.stores.s3_choice import S3Store
 from swampstore.testing.samples import BIG_BYTES, Blocks
 from tests.conftest import Bucket
 from tests.servers import free_port
@@ -42,31 +41,33 @@ from tests.stores.stub_s3 import Asked, Reply, Stub, refusal, stub_server
 STORED = Reply(200, b"", {"ETag": '"e1"'})
 
 
-@pytest.fixture(params=["blocking", "asyncio"])
+@pytest.fixture(params=["fast", "asyncio-fast", "botocore", "asyncio-botocore"])
 def drive(request: pytest.FixtureRequest) -> Iterator[Any]:
     """``drive.open(options)`` gives a store of this driver, ``drive(coroutine)`` finishes its calls."""
 
+    asynchronous, driver = request.param.startswith("asyncio-"), request.param.removeprefix("asyncio-")
+
     class Drive:
-        def __init__(self, kind: type[BotoStore] | type[AioBotoStore], finish: Callable[[Any], Any]) -> None:
-            self._kind = kind
+        def __init__(self, finish: Callable[[Any], Any]) -> None:
             self._finish = finish
             self.opened: list[Any] = []
 
         def open(self, **options: Any) -> Any:
-            self.opened.append(self._kind(S3Options(**{"bucket": "bucket", "region": "us-east-1", **options})))
+            place = S3Options(**{"bucket": "bucket", "region": "us-east-1", "driver": driver, **options})
+            self.opened.append(S3Store(place, asynchronous=asynchronous))
             return self.opened[-1]
 
         def __call__(self, work: Any) -> Any:
             return self._finish(work)
 
-    if request.param == "blocking":
-        blocking = Drive(BotoStore, run)
+    if not asynchronous:
+        blocking = Drive(run)
         yield blocking
         for store in blocking.opened:
             run(store.close())
         return
     with asyncio.Runner() as runner:
-        tasks = Drive(AioBotoStore, runner.run)
+        tasks = Drive(runner.run)
         yield tasks
         for store in tasks.opened:
             runner.run(store.close())
@@ -345,17 +346,18 @@ def test_an_abort_that_fails_is_told_of(drive: Any, stub: Stub) -> None:
     with pytest.raises(StoreUnavailable) as caught:
         drive(store.put("a", Blocks(BIG_BYTES), Overwrite()))
     assert [asked.method for asked in stub.asked] == ["POST", "PUT", "DELETE"]
-    cause = caught.value.__cause__
-    assert cause is not None
-    assert any("u1" in note for note in cause.__notes__)
+    told = [note for error in (caught.value, caught.value.__cause__) for note in getattr(error, "__notes__", ())]
+    assert any("u1" in note for note in told)
 
 
 # --- forks ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.server
-def test_a_forked_child_uses_connections_of_its_own(moto_bucket: Bucket) -> None:
-    store = BotoStore(S3Options(bucket=moto_bucket.name, endpoint=moto_bucket.server.endpoint, region="us-east-1"))
+@pytest.mark.parametrize("driver", ["fast", "botocore"])
+def test_a_forked_child_uses_connections_of_its_own(moto_bucket: Bucket, driver: str) -> None:
+    place = S3Options(bucket=moto_bucket.name, endpoint=moto_bucket.server.endpoint, region="us-east-1", driver=driver)
+    store = S3Store(place, asynchronous=False)
     run(store.many([Put(f"parent/{n}", b"1", Create()) for n in range(20)]))
     child = os.fork()
     if child == 0:  # pragma: no cover (another process)
@@ -372,11 +374,13 @@ def test_a_forked_child_uses_connections_of_its_own(moto_bucket: Bucket) -> None
 
 
 @pytest.mark.server
+@pytest.mark.parametrize("driver", ["fast", "botocore"])
 def test_an_asyncio_store_refuses_to_work_in_a_forked_child(
-    moto_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    moto_bucket: Bucket, monkeypatch: pytest.MonkeyPatch, driver: str
 ) -> None:
     async def main() -> None:
-        store = AioBotoStore(S3Options(bucket=moto_bucket.name, endpoint=moto_bucket.server.endpoint))
+        place = S3Options(bucket=moto_bucket.name, endpoint=moto_bucket.server.endpoint, driver=driver)
+        store = S3Store(place, asynchronous=True)
         await store.list("")
         with monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: -1)

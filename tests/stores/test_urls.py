@@ -17,8 +17,7 @@ from swampstore.stores.local import LocalStore
 from swampstore.stores.memory import MemoryStore
 from swampstore.stores.open import open_store
 from swampstore.stores.s3 import S3Options
-from swampstore.stores.s3_aioboto import AioBotoStore
-from swampstore.stores.s3_boto import BotoStore
+from swampstore.stores.s3_choice import S3Store
 from swampstore.stores.urls import LocalPlace, MemoryPlace, parse_url
 
 HERE = os.path.abspath(".")
@@ -43,6 +42,7 @@ GOOD = {
     "s3://bucket?sse=AES256&storage_class=STANDARD_IA": S3Options(
         bucket="bucket", sse="AES256", storage_class="STANDARD_IA"
     ),
+    "s3://bucket?driver=botocore": S3Options(bucket="bucket", driver="botocore"),
     "s3://bucket?kms_key=arn:aws:kms:x": S3Options(bucket="bucket", sse="aws:kms", kms_key="arn:aws:kms:x"),
     's3:{"bucket": "bucket"}': S3Options(bucket="bucket"),
     's3:{"bucket": "bucket", "prefix": "a/b", "region": null, "forcePathStyle": true, "endpoint": "https://h:1"}': (
@@ -57,6 +57,7 @@ BAD = [
     "s3://bucket?region=a&region=b", "s3://bucket?bucket=other", "s3://bucket?prefix=p", "s3://bucket?path_style=maybe",
     "s3://bucket?endpoint=host:9000", "s3://bucket?endpoint=ftp://host", "s3://bucket?endpoint=http://h:x",
     "s3://bucket?sse=md5", "s3://bucket?sse=AES256&kms_key=k", "s3://bucket?storage_class=cold",
+    "s3://bucket?driver=slow",
     "s3:{", "s3:{}", 's3:{"bucket": 1}', 's3:{"bucket": "bucket", "prefix": 1}', 's3:{"bucket": "bucket", "x": "y"}',
     's3:{"bucket": "bucket", "path_style": true, "forcePathStyle": true}', 's3:{"bucket": "bucket", "region": 1}',
 ]  # fmt: skip
@@ -89,7 +90,7 @@ def test_credentials_are_refused_and_not_repeated(url: str) -> None:
 def test_the_url_of_a_store_names_the_same_place(url: str) -> None:
     place = parse_url(url)
     assert isinstance(place, S3Options)
-    again = parse_url(BotoStore(place).url)
+    again = parse_url(S3Store(place, asynchronous=False).url)
     assert isinstance(again, S3Options)
     assert (again.bucket, again.prefix, again.endpoint) == (place.bucket, place.prefix, place.endpoint)
 
@@ -100,13 +101,13 @@ def test_no_single_wait_is_longer_than_half_the_deadline() -> None:
     assert (place.bounded(2).read_seconds, place.bounded(2).connect_seconds) == (2, 2)
     for asynchronous in (False, True):
         store: Any = open_store("s3://bucket", env=BlockingEnv(), asynchronous=asynchronous, timeout=6)
-        assert store._calls.options.read_seconds == 3
+        assert store._options.read_seconds == 3
 
 
 def test_open_chooses_the_driver(tmp_path: Path) -> None:
     env = BlockingEnv()
-    assert isinstance(open_store("s3://bucket", env=env), BotoStore)
-    assert isinstance(open_store("s3://bucket", env=env, asynchronous=True), AioBotoStore)
+    assert isinstance(open_store("s3://bucket", env=env), S3Store)
+    assert isinstance(open_store("s3://bucket", env=env, asynchronous=True), S3Store)
     assert isinstance(open_store(tmp_path, env=env, asynchronous=True), LocalStore)
     shared = open_store("memory://test-open", env=env)
     assert isinstance(shared, MemoryStore)
