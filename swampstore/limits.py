@@ -59,6 +59,13 @@ READ_RESTARTS = 8
 SEGMENTS_PER_FETCH = 64
 HELP_FOLD_SEGMENTS = 256
 """A process that lists more unfolded segments than this folds once before it goes on."""
+LANE_BYTES_PER_SEGMENT = 16 * KIB
+"""So much of a lane file costs a reader about as much as one segment that is an object."""
+HELP_LANE_BYTES = 32 * MIB
+"""A process that has appended so much to lane files folds once before it goes on; or so many records, but then at most
+every so many seconds."""
+HELP_LANE_RECORDS = 4096
+HELP_LANE_PAUSE_S = 10.0
 LIST_AFTER_APPEND_ODDS = 64
 HELP_EVERY_COMMITS = 32
 """How many commits of its own a process makes in a deep log between two tries to fold it."""
@@ -107,6 +114,8 @@ LEVEL0_RUNS = 4
 BLOCK_RAW_BYTES = 256 * KIB
 """A block is closed at this decoded size; about 64 KB compressed for index entries."""
 BLOCK_MAX_RAW_BYTES = 4 * MIB
+BLOCK_PLAIN_BYTES = 512 * KIB
+"""Decoded size up to which a block is decoded as it is; of a larger one the items of its columns are counted first."""
 INDEX_MAX_RAW_BYTES = 16 * MIB
 INDEX_BLOCKS = 100_000
 """Blocks of one run."""
@@ -142,6 +151,17 @@ AUDIT_TOPIC_BYTES = 256
 AUDIT_PAST_DAYS = 400
 """Audit records older than this when they arrive share one partition, whatever day they name."""
 AUDIT_FUTURE_DAYS = 2
+AUDIT_REACH_S = 2.0
+"""How long a write of audit records waits for the store before they go to the spool."""
+AUDIT_PROBE_S = 1.0
+"""How often a process whose records wait in the spool looks whether the store is back."""
+AUDIT_PAGE_RECORDS = 10_000
+AUDIT_PAGE_BYTES = 16 * MIB
+"""What one answer of a read from a position holds at most (and at least one record)."""
+SPOOL_BYTES = 256 * MIB
+"""What may wait on this machine for one namespace of one store."""
+SPOOL_BUNDLES = 100_000
+"""Writes that may wait there, each a file."""
 
 # --- time
 DELETE_GRACE_MS = 30_000

@@ -8,8 +8,9 @@ from swampstore.env.base import Env
 from swampstore.env.clock import StoreClock
 from swampstore.limits import BLOCK_CACHE_BYTES, INDEX_CACHE_BYTES, SEGMENT_CACHE_BYTES
 from swampstore.protocols.cache import ByteCache
+from swampstore.protocols.slots import Tail
 from swampstore.stores.base import Store
-from swampstore.values.entry import Record
+from swampstore.values.block import Block
 from swampstore.values.names import Names, UniqueKind, unique
 from swampstore.values.run import BlockInfo
 from swampstore.values.segment import Segment
@@ -21,7 +22,9 @@ class Caches:
 
     segments: ByteCache[str, Segment] = field(default_factory=lambda: ByteCache(SEGMENT_CACHE_BYTES))
     indexes: ByteCache[str, list[BlockInfo]] = field(default_factory=lambda: ByteCache(INDEX_CACHE_BYTES))
-    blocks: ByteCache[tuple[str, int], list[Record]] = field(default_factory=lambda: ByteCache(BLOCK_CACHE_BYTES))
+    blocks: ByteCache[tuple[str, int], Block] = field(default_factory=lambda: ByteCache(BLOCK_CACHE_BYTES))
+    tails: dict[str, dict[str, Tail]] = field(default_factory=dict)
+    """By the folder of a log: what was seen of the lane files that its last listing showed."""
 
 
 @dataclass(slots=True)

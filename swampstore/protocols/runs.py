@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from swampstore.errors import MissingObject, NotFound, SwampError
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Get, Got, Outcome
+from swampstore.values.block import Block
 from swampstore.values.entry import Record
 from swampstore.values.root import RunRef
-from swampstore.values.run import BlockInfo, block_for, decode_block, decode_index, find_record, index_span
+from swampstore.values.run import BlockInfo, block_for, decode_index, decode_rows, index_span
 
-_RECORD_WEIGHT = 4
+_BLOCK_WEIGHT = 3
 """Decoded size of a block in memory, as a multiple of its encoded size."""
 _INDEX_WEIGHT = 6
 _BLOCKS_PER_ROUND = 64
@@ -50,10 +51,15 @@ async def load_indexes(place: Place, refs: Sequence[RunRef]) -> list[list[BlockI
 
 
 async def load_blocks(place: Place, wanted: Sequence[tuple[RunRef, BlockInfo]]) -> list[list[Record]]:
-    """The records of each block, in order. Neighbouring blocks of a run travel in one ranged read."""
+    """The records of each block, in order; see :func:`load_rows`."""
+    return [rows.records() for rows in await load_rows(place, wanted)]
+
+
+async def load_rows(place: Place, wanted: Sequence[tuple[RunRef, BlockInfo]]) -> list[Block]:
+    """Each block as columns, in order. Neighbouring blocks of a run travel in one ranged read."""
     held = [place.caches.blocks.get((ref.name, info.offset)) for ref, info in wanted]
-    spans = _spans([pair for pair, records in zip(wanted, held, strict=True) if records is None])
-    fresh: dict[tuple[str, int], list[Record]] = {}
+    spans = _spans([pair for pair, rows in zip(wanted, held, strict=True) if rows is None])
+    fresh: dict[tuple[str, int], Block] = {}
     if spans:
         answers = await place.store.many(
             [Get(place.full(ref.name), span=(blocks[0].offset, sum(b.size for b in blocks))) for ref, blocks in spans]
@@ -63,12 +69,12 @@ async def load_blocks(place: Place, wanted: Sequence[tuple[RunRef, BlockInfo]]) 
             body, start = run_body(answer, name), blocks[0].offset
             for info in blocks:
                 at = info.offset - start
-                records = decode_block(info, body[at : at + info.size], name)
-                fresh[ref.name, info.offset] = records
-                place.caches.blocks.put((ref.name, info.offset), records, info.raw_size * _RECORD_WEIGHT)
+                rows = decode_rows(info, body[at : at + info.size], name)
+                fresh[ref.name, info.offset] = rows
+                place.caches.blocks.put((ref.name, info.offset), rows, info.raw_size * _BLOCK_WEIGHT)
     return [
-        records if records is not None else fresh[ref.name, info.offset]
-        for (ref, info), records in zip(wanted, held, strict=True)
+        rows if rows is not None else fresh[ref.name, info.offset]
+        for (ref, info), rows in zip(wanted, held, strict=True)
     ]
 
 
@@ -103,9 +109,9 @@ async def find_in_runs(place: Place, refs: Sequence[RunRef], keys: Sequence[str]
     places = list(wanted)
     for start in range(0, len(places), _BLOCKS_PER_ROUND):
         part = places[start : start + _BLOCKS_PER_ROUND]
-        for at, records in zip(part, await load_blocks(place, [wanted[at] for at in part]), strict=True):
+        for at, rows in zip(part, await load_rows(place, [wanted[at] for at in part]), strict=True):
             for key in asked[at]:
-                record = find_record(records, key)
+                record = rows.find(key)
                 if record is not None:
                     found[key].append(record)
     return found

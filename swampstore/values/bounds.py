@@ -47,8 +47,13 @@ class _Versioned(Protocol):
 
 def check_versions(records: Sequence[_Versioned], name: str) -> None:
     """Raise ``CorruptObject`` unless each of ``records``, read from object ``name``, has a version that is one."""
-    if {len(record.version) for record in records} <= _USUAL:
+    check_version_bytes([record.version for record in records], name)
+
+
+def check_version_bytes(versions: Sequence[bytes], name: str) -> None:
+    """Raise ``CorruptObject`` unless each of ``versions``, read from object ``name``, is one."""
+    if set(map(len, versions)) <= _USUAL:
         return
-    for record in records:
-        if not is_version(record.version):
-            raise CorruptObject(f"{name}: a version of {len(record.version)} bytes", name=name)
+    for version in versions:
+        if not is_version(version):
+            raise CorruptObject(f"{name}: a version of {len(version)} bytes", name=name)

@@ -1,7 +1,7 @@
 """Runs: immutable sorted objects of records. Level-0 objects and shards have this one format.
 
-    blocks     each one zstd frame of a msgpack array of records, in key order
-    index      a frame (kind RUN_INDEX, format 1) of a msgpack array of :class:`BlockInfo`
+    blocks     each one zstd frame of a :mod:`block <swampstore.values.block>`, in key order
+    index      a frame (kind RUN_INDEX, format 2) of a msgpack array of :class:`BlockInfo`
     footer     8 bytes offset of the index, 4 bytes its length, 4 bytes magic "SWRN"
 
 A reader that has the :class:`~swampstore.values.root.RunRef` reads the index by its offset, then one block: two ranged
@@ -18,28 +18,30 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate
 
 import msgspec
 
 from swampstore.errors import CorruptObject, Inconsistent
 from swampstore.limits import BLOCK_MAX_RAW_BYTES, BLOCK_RAW_BYTES, INDEX_BLOCKS, INDEX_MAX_RAW_BYTES
-from swampstore.values.bounds import check_count, check_versions
-from swampstore.values.entry import Record, record_sum
+from swampstore.values.block import COLUMNS, OVERHEAD, RECORDS, Block, decode_columns, encode_block
+from swampstore.values.bounds import check_count
+from swampstore.values.entry import TOMBSTONE, Record
 from swampstore.values.frame import UNREADABLE, Kind, compress, decompress, pack, unpack
 from swampstore.values.root import RunRef
-from swampstore.values.summary import NOTHING, Summary, earliest, joined, summary_of
+from swampstore.values.summary import NOTHING, Summary, earliest, joined
 
-FORMAT = 1
+FORMAT = 2
+"""Of the index. In format 1 all blocks were of form 1 and did not say so."""
 FOOTER = struct.Struct(">QI4s")
 _MAGIC = b"SWRN"
-_ROUGH_RECORD_OVERHEAD = 40
 
 
 class BlockInfo(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One block: its keys, where it lies, what it holds. ``expires`` is the earliest expiry in ms, 0 = none.
 
-    ``summary`` says what retention may have to do in it (blocks written before there was one hold no versions of data).
+    ``summary`` says what retention may have to do in it (blocks written before there was one hold no versions of data);
+    ``form`` is that of :mod:`swampstore.values.block`.
     """
 
     first: str
@@ -53,10 +55,10 @@ class BlockInfo(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sum: int
     expires: int
     summary: Summary = NOTHING
+    form: int = RECORDS
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_block = msgspec.msgpack.Decoder(list[Record]).decode
 _decode_index = msgspec.msgpack.Decoder(list[BlockInfo]).decode
 
 
@@ -76,55 +78,57 @@ class RunBuilder:
 
     def add(self, record: Record) -> None:
         self._pending.append(record)
-        self._pending_bytes += len(record.key) + len(record.value) + _ROUGH_RECORD_OVERHEAD
+        self._pending_bytes += len(record.key) + len(record.value) + OVERHEAD
         if self._pending_bytes >= BLOCK_RAW_BYTES:
-            self._close_block()
+            self._close_pending()
 
     def add_group(self, records: Sequence[Record]) -> None:
         """Add ``records`` as blocks of their own and of even size, so that no small remainder is left behind."""
-        self._close_block()
-        sizes = [len(record.key) + len(record.value) + _ROUGH_RECORD_OVERHEAD for record in records]
-        total = sum(sizes)
-        each = total / max(1, round(total / BLOCK_RAW_BYTES))
-        start, filled, due = 0, 0, each
-        for at, size in enumerate(sizes):
-            filled += size
-            if filled >= due:
-                self._pending = list(records[start : at + 1])
-                self._close_block()
-                start, due = at + 1, due + each
-        self._pending = list(records[start:])
-        self._close_block()
+        self.add_rows(Block.of(records))
+
+    def add_rows(self, rows: Block) -> None:
+        """The same for records that are columns already."""
+        self._close_pending()
+        if not rows:
+            return
+        filled = list(accumulate(rows.sizes()))
+        parts = max(1, round(filled[-1] / BLOCK_RAW_BYTES))
+        start = 0
+        for part in range(1, parts + 1):
+            end = bisect.bisect_left(filled, filled[-1] * part / parts) + 1 if part < parts else len(rows)
+            if end > start:
+                self._close_block(rows.cut(start, end))
+                start = end
 
     def add_block(self, info: BlockInfo, stored: bytes) -> None:
         """Take over a whole stored block of another run unchanged."""
-        self._close_block()
+        self._close_pending()
         self._append(stored, msgspec.structs.replace(info, offset=self.size))
 
-    def _close_block(self) -> None:
-        records = self._pending
-        if not records:
-            return
-        for before, after in pairwise(records):
-            if before.key >= after.key:
-                raise Inconsistent(f"keys of a run must rise: {before.key!r} before {after.key!r}")
-        raw = _encode(records)
+    def _close_pending(self) -> None:
+        if self._pending:
+            self._close_block(Block.of(self._pending))
+            self._pending, self._pending_bytes = [], 0
+
+    def _close_block(self, rows: Block) -> None:
+        rows.check()
+        raw = encode_block(rows)
         stored = compress(raw)
         info = BlockInfo(
-            first=records[0].key,
-            last=records[-1].key,
+            first=rows.keys[0],
+            last=rows.keys[-1],
             offset=self.size,
             size=len(stored),
             raw_size=len(raw),
             crc=zlib.crc32(stored),
-            count=len(records),
-            tombstones=sum(record.gone for record in records),
-            sum=sum(map(record_sum, records)),
-            expires=earliest(record.expires for record in records),
-            summary=summary_of(records),
+            count=len(rows),
+            tombstones=rows.flagged(TOMBSTONE),
+            sum=sum(rows.sums),
+            expires=rows.expires_first,
+            summary=rows.summary,
+            form=COLUMNS,
         )
         self._append(stored, info)
-        self._pending, self._pending_bytes = [], 0
 
     def _append(self, stored: bytes, info: BlockInfo) -> None:
         if self._blocks and self._blocks[-1].last >= info.first:
@@ -135,7 +139,7 @@ class RunBuilder:
 
     def finish(self, name: str) -> tuple[RunRef, bytes]:
         """``(reference, object)``; ``name`` is ``<kind>/<unique>``. The builder must not be empty."""
-        self._close_block()
+        self._close_pending()
         index = pack(Kind.RUN_INDEX, FORMAT, _encode(self._blocks))
         data = b"".join((*self._parts, index, FOOTER.pack(self.size, len(index), _MAGIC)))
         blocks = self._blocks
@@ -163,6 +167,13 @@ def build_run(name: str, records: Iterable[Record]) -> tuple[RunRef, bytes]:
     return builder.finish(name)
 
 
+def build_rows(name: str, rows: Block) -> tuple[RunRef, bytes]:
+    """A whole run from columns (at least one record)."""
+    builder = RunBuilder()
+    builder.add_rows(rows)
+    return builder.finish(name)
+
+
 def index_span(ref: RunRef) -> tuple[int, int]:
     """``(offset, length)`` of the index of a run, for a ranged read. Raises ``CorruptObject`` where there can be none."""
     length = ref.size - ref.index_at - FOOTER.size
@@ -185,22 +196,25 @@ def decode_index(data: bytes, name: str) -> list[BlockInfo]:
     return index
 
 
-def decode_block(info: BlockInfo, stored: bytes, name: str) -> list[Record]:
-    """The records of one block. Raises ``CorruptObject`` naming the object."""
+def decode_rows(info: BlockInfo, stored: bytes, name: str) -> Block:
+    """One block, as columns. Raises ``CorruptObject`` naming the object."""
     if len(stored) != info.size or zlib.crc32(stored) != info.crc:
         raise CorruptObject(f"{name}: block at {info.offset} does not match its checksum", name=name)
     if info.raw_size > BLOCK_MAX_RAW_BYTES:
         raise CorruptObject(f"{name}: block at {info.offset} claims {info.raw_size} bytes", name=name)
     raw = decompress(stored, info.raw_size, name)
-    check_count(raw, info.count, "records in a block", name)
     try:
-        records = _decode_block(raw)
-    except UNREADABLE as error:
-        raise CorruptObject(f"{name}: block at {info.offset}: {error}", name=name) from error
-    if len(records) != info.count:
-        raise CorruptObject(f"{name}: block at {info.offset} holds {len(records)} of {info.count}", name=name)
-    check_versions(records, name)
-    return records
+        rows = decode_columns(raw, info.form, info.count, name)
+    except CorruptObject as error:
+        raise CorruptObject(f"{error} (block at {info.offset})", name=name) from error
+    if sum(rows.sums) != info.sum:
+        raise CorruptObject(f"{name}: the records of the block at {info.offset} do not add up to its sum", name=name)
+    return rows
+
+
+def decode_block(info: BlockInfo, stored: bytes, name: str) -> list[Record]:
+    """The records of one block. Raises ``CorruptObject`` naming the object."""
+    return decode_rows(info, stored, name).records()
 
 
 def decode_run(ref: RunRef, data: bytes, name: str) -> Iterator[tuple[BlockInfo, bytes]]:
@@ -216,9 +230,3 @@ def block_for(index: Sequence[BlockInfo], key: str) -> BlockInfo | None:
     """The block that holds ``key`` if any does."""
     at = bisect.bisect_right(index, key, key=lambda block: block.first) - 1
     return index[at] if at >= 0 and key <= index[at].last else None
-
-
-def find_record(records: Sequence[Record], key: str) -> Record | None:
-    """The record of ``key`` in a decoded block."""
-    at = bisect.bisect_left(records, key, key=lambda record: record.key)
-    return records[at] if at < len(records) and records[at].key == key else None

@@ -19,8 +19,9 @@ import msgspec
 import zstandard
 
 from swampstore.errors import SwampError
-from swampstore.values import entry, plainyaml, root, run, segment
+from swampstore.values import block, entry, plainyaml, root, run, segment
 from swampstore.values.audit import shown
+from swampstore.values.block import COLUMNS, RECORDS
 from swampstore.values.entry import AUDIT, OPAQUE, Record, meta_of
 from swampstore.values.frame import Kind
 from swampstore.values.metadata import parse_metadata
@@ -35,6 +36,7 @@ MIB = 1 << 20
 VERSION = bytes(23) + b"\1"
 RECORD = b"\x95\xa1a\xc4\0\0\0\xc4\0"
 BLOCK = b"\x9a\xa0\xa0" + bytes(8)
+COLUMN_BOMB = b"\x96\xdd" + (1_390_000).to_bytes(4) + b"\xa2ab" * 1_390_000 + b"\x90" * 5
 GUARDS = [
     "settings of empty lists", "a root of garbage", "a segment of empty commits", "a segment of tiny records",
     "an index of tiny blocks", "an entry of empty lists",
@@ -76,8 +78,8 @@ def use_segment(data: bytes) -> object:
     return decode_segment(data, "obj", "s00", 1)
 
 
-def use_block(raw_size: int, stored: bytes) -> object:
-    info = BlockInfo("", "~", 0, len(stored), raw_size, zlib.crc32(stored), 1, 0, 0, 0)
+def use_block(raw_size: int, stored: bytes, form: int = RECORDS) -> object:
+    info = BlockInfo("", "~", 0, len(stored), raw_size, zlib.crc32(stored), 1, 0, 0, 0, form=form)
     return decode_block(info, stored, "obj")
 
 
@@ -130,6 +132,10 @@ def make() -> dict[str, tuple[bytes, Callable[[bytes], object]]]:
         "a segment of tiny records": (segment_of(array(1_800_000, RECORD)), use_segment),
         "an index of tiny blocks": (frame(Kind.RUN_INDEX, 1, array(1_300_000, BLOCK)), use_index),
         "a block of zeros": (zeros(4 * MIB), partial(use_block, 4 * MIB)),
+        "a block of short names": (
+            zstandard.ZstdCompressor().compress(COLUMN_BOMB),
+            partial(use_block, len(COLUMN_BOMB), form=COLUMNS),
+        ),
         "a block that claims more": (zeros(4 * MIB), partial(use_block, 1 << 40)),
         "an entry of empty lists": (array(1_000_000, b"\x90"), use_meta),
         "audit data of empty lists": (array(1_000_000, b"\x90"), use_audit),
@@ -144,7 +150,7 @@ def make() -> dict[str, tuple[bytes, Callable[[bytes], object]]]:
 
 def open_guards(stack: ExitStack) -> None:
     """Take the guards away."""
-    for module in (segment, run):
+    for module in (segment, run, block):
         stack.enter_context(mock.patch.object(module, "check_count", return_value=None))
     stack.enter_context(mock.patch.object(root, "too_many", return_value=""))
     stack.enter_context(mock.patch.object(entry, "META_BYTES", 1 << 40))

@@ -38,14 +38,14 @@ from tests.golden.store import (
     opened,
     store_of,
 )
-from tests.golden.write import FILES, FOLDER, STATE, observed, schema_of, sync_state
+from tests.golden.write import FILES, FOLDER, OLD, STATE, observed, schema_of, sync_state
 
 NAMES = Names(NAMESPACE)
 HINT = "a format has changed: see tests/golden/write.py"
 
 
-def golden() -> dict[str, bytes]:
-    folder = FOLDER / FILES
+def golden(kept: Path = FOLDER) -> dict[str, bytes]:
+    folder = kept / FILES
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -60,15 +60,17 @@ def test_every_kind_is_kept() -> None:
     assert kinds == {1, 2, 3, 4, 6, 7, 8}  # 5 is not written: a saved snapshot is a root
 
 
-def test_todays_code_reads_them() -> None:
-    assert observed(GOLDEN) == json.loads((FOLDER / "seen.json").read_text("utf-8"))
+@pytest.mark.parametrize("kept", [FOLDER, *OLD], ids=lambda kept: kept.name)
+def test_todays_code_reads_them(kept: Path) -> None:
+    assert observed(golden(kept)) == json.loads((kept / "seen.json").read_text("utf-8"))
 
 
-def test_todays_code_goes_on_with_them() -> None:
+@pytest.mark.parametrize("kept", [FOLDER, *OLD], ids=lambda kept: kept.name)
+def test_todays_code_goes_on_with_them(kept: Path) -> None:
     """Fold, merge, sweep and write over old objects; what was there is still there."""
     env = new_env()
-    store = store_of(GOLDEN, env)
-    seen = json.loads((FOLDER / "seen.json").read_text("utf-8"))
+    store = store_of(golden(kept), env)
+    seen = json.loads((kept / "seen.json").read_text("utf-8"))
     opened(store, env).put("new", b"1")
     opened(store, env).compact()
     opened(store, env).gc(dry_run=False)

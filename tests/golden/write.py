@@ -22,7 +22,9 @@ from swampstore.env.blocking import run
 from swampstore.workers.sync import SyncOptions, sync
 from tests.golden.store import NAMESPACE, make, new_env, observe, opened, store_of
 
-FOLDER = Path(__file__).parent / "v1"
+FOLDER = Path(__file__).parent / "v2"
+OLD = (Path(__file__).parent / "v1",)
+"""Of formats that are read and not written any more: blocks of runs as arrays of records."""
 FILES = "objects"
 STATE = "sync-state.db"
 TIMES = ("at_ms", "mtime_ns", "inode")

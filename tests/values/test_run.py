@@ -22,8 +22,8 @@ from swampstore.values.run import (
     build_run,
     decode_block,
     decode_index,
+    decode_rows,
     decode_run,
-    find_record,
     index_span,
 )
 from swampstore.values.version import make_version
@@ -59,7 +59,7 @@ def look_up(ref: RunRef, data: bytes, key: str) -> Record | None:
     info = block_for(index_of(ref, data), key)
     if info is None:
         return None
-    return find_record(decode_block(info, data[info.offset : info.offset + info.size], "obj"), key)
+    return decode_rows(info, data[info.offset : info.offset + info.size], "obj").find(key)
 
 
 def everything(ref: RunRef, data: bytes) -> list[Record]:
