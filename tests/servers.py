@@ -39,10 +39,14 @@ class ServerFailed(Exception):
 
 
 class S3Server(NamedTuple):
-    """A running server; ``client`` is a bare botocore client for looking at objects past the library."""
+    """A running server; ``client`` is a bare botocore client for looking at objects past the library.
+
+    ``bare`` is the endpoint of the same server without the lock that makes it keep its promises, where there is one.
+    """
 
     endpoint: str
     client: Any
+    bare: str = ""
 
     def url(self, bucket: str, prefix: str = "") -> str:
         """The URL of a store on this server."""
@@ -60,9 +64,9 @@ def moto_server(scratch: Path) -> Iterator[S3Server]:
         assert process.stdout is not None
         try:
             said = process.stdout.readline().split()
-            if len(said) != 2:
+            if len(said) != 3:
                 raise ServerFailed(f"moto did not start:\n{_tail(log_path)}")
-            yield _server(int(said[1]))
+            yield server_at(int(said[1]))._replace(bare=f"http://127.0.0.1:{int(said[2])}")
         finally:
             process.stdin.close()
             process.stdout.close()
@@ -84,7 +88,7 @@ def emulator_server(scratch: Path) -> Iterator[S3Server]:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise ServerFailed(f"the emulator did not start:\n{_tail(log_path)}")
                 time.sleep(0.05)
-            yield _server(port)
+            yield server_at(port)
         finally:
             end(process)
 
@@ -125,7 +129,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _server(port: int) -> S3Server:
+def server_at(port: int) -> S3Server:
+    """The server that listens on a port of this machine."""
     import botocore.session
 
     endpoint = f"http://127.0.0.1:{port}"
