@@ -27,11 +27,19 @@ class JobFailed(Exception):
 class Child:
     """One job in one process. Use as a context manager: leaving it ends the process whatever happened."""
 
-    def __init__(self, job: str, args: Mapping[str, Any], env: Mapping[str, str], *, timeout_s: float = 300.0) -> None:
+    def __init__(
+        self,
+        job: str,
+        args: Mapping[str, Any],
+        env: Mapping[str, str],
+        *,
+        timeout_s: float = 300.0,
+        python: str = sys.executable,
+    ) -> None:
         self.job = job
         self._said = tempfile.TemporaryFile("w+b")  # noqa: SIM115 (closed on leaving)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.job", job, json.dumps(dict(args))],
+            [python, "-m", "bench.job", job, json.dumps(dict(args))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -115,13 +123,14 @@ def run_together(
     *,
     timeout_s: float = 300.0,
     before: Callable[[], object] = lambda: None,
+    python: str = sys.executable,
 ) -> list[dict[str, Any]]:
     """One process per element of ``many``, released together after all have started up; their results in order.
 
-    ``before`` is called once, right before the release.
+    ``before`` is called once, right before the release. ``python`` may be the interpreter of another environment.
     """
     with contextlib.ExitStack() as stack:
-        children = [stack.enter_context(Child(job, args, env, timeout_s=timeout_s)) for args in many]
+        children = [stack.enter_context(Child(job, args, env, timeout_s=timeout_s, python=python)) for args in many]
         for child in children:
             child.ready()
         before()

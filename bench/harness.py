@@ -221,7 +221,8 @@ def show(value: float, unit: str) -> str:
 
 def bound(target: Target) -> str:
     """A target's limit as text."""
-    return f"{'<' if target.below else '<='} {show(target.limit, target.unit)}"
+    relation = ">=" if target.least else "<" if target.below else "<="
+    return f"{relation} {show(target.limit, target.unit)}"
 
 
 def line(row: Row) -> str:
