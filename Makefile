@@ -4,6 +4,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 PROVE_SECONDS ?= 600
+PROVE_SEEDS ?= 100000
 ARGS ?=
 
 BIN := .venv/bin
@@ -45,7 +46,8 @@ format: .venv/.stamp-test ## format the code and mend what lint can mend
 bench: .venv/.stamp-test $(EMULATOR)/.stamp $(PEERS)/.stamp ## measure every target and print a table (ARGS="name ..." to choose)
 	@$(BIN)/python -m bench $(ARGS)
 
-prove: .venv/.stamp-test $(EMULATOR)/.stamp ## the long proofs: simulation, contention, clean install (PROVE_SECONDS=600 each)
+prove: .venv/.stamp-test $(EMULATOR)/.stamp ## the long proofs: simulation, contention, clean install (PROVE_SEEDS=100000 worlds; PROVE_SECONDS=600 for each model)
+	@$(BIN)/python -m tests.sim.many --seeds $(PROVE_SEEDS) --jobs $(JOBS)
 	@$(BIN)/python -m pytest -q -m prove -n $(JOBS) --timeout 3600 $(ARGS)
 
 fuzz: .venv/.stamp-test $(FUZZ)/.stamp ## hostile bytes for every decoder: seeded, whole stores, and guided by coverage (SECONDS=120 in all)
@@ -57,7 +59,7 @@ soak: .venv/.stamp-test $(EMULATOR)/.stamp ## everything at once in real process
 	@nice $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 clean: ## remove the environments, caches and demo data
-	rm -rf .venv .venv-* .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .prove .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- environments: made once, brought up to date when pyproject.toml is newer ---------------------------------------

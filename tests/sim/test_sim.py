@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.sim import many
 from tests.sim.mix import PACES, ROLES, WEATHERS, Plan, failure, plan_of, play, shrink
 from tests.sim.world import Cast, Violation
 
 EVERYDAY = int(os.environ.get("SWAMPSTORE_SIM_SEEDS", "2000"))
 BLOCKS = 20
-PROVE_SECONDS = float(os.environ.get("SWAMPSTORE_PROVE_SECONDS", "600"))
-PROVE_SEEDS = 100_000
 
 
 def check(seed: int) -> None:
@@ -37,17 +35,22 @@ def test_everyday_seeds(block: int) -> None:
         check(seed)
 
 
-@pytest.mark.prove
-@pytest.mark.timeout(7200)
-def test_many_seeds(record_property: Callable[[str, object], None]) -> None:
-    """Fresh seeds until the time for long proofs is over, at most 100,000."""
-    ends, first = time.monotonic() + PROVE_SECONDS, 1_000_000
-    for seed in itertools.count(first):
-        if seed - first >= PROVE_SEEDS or time.monotonic() > ends:
-            break
-        check(seed)
-    print(f"{seed - first} seeds")
-    record_property("seeds", seed - first)
+def test_many_seeds_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The long proof: what was played is not played again, and a failure of an earlier call is not forgotten."""
+
+    def fails(plan: Plan) -> str | None:
+        return "it lies" if plan.seed == 150 else None
+
+    monkeypatch.setattr(many, "failure", fails)
+    told: list[str] = []
+    path = tmp_path / "book" / "seeds.jsonl"
+    for seconds, done, now in ((0.0, 100, 100), (60.0, 250, 150), (60.0, 250, 0)):
+        total, failed = many.play_many(0, 250, jobs=1, seconds=seconds, book=many.Book(path), tell=told.append)
+        assert total == done
+        assert f"{now} just now" in told[-1]
+    assert failed == [(150, "it lies")]
+    assert any(str(plan_of(150)) in line for line in told)
+    assert many.blocks_left(7, 250, [107]) == [(7, 107), (207, 257)]
 
 
 def test_equal_seeds_run_equally() -> None:
