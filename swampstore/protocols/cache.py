@@ -32,6 +32,12 @@ class ByteCache(Generic[K, V]):
             self._items.move_to_end(key)
             return found[0]
 
+    def pop(self, key: K) -> None:
+        """Forget an item that is not needed any more."""
+        with self._lock:
+            found = self._items.pop(key, None)
+            self._bytes -= found[1] if found else 0
+
     def clear(self) -> None:
         with self._lock:
             self._items.clear()

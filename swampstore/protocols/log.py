@@ -6,27 +6,37 @@ Invariants:
   than the delete grace: then a slot that is missing from the list is either folded in that root or behind a gap.
 - A segment that is gone means the root has moved: start again from the root, a bounded number of times.
 - A segment is broken only when two whole reads agree on it; a newer format is never "broken".
+- A lane that is a file is read to its end with every listing (:mod:`swampstore.protocols.tails`): what it shows is a prefix
+  of whole frames, read after the listing began.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import msgspec
 
 from swampstore.env.clock import Span
-from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, TryAgain
-from swampstore.limits import DELETE_GRACE_MS, LIST_PAGE, LIST_PAGES, MIB, SEGMENT_RAW_BYTES, SEGMENTS_PER_FETCH
+from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError
+from swampstore.limits import (
+    DELETE_GRACE_MS,
+    LANE_BYTES_PER_SEGMENT,
+    LIST_PAGE,
+    LIST_PAGES,
+    MIB,
+    SEGMENT_RAW_BYTES,
+    SEGMENTS_PER_FETCH,
+)
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
+from swampstore.protocols.slots import Broken, FileSlot, SegmentGone, Slot, Tail
+from swampstore.protocols.tails import fetch_frames, read_tails
 from swampstore.stores.base import Get, Got, Info, List, Outcome, Page, Request
 from swampstore.values.root import Root
 from swampstore.values.segment import Segment, decode_segment
 
-Slot: TypeAlias = tuple[str, int]
-"""``(lane, slot)``"""
+__all__ = ["Broken", "Listing", "SegmentGone", "Slot", "fetch", "list_and_root", "unfolded"]
 
 _log = logging.getLogger("swampstore")
 
@@ -41,8 +51,8 @@ SEGMENT_WEIGHT = 8
 class Listing(msgspec.Struct, frozen=True):
     """What one listing of the log showed. ``time`` is the store's time when it began, in ms.
 
-    ``lanes`` maps a lane to its slots in order, ``modified`` to their store times (ms) in the same order; ``bytes`` is
-    the size of all names listed.
+    ``lanes`` maps a lane to its slots in order, ``modified`` to their store times (ms) in the same order; ``files`` maps
+    a lane that is a file to its tail. ``bytes`` is the size of all names listed, of lane files what is used of it.
     """
 
     lanes: dict[str, list[int]]
@@ -51,30 +61,24 @@ class Listing(msgspec.Struct, frozen=True):
     time: int
     names: int
     bytes: int = 0
+    files: dict[str, Tail] = {}
+
+    def shows(self, lane: str) -> bool:
+        """Whether anything of ``lane`` is there."""
+        return lane in self.lanes or lane in self.files
 
 
-class Broken(msgspec.Struct, frozen=True):
-    """A segment two reads of which agree that it cannot be decoded."""
+async def list_and_root(place: Place, register: Register, *, most_bytes: int | None = None) -> tuple[Listing, Seen]:
+    """The log's listing and a root that may be paired with it: two requests side by side when one page is enough.
 
-    slot: Slot
-    name: str
-    reason: str
-
-
-class SegmentGone(TryAgain):
-    """A listed segment was deleted meanwhile: a newer root covers it."""
-
-    code = "segment-gone"
-
-
-async def list_and_root(place: Place, register: Register) -> tuple[Listing, Seen]:
-    """The log's listing and a root that may be paired with it: two requests side by side when one page is enough."""
-    listing, seen, _ = await list_root_and(place, register, ())
+    One more request for each lane that is a file; of all those together ``most_bytes`` are read, if that is given.
+    """
+    listing, seen, _ = await list_root_and(place, register, (), most_bytes=most_bytes)
     return listing, seen
 
 
 async def list_root_and(
-    place: Place, register: Register, extra: Sequence[Request]
+    place: Place, register: Register, extra: Sequence[Request], *, most_bytes: int | None = None
 ) -> tuple[Listing, Seen, Sequence[Outcome]]:
     """Like :func:`list_and_root`, with the outcomes of ``extra`` requests of the same parallel round."""
     span = Span(place.env)
@@ -107,7 +111,25 @@ async def list_root_and(
     if seen.root.version == 0 and not register.known_new:
         await refuse_lost_root(place)
         register.known_new = True
-    return _parse(place, items, began), seen, others
+    listing, files = parse_listing(place, items, began)
+    if files:
+        listing, gone = await with_tails(place, listing, files, seen.root, most_bytes=most_bytes)
+        if gone:
+            seen = await register.read()  # it covers what was in the file that is gone
+    return listing, seen, others
+
+
+async def with_tails(
+    place: Place, listing: Listing, files: Sequence[Info], root: Root, *, most_bytes: int | None = None
+) -> tuple[Listing, bool]:
+    """``listing`` with the tails of its lane files behind the watermarks of ``root``; and whether one was gone by then.
+
+    Such a file is not in the result. Whoever goes on with it must read the root again: a published one covers the file.
+    """
+    lanes = {lane: info for info in files if (lane := place.names.parse_lane_file(info.name)) is not None}
+    tails, gone = await read_tails(place, lanes, root, most_bytes=most_bytes)
+    used = sum(tail.end - lanes[lane].size for lane, tail in tails.items())
+    return msgspec.structs.replace(listing, files=tails, bytes=listing.bytes + used), gone
 
 
 async def refuse_lost_root(place: Place) -> None:
@@ -126,22 +148,27 @@ async def refuse_lost_root(place: Place) -> None:
         ) from None
 
 
-def _parse(place: Place, items: Sequence[Info], began: int) -> Listing:
+def parse_listing(place: Place, items: Sequence[Info], began: int) -> tuple[Listing, list[Info]]:
+    """What ``items`` show, and those of them that are lane files, not read yet."""
     lanes: dict[str, list[int]] = {}
     modified: dict[str, list[int]] = {}
     foreign: list[str] = []
+    files: list[Info] = []
     for item in items:
         parsed = place.names.parse_segment(item.name)
-        if parsed is None:
-            foreign.append(item.name)
-        else:
+        if parsed is not None:
             lanes.setdefault(parsed[0], []).append(parsed[1])
             modified.setdefault(parsed[0], []).append(item.modified)
-    return Listing(lanes, modified, tuple(foreign), began, len(items), sum(item.size for item in items))
+        elif place.names.parse_lane_file(item.name) is not None:
+            files.append(item)
+        else:
+            foreign.append(item.name)
+    return Listing(lanes, modified, tuple(foreign), began, len(items), sum(item.size for item in items)), files
 
 
 def unfolded(listing: Listing, root: Root) -> list[Slot]:
-    """The slots past the root's watermarks, lane by lane, each lane up to its first gap.
+    """The slots past the root's watermarks, lane by lane, each lane up to its first gap; of lane files
+    what lies behind it.
 
     Raises ``Damaged`` when there is no root and a lane does not begin at slot 1: a root has been lost.
     """
@@ -162,13 +189,41 @@ def unfolded(listing: Listing, root: Root) -> list[Slot]:
                 wanted += 1
             elif slot > wanted:
                 break
+    for lane, tail in listing.files.items():
+        if tail.slots and not root.retired(lane):
+            slots += tail.past(root.watermark(lane))
     return slots
 
 
 def oldest_ms(listing: Listing, slots: Sequence[Slot]) -> int:
     """When the oldest of ``slots`` was written (store's time, ms); 0 when there is none."""
-    first = dict(reversed(slots))
-    return min((listing.modified[lane][listing.lanes[lane].index(slot)] for lane, slot in first.items()), default=0)
+    first = {slot[0]: slot for slot in reversed(slots)}
+    return min((listed_ms(listing, slot) for slot in first.values()), default=0)
+
+
+def listed_ms(listing: Listing, slot: Slot) -> int:
+    """When ``slot`` of ``listing`` was written (store's time, ms), of a file slot its first record."""
+    if isinstance(slot, FileSlot):
+        return slot.made_ms or listing.time
+    lane, number = slot
+    return listing.modified[lane][listing.lanes[lane].index(number)]
+
+
+def segments_in(slots: Sequence[Slot]) -> int:
+    """How many segments ``slots`` are: each frame of a lane file counts as one."""
+    return sum(slot.frames if isinstance(slot, FileSlot) else 1 for slot in slots)
+
+
+def depth_of(slots: Sequence[Slot]) -> int:
+    """What it costs to read ``slots``, as a number of segments: many frames of a lane file are read as one."""
+    size: dict[str, int] = {}
+    objects = 0
+    for slot in slots:
+        if isinstance(slot, FileSlot):
+            size[slot[0]] = size.get(slot[0], 0) + slot.bytes
+        else:
+            objects += 1
+    return objects + sum(-(-held // LANE_BYTES_PER_SEGMENT) for held in size.values())
 
 
 async def fetch(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:
@@ -176,9 +231,12 @@ async def fetch(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:
 
     Raises ``SegmentGone`` if one was deleted meanwhile, ``UnknownFormat`` for one of a newer program.
     """
-    found: dict[Slot, Segment | Broken] = {}
+    frames = [slot for slot in slots if isinstance(slot, FileSlot)]
+    found: dict[Slot, Segment | Broken] = dict(await fetch_frames(place, frames)) if frames else {}
     missing: list[Slot] = []
     for slot in slots:
+        if isinstance(slot, FileSlot):
+            continue
         cached = place.caches.segments.get(place.names.segment(*slot))
         if cached is None:
             missing.append(slot)

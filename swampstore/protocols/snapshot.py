@@ -22,10 +22,11 @@ from swampstore.env.clock import Span
 from swampstore.env.phases import during
 from swampstore.errors import MissingObject, SnapshotExpired, SwampError
 from swampstore.limits import READ_RESTARTS
-from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch, list_and_root, list_root_and, unfolded
+from swampstore.protocols.log import depth_of, fetch, list_and_root, list_root_and, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.runs import RunGone, find_in_runs, load_blocks, load_indexes
+from swampstore.protocols.slots import Broken, SegmentGone, Slot, new_since
 from swampstore.stores.base import Outcome, Request
 from swampstore.values.classes import rules_of
 from swampstore.values.entry import CONFLICT, Entry, Record, entry_of
@@ -281,7 +282,7 @@ class SnapshotReader:
         self._register = register
         self._last: tuple[float, Snapshot] | None = None
         self.log_depth = 0
-        """Unfolded segments at the last read."""
+        """What the last read found unfolded, as a number of segments (see :func:`swampstore.protocols.log.depth_of`)."""
 
     def expect_no_root(self) -> None:
         """The caller remembers the namespace and will notice by itself that a root is lost: do not look for it."""
@@ -317,9 +318,9 @@ class SnapshotReader:
                     snapshot = await self._build(seen, slots)
             except SegmentGone:
                 continue
-            self.log_depth = len(slots)
+            self.log_depth = depth_of(slots)
             if phases.observer is not None:
-                phases.observer.depth(len(slots))
+                phases.observer.depth(self.log_depth)
             self._last = (began, snapshot)
             return snapshot, span, answers
         raise SnapshotExpired(
@@ -331,7 +332,7 @@ class SnapshotReader:
         with during("list_root"):
             listing, seen = await list_and_root(self._place, self._register)
         slots = tuple(unfolded(listing, seen.root))
-        self.log_depth = len(slots)
+        self.log_depth = depth_of(slots)
         return Look(seen, slots)
 
     async def open_at(self, look: Look) -> Snapshot:
@@ -341,12 +342,13 @@ class SnapshotReader:
 
     async def _build(self, seen: Seen, slots: tuple[Slot, ...]) -> Snapshot:
         last = self._last[1] if self._last else None
-        if last is not None and last.root.nonce == seen.root.nonce and set(last.slots) <= set(slots):
-            if len(last.slots) == len(slots):
+        new = None
+        if last is not None and last.root.nonce == seen.root.nonce:
+            new = new_since(last.slots, slots)
+        if last is not None and new is not None:
+            if not new:
                 return last
-            known = set(last.slots)
-            fresh = [slot for slot in slots if slot not in known]
-            table, broken = dict(last.overlay), last.broken
+            fresh, table, broken = new, dict(last.overlay), last.broken
         else:
             fresh, broken = list(slots), ()
             table = {record.key: record for record in seen.root.inline}

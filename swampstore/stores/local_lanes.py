@@ -21,10 +21,16 @@ import time
 import weakref
 from contextlib import suppress
 
-from swampstore.errors import AlreadyExists, Misuse, StoreMissing, StoreUnavailable
+from swampstore.errors import AlreadyExists, Misuse, StoreMissing, StoreUnavailable, Undecided
 from swampstore.stores.disk import Folders, Modes, read_span, sync_file, translate, translated, write_all
 from swampstore.stores.names import check_name
-from swampstore.values.lane_file import HEADER_BYTES, WHOLE_FRAME_BYTES, decode_frames
+from swampstore.values.lane_file import (
+    FRAME_HEAD_BYTES,
+    HEADER_BYTES,
+    WHOLE_FRAME_BYTES,
+    decode_frames,
+    find_frame,
+)
 
 try:
     import fcntl
@@ -57,11 +63,12 @@ class LocalLaneFile:
 
     def append_now(self, frames: bytes) -> int:
         """See :meth:`swampstore.stores.lanes.LaneFile.append`."""
-        fd, size = self._fd, len(frames)
+        fd, size, written = self._fd, len(frames), False
         try:
             done = os.pwrite(fd, frames, self.end)
             while done < size:
                 done += os.pwrite(fd, frames[done:], self.end + done)
+            written = True
             if self._durable:
                 _sync_data(fd)
             now = time.time_ns()
@@ -71,6 +78,12 @@ class LocalLaneFile:
             self.close()
             if fd < 0:
                 raise Misuse(f"{self._name} is closed, or inherited by a fork", hint="open the store again") from None
+            if isinstance(error, OSError) and written:
+                raise Undecided(
+                    f"{self._name} in {self._url} was written, but could not be synced: {error.strerror}",
+                    name=self._name,
+                    hint="the disk reported a fault: see the system log",
+                ) from error
             if isinstance(error, OSError):
                 raise translate(error, self._name, self._url) from error
             raise
@@ -98,6 +111,23 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _frames_from(fd: int, start: int, lane: str, name: str) -> bool:
+    """Whether a good frame lies at ``start`` or anywhere behind it, were it behind one that is not good."""
+    if decode_frames(read_span(fd, start, WHOLE_FRAME_BYTES), lane, start, name).count:
+        return True
+    at = start
+    while True:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+            end = os.lseek(fd, at, os.SEEK_HOLE)
+        except OSError:  # nothing but a hole up to the end
+            return False
+        at -= min(FRAME_HEAD_BYTES, at - start)
+        if find_frame(read_span(fd, at - 1, end - at + 1), lane, at - 1) is not None:
+            return True
+        at = end
 
 
 class LocalLanes:
@@ -177,7 +207,7 @@ class LocalLanes:
                     return False
                 start = max(covered, HEADER_BYTES)
                 lane = name.split("/")[-2]  # the header may be what the disk has lost
-                if decode_frames(read_span(fd, start, WHOLE_FRAME_BYTES), lane, start, name).count:
+                if _frames_from(fd, start, lane, name):
                     return False
                 self._folders.sync_above([path])
                 with suppress(FileNotFoundError):

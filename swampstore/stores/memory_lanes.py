@@ -13,7 +13,7 @@ from typing import Protocol
 
 from swampstore.errors import AlreadyExists, Misuse, NotFound
 from swampstore.stores.names import check_name
-from swampstore.values.lane_file import HEADER_BYTES, decode_frames
+from swampstore.values.lane_file import HEADER_BYTES, decode_frames, find_frame
 
 
 class Shelf(Protocol):
@@ -108,7 +108,10 @@ class MemoryLanes:
             start = max(covered, HEADER_BYTES)
             owner = self._files.get(name)
             alive = owner is not None and not owner.closed
-            if alive or decode_frames(held[start:], name.split("/")[-2], start, name).count:
+            lane = name.split("/")[-2]
+            if alive or decode_frames(held[start:], lane, start, name).count:
+                return False
+            if find_frame(held[start - 1 :], lane, start - 1) is not None:
                 return False
             self._shelf.drop(name)
             return True

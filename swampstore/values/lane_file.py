@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
+from itertools import accumulate
 
 import msgspec
 
@@ -43,6 +45,8 @@ FRAME_HEAD_BYTES = _FRAME.size
 WHOLE_FRAME_BYTES = FRAME_HEAD_BYTES + LANE_FRAME_BYTES
 """No frame takes more: whoever reads so much from a frame's offset has the whole of it."""
 _ARRAY32 = b"\xdd"
+_RECORD = b"\x95"
+"""How every record begins: an array of five."""
 
 _decode_records = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
 
@@ -66,12 +70,14 @@ class Frames(msgspec.Struct, frozen=True):
     """What good frames hold. ``end`` is the offset behind the last of them, ``count`` their number.
 
     ``closed``: the last one says that the lane ends there. ``cut``: a frame may go on behind the bytes that were given:
-    read on from ``end``.
+    read on from ``end``. ``ends`` are the offsets behind each frame, ``upto`` how many of the records lie before it.
     """
 
     records: tuple[Record, ...]
     end: int
     count: int
+    ends: array[int]
+    upto: array[int]
     closed: bool = False
     cut: bool = False
     broken: tuple[BrokenFrame, ...] = ()
@@ -143,7 +149,30 @@ def decode_frames(data: bytes | memoryview, lane: str, offset: int, name: str = 
         at = start + length
         total += count
     records, broken = _decode(view, offset, spans, total, name or lane)
-    return Frames(records, offset + at, len(spans), bool(flags & CLOSING), cut, broken)
+    ends = array("Q", [offset + start + length for start, length, _ in spans])
+    counts = [count for _, _, count in spans]
+    for bad in broken:
+        counts[ends.index(bad.end)] = 0
+    upto = array("Q", accumulate(counts))
+    return Frames(records, offset + at, len(spans), ends, upto, bool(flags & CLOSING), cut, broken)
+
+
+def find_frame(data: bytes, lane: str, offset: int) -> int | None:
+    """Where in ``data``, read at ``offset``, the first good frame with records begins that is behind its first byte.
+
+    For looking behind a frame that is not good: where the disk has failed in the middle of a file, others may follow.
+    """
+    salt, at = lane_salt(lane), 0
+    while (at := data.find(_RECORD, at + 1)) >= 0:
+        start = at - FRAME_HEAD_BYTES
+        if start < 1:
+            continue
+        crc, length, count, flags = _FRAME.unpack_from(data, start)
+        if not 0 < count <= SEGMENT_DELTAS or flags & ~CLOSING or not count <= length <= len(data) - at:
+            continue
+        if zlib.crc32(memoryview(data)[start + 4 : at + length], salt ^ (offset + start)) == crc:
+            return start
+    return None
 
 
 def _decode(

@@ -16,6 +16,7 @@ import msgspec
 from swampstore.errors import Inconsistent
 from swampstore.limits import AUDIT_FILE_BYTES, AUDIT_FRESH_FILES, INLINE_AUDIT_BYTES
 from swampstore.protocols.place import Place
+from swampstore.protocols.slots import slot_of
 from swampstore.stores.base import Create
 from swampstore.values.audit import first_of, stamped, value_of
 from swampstore.values.entry import AUDIT, Record, record_sum
@@ -48,9 +49,9 @@ def sort_due(root: Root) -> bool:
 async def fold_audit(place: Place, root: Root, version: int, segments: Sequence[Segment]) -> Archived:
     """Take the audit records of ``segments`` in, as root ``version``."""
     incoming = [
-        stamped(record, version, segment.header.lane, segment.header.slot)
+        stamped(record, version, segment.header.lane, slot_of(segment, index))
         for segment in segments
-        for record in segment.records
+        for index, record in enumerate(segment.records)
         if record.flags & AUDIT
     ]
     old = root.audit

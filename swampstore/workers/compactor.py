@@ -163,7 +163,7 @@ class Compactor:
         total, read = await self.fold_once(stay=stay, insist=insist)
         before = read.before
         for _ in range(_FOLDS_PER_ROUND):
-            if not (total.published and read.slots) or total.raced or total.not_leader:
+            if not (total.published and read.left) or total.raced or total.not_leader:
                 break
             more, read = await self.fold_once(stay=stay, insist=insist)
             total = add_folds(total, more)

@@ -11,6 +11,8 @@ Invariants:
   join dropped, or the fold refuses to publish.
 - A broken segment is passed over only together with its name in the quarantine; an unknown newer format stops the fold.
 - A fold that loses its CAS changes nothing: what it wrote is an orphan that the sweep collects.
+- Frames of a lane file are on the disk before a root says that they are folded: the file is synced after it was read, so
+  no power failure leaves a watermark behind what the file still holds (model ``lane_file``).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from swampstore.env.phases import Operation, count, during
-from swampstore.errors import Damaged, Inconsistent, StaleWrite
+from swampstore.errors import Damaged, Inconsistent, NotFound, StaleWrite
 from swampstore.limits import (
     INLINE_LEVEL0_BYTES,
     MIB,
@@ -29,20 +31,13 @@ from swampstore.limits import (
     SEGMENTS_PER_FETCH,
     SHARED_LANE_MEMORY,
 )
-from swampstore.protocols.log import (
-    Broken,
-    Listing,
-    SegmentGone,
-    Slot,
-    fetch,
-    list_and_root,
-    refuse_lost_root,
-    unfolded,
-)
+from swampstore.protocols.log import Listing, fetch, list_and_root, refuse_lost_root, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.runs import RunGone
+from swampstore.protocols.slots import Broken, FileSlot, SegmentGone, Slot, Stretch
 from swampstore.stores.base import Create
+from swampstore.stores.lanes import lanes_of
 from swampstore.values.classes import rules_of, split
 from swampstore.values.entry import PENDING, Record, record_sum
 from swampstore.values.join import join_counted
@@ -74,10 +69,16 @@ class FoldRead(msgspec.Struct, frozen=True):
     slots: tuple[Slot, ...]
     before: Seen
 
+    @property
+    def left(self) -> bool:
+        """Whether there is more to fold."""
+        return bool(self.slots) or any(tail.more for tail in self.listing.files.values())
+
 
 async def read_log(place: Place, register: Register) -> FoldRead:
+    """What there is to fold; of lane files as much as one fold takes."""
     with during("list_root"):
-        listing, seen = await list_and_root(place, register)
+        listing, seen = await list_and_root(place, register, most_bytes=_BYTES_PER_FOLD)
     return FoldRead(listing, seen, tuple(unfolded(listing, seen.root)), seen)
 
 
@@ -113,6 +114,7 @@ async def _fold(
         try:
             with during("segments"):
                 found = await _fetch_bounded(place, read.slots[:SEGMENTS_PER_FOLD])
+                await _sync_lanes(place, found)
             return await _publish(place, register, leadership, prior, read, found, stay=stay)
         except SegmentGone:
             continue
@@ -185,7 +187,7 @@ async def _publish(
         )
     report = FoldReport(
         published=True,
-        segments=len(segments),
+        segments=sum(len(item.ends) if isinstance(item, Stretch) else 1 for item in segments),
         deltas=len(incoming),
         dropped=len(dropped) + len(side.dropped) + archived.doubled,
         quarantined=len(broken),
@@ -215,6 +217,19 @@ async def _fetch_bounded(place: Place, slots: Sequence[Slot]) -> list[Segment | 
     return found
 
 
+async def _sync_lanes(place: Place, found: Sequence[Segment | Broken]) -> None:
+    """Bring to the disk what was read of lane files. Raises ``SegmentGone`` when one is gone by now."""
+    store = lanes_of(place.store)
+    if store is None:
+        return
+    files = (_slot_of(item)[0] for item in found if isinstance(item, Stretch) or isinstance(_slot_of(item), FileSlot))
+    for lane in dict.fromkeys(files):
+        try:
+            await store.sync_lane(place.names.lane_file(lane))
+        except NotFound as error:
+            raise SegmentGone(f"the file of lane {lane} is gone") from error
+
+
 async def _place_level0(place: Place, table: dict[str, Record]) -> tuple[tuple[Record, ...], RunRef | None]:
     """Level 0 as it goes into the root: inline while it is small, else as a new run."""
     records = tuple(table[key] for key in sorted(table))
@@ -231,9 +246,13 @@ async def _place_level0(place: Place, table: dict[str, Record]) -> tuple[tuple[R
 def _watermarks(old: Root, found: Sequence[Segment | Broken]) -> dict[str, int]:
     marks = dict(old.watermarks)
     for item in found:
-        lane, slot = (item.header.lane, item.header.slot) if isinstance(item, Segment) else item.slot
+        lane, slot = _slot_of(item)
         marks[lane] = max(marks.get(lane, 0), slot)
     return marks
+
+
+def _slot_of(item: Segment | Broken) -> Slot:
+    return (item.header.lane, item.header.slot) if isinstance(item, Segment) else item.slot
 
 
 def _closed(old: Root, segments: Sequence[Segment]) -> tuple[str, ...]:

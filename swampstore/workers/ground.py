@@ -44,7 +44,7 @@ async def fold_log(ground: Ground) -> None:
     compactor = Compactor(ground.place, ground.register)
     for _ in range(_FOLDS):
         report, read = await compactor.fold_once(insist=True)
-        if not report.raced and not (report.published and read.slots):
+        if not report.raced and not (report.published and read.left):
             return
 
 

@@ -76,6 +76,9 @@ def _floor(listing: Listing, new: Root) -> int:
     for lane, slots in listing.lanes.items():
         if lane_writer(lane) is not None and not new.retired(lane) and slots[-1] > new.watermark(lane):
             return new.retire_floor
+    for lane, tail in listing.files.items():
+        if not new.retired(lane) and (tail.more or tail.past(new.watermark(lane))):
+            return new.retire_floor
     return max(new.retire_floor, listing.time - RETIRE_FLOOR_LAG_MS)
 
 
@@ -84,7 +87,7 @@ def _droppable(prior: Root, listing: Listing, new: Root, floor: int) -> set[str]
     dropped: set[str] = set()
     for lane, slot in new.watermarks.items():
         writer = lane_writer(lane)
-        if writer is None or lane in listing.lanes or prior.watermarks.get(lane) != slot:
+        if writer is None or listing.shows(lane) or prior.watermarks.get(lane) != slot:
             continue
         birth = writer_birth(writer)
         if birth <= floor and (lane in closed or birth <= listing.time - RETIRE_AGE_MS):
@@ -101,5 +104,10 @@ def _with_leftovers(place: Place, listing: Listing, root: Root) -> tuple[Quarant
         if root.retired(lane)
         for slot in slots
         if (name := place.names.segment(lane, slot)) not in known
+    ]
+    found += [
+        Quarantined(tail.name, "left behind by a writer that was retired before it arrived", listing.time)
+        for lane, tail in listing.files.items()
+        if root.retired(lane) and tail.slots and tail.name not in known
     ]
     return (*root.quarantine, *found[: max(QUARANTINE // 2 - len(known), 0)])

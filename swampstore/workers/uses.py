@@ -14,14 +14,17 @@ import msgspec
 
 from swampstore.errors import NotFound, SwampError
 from swampstore.limits import CLOCK_OFF_MS, READ_RESTARTS, SEGMENTS_PER_FETCH
-from swampstore.protocols.log import Broken, Listing, SegmentGone, Slot, fetch, list_and_root
+from swampstore.protocols.log import Listing, fetch, list_and_root, listed_ms
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
+from swampstore.protocols.slots import Broken, SegmentGone, Slot
+from swampstore.protocols.tails import read_behind
 from swampstore.stores.base import Head, Headed
 from swampstore.values.entry import Record, content_of
 from swampstore.values.names import unique_ms
 from swampstore.values.root import Root
 from swampstore.values.run import decode_block
+from swampstore.values.version import version_ms
 from swampstore.workers.run_reader import RunReader
 
 
@@ -74,18 +77,38 @@ async def _in_runs(place: Place, root: Root, wanted: frozenset[str]) -> set[str]
 
 async def _in_log(place: Place, listing: Listing, root: Root, wanted: frozenset[str]) -> tuple[set[str], int]:
     """Contents named past the watermarks and in the quarantine, and until when (ms) everything is held."""
-    past = [(lane, slot) for lane, slots in listing.lanes.items() for slot in slots if slot > root.watermark(lane)]
+    past: list[Slot] = [
+        (lane, slot) for lane, slots in listing.lanes.items() for slot in slots if slot > root.watermark(lane)
+    ]
+    for lane, tail in listing.files.items():
+        past += tail.past(root.watermark(lane))
     quarantined = await _still_there(place, root)
-    named: set[str] = set()
-    held = 0
+    named, held = await _out_of_reach(place, listing, root, wanted)
     slots = list(dict.fromkeys((*past, *quarantined)))
     for start in range(0, len(slots), SEGMENTS_PER_FETCH):
         for found in await fetch(place, slots[start : start + SEGMENTS_PER_FETCH]):
             if isinstance(found, Broken):
-                written = quarantined.get(found.slot) or _listed_ms(listing, found.slot)
+                written = quarantined.get(found.slot) or listed_ms(listing, found.slot)
                 held = max(held, written + CLOCK_OFF_MS)
             else:
                 named |= _named(found.records, wanted)
+    return named, held
+
+
+async def _out_of_reach(place: Place, listing: Listing, root: Root, wanted: frozenset[str]) -> tuple[set[str], int]:
+    """The same for what lane files hold and nobody reads: broken frames that were passed over, damage, what lies behind."""
+    named: set[str] = set()
+    held = 0
+    for item in root.quarantine:
+        if place.names.parse_lane_file(item.name) in listing.files:
+            held = max(held, item.time + CLOCK_OFF_MS)
+    for tail in listing.files.values():
+        for found in await read_behind(place, tail) if tail.stuck else ():
+            if isinstance(found, Broken):
+                held = max(held, listing.time)
+            else:
+                named |= _named(found.records, wanted)
+                held = max(held, *(version_ms(record.version) + CLOCK_OFF_MS for record in found.records))
     return named, held
 
 
@@ -100,8 +123,3 @@ async def _still_there(place: Place, root: Root) -> dict[Slot, int]:
         elif isinstance(answer, SwampError) and not isinstance(answer, NotFound):
             raise answer
     return there
-
-
-def _listed_ms(listing: Listing, slot: Slot) -> int:
-    lane, number = slot
-    return listing.modified[lane][listing.lanes[lane].index(number)]

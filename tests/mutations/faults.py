@@ -124,7 +124,8 @@ def root_first() -> AbstractContextManager[Any]:
         while page.more:
             page = await place.store.list(place.names.log, start_after=items[-1].name)
             items += page.items
-        return log._parse(place, items, began), seen, others
+        listing, files = log.parse_listing(place, items, began)
+        return (await log.with_tails(place, listing, files, seen.root))[0], seen, others
 
     return _all(
         patch.object(log, "list_root_and", list_root_and), patch.object(snapshot, "list_root_and", list_root_and)

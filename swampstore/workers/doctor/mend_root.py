@@ -23,7 +23,7 @@ async def mend(ground: Ground, told: Told) -> None:
     compactor = Compactor(ground.place, ground.register)
     for _ in range(_FOLDS):
         report, read = await compactor.fold_once(insist=True)
-        if not report.raced and not read.slots:
+        if not report.raced and not read.left:
             break
 
 
