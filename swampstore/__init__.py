@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from swampstore.client.data_blocking import DataItem
     from swampstore.client.sources import FileSource
     from swampstore.client.status import NamespaceStatus
+    from swampstore.env.phases import traced
     from swampstore.errors import (
         AlreadyExists,
         AmbiguousAppend,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord
     from swampstore.protocols.update import DELETE, SKIP, Updated
     from swampstore.protocols.writer import Ack
+    from swampstore.telemetry import metrics, spans
     from swampstore.values.audit import AuditRecord
     from swampstore.values.data import Datum, Model
     from swampstore.values.data_version import DataVersion
@@ -184,8 +186,11 @@ __all__ = [
     "Waiting",
     "__version__",
     "audited",
+    "metrics",
     "open",
     "open_async",
+    "spans",
+    "traced",
 ]
 
 _HOMES = {
@@ -201,6 +206,7 @@ _HOMES = {
     "client.data_blocking": "DataItem",
     "client.sources": "FileSource",
     "client.status": "NamespaceStatus",
+    "env.phases": "traced",
     "protocols.archives": "AuditChanges AuditPosition",
     "protocols.audit": "AuditAck",
     "protocols.saved": "Saved",
@@ -225,7 +231,10 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.s
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'swampstore' has no attribute {name!r}")
-    value = getattr(import_module("swampstore." + _HOME_OF.get(name, "errors")), name)
+    if name in ("metrics", "spans"):  # modules, not names in one
+        value = import_module("swampstore.telemetry." + name)
+    else:
+        value = getattr(import_module("swampstore." + _HOME_OF.get(name, "errors")), name)
     globals()[name] = value
     return value
 

@@ -25,6 +25,7 @@ RANKS = {
     "swampstore.values": 0,
     "swampstore.env": 1,
     "swampstore.stores": 1,
+    "swampstore.telemetry": 1,
     "swampstore.protocols": 2,
     "swampstore.workers": 3,
     "swampstore.testing": 4,
@@ -41,7 +42,7 @@ CLOCK_AND_DICE = {"time", "random", "secrets", "uuid"}
 CLOCK_AND_DICE_CALLS = {
     "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "os.urandom", "os.getrandom", "os.getpid",
 }  # fmt: skip
-OUTSIDE_WORLD = ("swampstore.env", "swampstore.stores", "swampstore.testing")
+OUTSIDE_WORLD = ("swampstore.env", "swampstore.stores", "swampstore.telemetry", "swampstore.testing")
 
 LEFTOVERS = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 MACHINE_PATHS = re.compile(r"(?<![\w.~-])/(?:work|farm|root|home/\w+|Users/\w+)/")

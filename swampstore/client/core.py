@@ -37,6 +37,7 @@ from swampstore.protocols.writer import Ack, Writer
 from swampstore.stores.base import Store
 from swampstore.stores.probe import Proof, cache_proof, cached_proof, prove_preconditions
 from swampstore.stores.retry import Retrying
+from swampstore.telemetry.asked import start_what_was_asked_for
 from swampstore.values.deltas import Delta, Put
 from swampstore.values.entry import Entry
 from swampstore.values.keys import check_key, check_namespace
@@ -62,6 +63,7 @@ class CoreStore:
     """An open store: the connection, the clock and the caches that its namespaces share."""
 
     def __init__(self, bare: Store, env: Env, *, timeout: float = 60.0, one_shot: bool = False) -> None:
+        start_what_was_asked_for()
         self.bare = bare
         self.store = Retrying(bare, env, deadline_s=timeout)
         self.env = env
@@ -222,8 +224,7 @@ class CoreNamespace:
         self, keys: Sequence[str], decide: Decide, *, lock: str | None = None, deadline: float | None = None
     ) -> Updated:
         self.owner.check()
-        await self.prove()
-        done = await self.updates.update(keys, decide, lock=lock, deadline_s=deadline)
+        done = await self.updates.update(keys, decide, lock=lock, deadline_s=deadline, ready=self.prove)
         await self._help_if_deep()
         return done
 
@@ -249,8 +250,7 @@ class CoreNamespace:
             return {delta.key: delta}
 
         self.owner.check()
-        await self.prove()
-        done = await self.updates.update([delta.key], decide, bodies=False)
+        done = await self.updates.update([delta.key], decide, bodies=False, ready=self.prove)
         return Ack(done.lane, done.slot, done.versions, done.phases)
 
     async def resolve(self, error: AmbiguousAppend) -> bool | None:

@@ -132,6 +132,13 @@ def _look_up(traces: int) -> None:
         watched = _tracing > 0 or observer is not None
 
 
+def forked() -> None:
+    """In a forked child: nobody looks, whatever another thread was doing here at that moment."""
+    global observer, _mutex
+    observer, _mutex = None, threading.Lock()
+    _look_up(0)
+
+
 class traced:  # noqa: N801 (reads as a statement)
     """``with swampstore.traced() as trace:`` the operations of the block, in the order in which they ended.
 

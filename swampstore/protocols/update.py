@@ -18,7 +18,7 @@ Not promised: an update is not serial with a blind put that is in flight at the 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -113,12 +113,13 @@ class Updates:
         lock: str | None = None,
         deadline_s: float | None = None,
         bodies: bool = True,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> Updated:
         """Run ``decide`` on ``keys`` and commit what it returns, atomically.
 
         ``lock`` names the queue to wait in and makes updates under that name serial whatever their keys; the default is
         one queue per set of keys. ``deadline_s`` bounds the waiting, not ``decide``. Without ``bodies`` the contents are
-        not read, and ``decide`` is given ``None`` for them.
+        not read, and ``decide`` is given ``None`` for them. ``ready`` is awaited first.
 
         Raises ``DeadlinePassed``, ``AmbiguousAppend``, ``Misuse`` (nested), and whatever ``decide`` raises.
         """
@@ -130,6 +131,9 @@ class Updates:
         name = check_queue(lock) if lock is not None else _queue_of(wanted)
         operation = Operation(self.place.env, "update", "encode")
         with operation, inside(self.place, name):
+            if ready is not None:
+                with during("open"):
+                    await ready()
             began = self.place.env.boot()
             async with self._local.turn(name, deadline_s):
                 waited = self.place.env.boot() - began

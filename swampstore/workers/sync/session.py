@@ -163,7 +163,9 @@ class _Session:
     async def run(self, paths: Sequence[str] | None) -> None:
         self._progress("look", 0, 0, 0)
         self._scope.leave_out(self._tree.others())
-        await self._mirror.refresh(None if self._options.pull else self._few_keys(paths))
+        few = None if self._options.pull else self._few_keys(paths)
+        with during("lookup"):
+            await self._mirror.refresh(few)
         numbering = self._mirror.pending and self._options.pull and not self._options.dry_run
         if numbering and await number_pending(self._place, self._register, self._report):
             await self._mirror.refresh()
