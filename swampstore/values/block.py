@@ -1,13 +1,12 @@
 """Blocks: a stretch of sorted records held as columns, so that what is only carried is never looked at one by one.
 
-Stored, a block is one zstd frame of msgpack. Form 2, which is written, is an array of the six columns of
+Stored, a block is one zstd frame of msgpack. Form 2, which is written, is an array of the five columns of
 :class:`Block`; form 1, which is still read, an array of records. Values are opaque bytes here: a merge moves them in
 whole stretches, without making an object of a record that does not change.
 
 Invariants:
-- Keys rise strictly; all columns are of one length. A record's sum is made where the record enters the manifest and
-  travels beside it: the sum of a block is that of what it holds, never one derived from what it ought to hold. A block
-  whose sums do not add up to what its index says is corrupt.
+- Keys rise strictly; all columns are of one length. The sum of a block is made of what it holds when it is written,
+  never derived from what it ought to hold.
 - Joining two blocks gives what joining their records one by one gives (:mod:`swampstore.values.join`).
 - A block never changes once it is made: its lists may be shared.
 """
@@ -19,13 +18,14 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from operator import itemgetter, lt
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
 from swampstore.errors import CorruptObject, Inconsistent
 from swampstore.limits import BLOCK_PLAIN_BYTES
 from swampstore.values.bounds import check_count, check_version_bytes
-from swampstore.values.entry import HAS_BASE, TOMBSTONE, VERSIONED, Record, record_sum
+from swampstore.values.entry import HAS_BASE, TOMBSTONE, VERSIONED, Record
 from swampstore.values.frame import UNREADABLE
 from swampstore.values.join import kept_loser, newer
 from swampstore.values.summary import NOTHING, Summary, earliest, summary_of
@@ -45,18 +45,16 @@ class Block(msgspec.Struct, array_like=True, gc=False):
     versions: list[bytes]
     flags: list[int]
     expires: list[int]
-    sums: list[int]
     values: list[bytes]
 
     @classmethod
-    def of(cls, records: Sequence[Record], sums: list[int] | None = None) -> Block:
-        """A block of records in key order; ``sums`` are theirs where somebody knows them already."""
+    def of(cls, records: Sequence[Record]) -> Block:
+        """A block of records in key order."""
         return cls(
             [record.key for record in records],
             [record.version for record in records],
             [record.flags for record in records],
             [record.expires for record in records],
-            list(map(record_sum, records)) if sums is None else sums,
             [record.value for record in records],
         )
 
@@ -65,7 +63,7 @@ class Block(msgspec.Struct, array_like=True, gc=False):
         """Blocks that follow each other in key order, as one."""
         if len(blocks) == 1:
             return blocks[0]
-        columns: list[list[Any]] = [[], [], [], [], [], []]
+        columns: list[list[Any]] = [[], [], [], [], []]
         for block in blocks:
             for column, more in zip(columns, block.columns, strict=True):
                 column += more
@@ -73,7 +71,7 @@ class Block(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def columns(self) -> tuple[list[Any], ...]:
-        return self.keys, self.versions, self.flags, self.expires, self.sums, self.values
+        return self.keys, self.versions, self.flags, self.expires, self.values
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -143,6 +141,11 @@ class Block(msgspec.Struct, array_like=True, gc=False):
         return earliest(set(self.expires))
 
     @property
+    def sum(self) -> int:
+        """The sum of all :func:`~swampstore.values.entry.record_sum`, made of the columns as they are."""
+        return sum(map(crc32, self.values, map(crc32, self.versions, map(crc32, map(str.encode, self.keys)))))
+
+    @property
     def summary(self) -> Summary:
         """What retention may have to do here. Looks into versions of data, into nothing else."""
         kinds = {flags for flags in set(self.flags) if flags & (VERSIONED | TOMBSTONE) == VERSIONED}
@@ -169,39 +172,36 @@ class Block(msgspec.Struct, array_like=True, gc=False):
             raise Inconsistent("a block's columns differ in length; nothing was written")
 
 
-EMPTY = Block([], [], [], [], [], [])
+EMPTY = Block([], [], [], [], [])
 
 
 # --- joining ---------------------------------------------------------------------------------------------------------
 
 
 class Joint(msgspec.Struct, gc=False):
-    """What became of two blocks: ``block``, what it lost (with the sum of all that), and conflict entries made."""
+    """What became of two blocks: ``block``, the records it lost, and conflict entries made."""
 
     block: Block
     dropped: list[Record]
-    dropped_sum: int
     made: list[Record]
 
 
 def join_blocks(held: Block, more: Block) -> Joint:
     """Join two blocks; see :func:`swampstore.values.join.join_counted`, which this equals."""
     if not held.keys or not more.keys:
-        return Joint(more if not held.keys else held, [], 0, [])
+        return Joint(more if not held.keys else held, [], [])
     if more.keys[-1] < held.keys[0] or held.keys[-1] < more.keys[0]:
-        return Joint(Block.joined([more, held] if more.keys[-1] < held.keys[0] else [held, more]), [], 0, [])
+        return Joint(Block.joined([more, held] if more.keys[-1] < held.keys[0] else [held, more]), [], [])
     joint = _spliced(held, more) if len(more) * _SPARSE < len(held) else _interleaved(held, more)
     if joint.made:
         late = join_blocks(joint.block, Block.of(sorted(joint.made, key=_key)))
-        joint = Joint(
-            late.block, joint.dropped + late.dropped, joint.dropped_sum + late.dropped_sum, joint.made + late.made
-        )
+        joint = Joint(late.block, joint.dropped + late.dropped, joint.made + late.made)
     return joint
 
 
 def _spliced(held: Block, more: Block) -> Joint:
     """A few changes put between long stretches of ``held``."""
-    joint = Joint(held, [], 0, [])
+    joint = Joint(held, [], [])
     steps: list[tuple[int, int, int]] = []  # up to which number of held, where held goes on, which number of more
     keys, at = held.keys, 0
     for number, key in enumerate(more.keys):
@@ -226,7 +226,7 @@ def _spliced(held: Block, more: Block) -> Joint:
 
 def _interleaved(held: Block, more: Block) -> Joint:
     """Two blocks of like size."""
-    joint = Joint(held, [], 0, [])
+    joint = Joint(held, [], [])
     lost: set[int] = set()
     for key in sorted(set(held.keys).intersection(more.keys)):
         at, number = bisect_left(held.keys, key), bisect_left(more.keys, key)
@@ -244,7 +244,6 @@ def _meet(held: Block, at: int, more: Block, number: int, joint: Joint) -> bool:
     wins = winner is other
     loser = mine if wins else other
     joint.dropped.append(loser)
-    joint.dropped_sum += held.sums[at] if wins else more.sums[number]
     if winner.flags & HAS_BASE:
         kept = kept_loser(winner, loser)
         if kept is not None:

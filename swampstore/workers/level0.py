@@ -1,5 +1,7 @@
 """Level 0 as a merge sees it: every record that waits above the shards, joined, in key order, a range at a time.
 
+Records stay columns (:mod:`swampstore.values.block`) all the way: only those that meet another of their key are looked at.
+
 Invariants:
 - Every record of every run and of the inline part is handed out or dropped exactly once; the sums of both are kept.
 - Memory is bounded by the range asked for plus a read-ahead per run, not by the size of level 0.
@@ -8,17 +10,17 @@ Invariants:
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from swampstore.errors import CorruptObject
 from swampstore.limits import MIB
 from swampstore.protocols.place import Place
 from swampstore.protocols.runs import load_indexes, run_body
 from swampstore.stores.base import Get
+from swampstore.values.block import EMPTY, Block, join_blocks
 from swampstore.values.entry import Record, record_sum
-from swampstore.values.join import join_counted
 from swampstore.values.root import RunRef
-from swampstore.values.run import BlockInfo, decode_block
+from swampstore.values.run import BlockInfo, decode_rows
 from swampstore.workers.tally import Tally
 
 READ_AHEAD_BYTES = 4 * MIB
@@ -37,21 +39,22 @@ class Ledger:
         self.dropped = 0
         self.tombstones = 0
 
-    def join(self, table: dict[str, Record], records: Iterable[Record]) -> None:
-        """Join ``records`` into ``table`` and account for what is lost and made."""
-        dropped, made = join_counted(table, records)
-        if made:
-            self.tally.added(made)
-            self.made_sum += sum(map(record_sum, made))
-        if dropped:
-            self.tally.dropped(dropped)
-            self.dropped_sum += sum(map(record_sum, dropped))
-            self.dropped += len(dropped)
+    def join(self, held: Block, more: Block) -> Block:
+        """The joint of two blocks; what is lost and made is accounted for."""
+        joint = join_blocks(held, more)
+        if joint.made:
+            self.tally.added(joint.made)
+            self.made_sum += sum(map(record_sum, joint.made))
+        if joint.dropped:
+            self.tally.dropped(joint.dropped)
+            self.dropped_sum += sum(map(record_sum, joint.dropped))
+            self.dropped += len(joint.dropped)
+        return joint.block
 
-    def bury(self, tombstone: Record) -> None:
-        """A tombstone that nothing needs any more leaves the manifest."""
-        self.dropped_sum += record_sum(tombstone)
-        self.tombstones += 1
+    def bury(self, tombstones: Block) -> None:
+        """Tombstones that nothing needs any more leave the manifest."""
+        self.dropped_sum += tombstones.sum
+        self.tombstones += len(tombstones)
 
 
 class _Cursor:
@@ -63,7 +66,7 @@ class _Cursor:
         self._name = name
         self._at = 0
         self._stored: dict[int, bytes] = {}
-        self._held: list[Record] = []
+        self._held = EMPTY
         self._pos = 0
 
     def wants(self, upper: str) -> tuple[int, list[BlockInfo]] | None:
@@ -87,21 +90,22 @@ class _Cursor:
         for number, info in enumerate(blocks, start):
             self._stored[number] = body[info.offset - base : info.offset - base + info.size]
 
-    def take(self, upper: str) -> list[Record]:
+    def take(self, upper: str) -> Block:
         """The records below ``upper`` that were not taken yet, as far as they have been read."""
-        out: list[Record] = []
+        parts: list[Block] = []
         while True:
             if self._pos < len(self._held):
-                cut = bisect.bisect_left(self._held, upper, lo=self._pos, key=_key)
-                out += self._held[self._pos : cut]
+                cut = bisect.bisect_left(self._held.keys, upper, lo=self._pos)
+                parts.append(self._held.cut(self._pos, cut))
                 self._pos = cut
                 if cut < len(self._held):
-                    return out
+                    break
             if self._at not in self._stored or self.blocks[self._at].first >= upper:
-                return out
-            self._held = decode_block(self.blocks[self._at], self._stored.pop(self._at), self._name)
+                break
+            self._held = decode_rows(self.blocks[self._at], self._stored.pop(self._at), self._name)
             self._pos = 0
             self._at += 1
+        return Block.joined(parts) if parts else EMPTY
 
 
 class Level0:
@@ -112,9 +116,9 @@ class Level0:
     ) -> None:
         self._place = place
         self._cursors = [_Cursor(ref, index, place.full(ref.name)) for ref, index in zip(refs, indexes, strict=True)]
-        self._inline = list(inline)
+        self.inline = Block.of(inline)
         self._inline_pos = 0
-        self._returned: list[Record] = []
+        self._returned = EMPTY
 
     @classmethod
     async def open(cls, place: Place, refs: Sequence[RunRef], inline: Sequence[Record]) -> Level0:
@@ -131,10 +135,6 @@ class Level0:
         """Every block of every run."""
         return [(cursor.ref, info) for cursor in self._cursors for info in cursor.blocks]
 
-    @property
-    def inline(self) -> Sequence[Record]:
-        return self._inline
-
     def stops(self, low: str, high: str, step: int) -> list[str]:
         """Keys that cut the open range into parts of about ``step`` blocks that lie wholly inside it."""
         firsts: list[str] = []
@@ -146,28 +146,28 @@ class Level0:
         firsts.sort()
         return firsts[step::step]
 
-    async def take(self, upper: str, ledger: Ledger) -> dict[str, Record]:
-        """Join and hand out every record below ``upper`` that was not handed out before; not in order."""
-        table: dict[str, Record] = {}
-        returned, self._returned = self._returned, []
-        ledger.join(table, (record for record in returned if record.key < upper))
-        self._returned += [record for record in returned if record.key >= upper]
+    async def take(self, upper: str, ledger: Ledger) -> Block:
+        """Join and hand out every record below ``upper`` that was not handed out before."""
+        cut = bisect.bisect_left(self._returned.keys, upper)
+        rows, self._returned = self._returned.cut(0, cut), self._returned.cut(cut, len(self._returned))
         start = self._inline_pos
-        self._inline_pos = bisect.bisect_left(self._inline, upper, lo=start, key=_key)
-        ledger.join(table, self._inline[start : self._inline_pos])
+        self._inline_pos = bisect.bisect_left(self.inline.keys, upper, lo=start)
+        rows = ledger.join(rows, self.inline.cut(start, self._inline_pos))
         while wanted := [(cursor, ask) for cursor in self._cursors if (ask := cursor.wants(upper)) is not None]:
             await self._read(wanted)
             for cursor in self._cursors:
-                ledger.join(table, cursor.take(upper))
+                rows = ledger.join(rows, cursor.take(upper))
         for cursor in self._cursors:
-            ledger.join(table, cursor.take(upper))
-        self.give_back(table, upper)
-        return table
+            rows = ledger.join(rows, cursor.take(upper))
+        return self.give_back(rows, upper, ledger)
 
-    def give_back(self, table: dict[str, Record], upper: str) -> None:
-        """Keep what a join made at or above ``upper`` (conflict entries) for the next range."""
-        late = [key for key in table if key >= upper]
-        self._returned += [table.pop(key) for key in late]
+    def give_back(self, rows: Block, upper: str, ledger: Ledger) -> Block:
+        """What lies below ``upper``; what a join made above it (conflict entries) is kept for the next range."""
+        if not rows or rows.keys[-1] < upper:
+            return rows
+        cut = bisect.bisect_left(rows.keys, upper)
+        self._returned = ledger.join(self._returned, rows.cut(cut, len(rows)))
+        return rows.cut(0, cut)
 
     @property
     def empty(self) -> bool:

@@ -6,14 +6,12 @@ orphan until a root names it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from swampstore.env.clock import Span
 from swampstore.errors import SwampError
 from swampstore.limits import MIB, SHARD_TARGET_MAX_BYTES
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Create, Put, Stored
-from swampstore.values.entry import Record
+from swampstore.values.block import Block
 from swampstore.values.join import conflict_of
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo, RunBuilder
@@ -37,10 +35,10 @@ class Outputs:
     def begin(self, group: Group) -> None:
         self._cuts, self._piece = group.pieces - 1, group.piece_bytes
 
-    def records(self, records: Sequence[Record]) -> None:
-        if records:
-            self._cut(records[0].key)
-            self._builder.add_group(records)
+    def rows(self, rows: Block) -> None:
+        if rows:
+            self._cut(rows.keys[0])
+            self._builder.add_rows(rows)
 
     def block(self, info: BlockInfo, stored: bytes) -> None:
         self._cut(info.first)

@@ -10,13 +10,13 @@ Invariants:
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from swampstore.limits import SHARD_TARGET_DIVISOR, SHARD_TARGET_MAX_BYTES, SHARD_TARGET_MIN_BYTES
 from swampstore.protocols.place import Place
-from swampstore.protocols.runs import load_blocks
+from swampstore.protocols.runs import load_rows
 from swampstore.values.join import conflict_of
 from swampstore.values.names import unique_ms
 from swampstore.values.root import Root, RunRef
@@ -106,12 +106,22 @@ async def _touched(place: Place, lows: Sequence[str], level0: Level0) -> dict[in
             spread.append((ref, info))
     for start in range(0, len(spread), _BLOCKS_AT_ONCE):
         part = spread[start : start + _BLOCKS_AT_ONCE]
-        for (_, info), records in zip(part, await load_blocks(place, part), strict=True):
-            for record in records:
-                count(place_of(record.key), info.size // len(records))
-    for record in level0.inline:
-        count(place_of(record.key), len(record.key) + len(record.value))
+        for (_, info), rows in zip(part, await load_rows(place, part), strict=True):
+            _count_spread(rows.keys, [info.size // len(rows)] * len(rows), lows, count)
+    _count_spread(level0.inline.keys, level0.inline.sizes(), lows, count)
     return incoming
+
+
+def _count_spread(
+    keys: Sequence[str], sizes: Sequence[int], lows: Sequence[str], count: Callable[[int, int], None]
+) -> None:
+    """Count records in key order: from range to range, not one by one."""
+    start = 0
+    while start < len(keys):
+        number = max(bisect.bisect_right(lows, keys[start]) - 1, 0)
+        end = bisect.bisect_left(keys, lows[number + 1], lo=start) if number + 1 < len(lows) else len(keys)
+        count(number, sum(sizes[start:end]))
+        start = end
 
 
 def _only_old_tombstones(ref: RunRef, line_ms: int) -> bool:

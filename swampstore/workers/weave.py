@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from swampstore.errors import Inconsistent
 from swampstore.limits import BLOCK_RAW_BYTES, MIB
-from swampstore.values.entry import Record
+from swampstore.values.block import EMPTY, Block
+from swampstore.values.entry import TOMBSTONE, Record
 from swampstore.values.join import conflict_of
-from swampstore.values.run import BlockInfo, decode_block
+from swampstore.values.run import BlockInfo, decode_rows
 from swampstore.values.version import version_ms
 from swampstore.workers.level0 import Ledger, Level0
 from swampstore.workers.outputs import Outputs
@@ -46,7 +47,7 @@ class Weaver:
         self._outputs = outputs
         self._ledger = ledger
         self._burial = burial
-        self._pending: list[Record] = []
+        self._pending: list[Block] = []
         self._pending_bytes = 0
 
     async def shard(self, blocks: Sequence[StoredBlock], upper: str, name: str) -> None:
@@ -59,7 +60,7 @@ class Weaver:
             here = stops[0] if stops else end
             changes = await self._level0.take(here, self._ledger)
             if changes or self._must_decode(info):
-                self._join(changes, decode_block(info, stored, name), here)
+                self._join(changes, decode_rows(info, stored, name), here)
             else:
                 self._flush()
                 self._outputs.block(info, stored)
@@ -75,36 +76,32 @@ class Weaver:
     async def _gap(self, low: str, upper: str) -> None:
         """Changes where the shard has nothing, a window at a time."""
         for stop in (*self._level0.stops(low, upper, _WINDOW_BLOCKS), upper):
-            self._join(await self._level0.take(stop, self._ledger), [], stop)
+            self._join(await self._level0.take(stop, self._ledger), EMPTY, stop)
             await self._outputs.write()
 
     def _must_decode(self, info: BlockInfo) -> bool:
         beside_small = self._pending and min(info.raw_size, self._pending_bytes) < _SMALL_BLOCK_BYTES
         return bool(beside_small) or (info.tombstones > 0 and self._burial.line_ms > 0)
 
-    def _join(self, changes: dict[str, Record], held: list[Record], upper: str) -> None:
-        if changes and held:
-            table = {record.key: record for record in held}
-            self._ledger.join(table, changes.values())
-            self._level0.give_back(table, upper)
-            changes = table
-        records = [changes[key] for key in sorted(changes)] if changes else held
+    def _join(self, changes: Block, held: Block, upper: str) -> None:
+        rows = self._level0.give_back(self._ledger.join(held, changes), upper, self._ledger)
         if self._burial.line_ms > 0:
-            due = [record for record in records if self._burial.due(record)]
-            if due:
-                for tombstone in due:
-                    self._ledger.bury(tombstone)
-                records = [record for record in records if not self._burial.due(record)]
-        self._pending += records
-        self._pending_bytes += sum(len(record.key) + len(record.value) for record in records)
+            due = rows.numbers(TOMBSTONE, self._burial.due)
+            self._ledger.bury(rows.pick(due))
+            rows = rows.without(due)
+        if rows:
+            self._pending.append(rows)
+            self._pending_bytes += rows.raw_bytes
         if self._pending_bytes >= _GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
-        pending, parts = self._pending, max(1, self._pending_bytes // _GROUP_BYTES)
-        step = -(-len(pending) // parts)
-        for start in range(0, len(pending), step or 1):
-            self._outputs.records(pending[start : start + step])
+        if not self._pending:
+            return
+        rows, parts = Block.joined(self._pending), max(1, self._pending_bytes // _GROUP_BYTES)
+        step = -(-len(rows) // parts)
+        for start in range(0, len(rows), step):
+            self._outputs.rows(rows.cut(start, start + step))
         self._pending, self._pending_bytes = [], 0
 
 

@@ -36,7 +36,7 @@ MIB = 1 << 20
 VERSION = bytes(23) + b"\1"
 RECORD = b"\x95\xa1a\xc4\0\0\0\xc4\0"
 BLOCK = b"\x9a\xa0\xa0" + bytes(8)
-COLUMN_BOMB = b"\x96\xdd" + (1_390_000).to_bytes(4) + b"\xa2ab" * 1_390_000 + b"\x90" * 5
+COLUMN_BOMB = b"\x95\xdd" + (1_390_000).to_bytes(4) + b"\xa2ab" * 1_390_000 + b"\x90" * 4
 GUARDS = [
     "settings of empty lists", "a root of garbage", "a segment of empty commits", "a segment of tiny records",
     "an index of tiny blocks", "an entry of empty lists",

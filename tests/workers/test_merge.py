@@ -7,6 +7,7 @@ import random
 import pytest
 
 from swampstore.env.blocking import run
+from swampstore.values.block import Block
 from swampstore.values.entry import Inline, Meta, content_of, put_record, record_sum, tombstone
 from swampstore.values.join import conflict_key
 from swampstore.values.root import Root
@@ -34,7 +35,7 @@ def manifest_packs(process: Process) -> dict[str, int]:
     reader = RunReader(process.place, refs)
     for ref in refs:
         for info, stored in run(reader.next()):
-            records += weave.decode_block(info, stored, ref.name)
+            records += weave.decode_rows(info, stored, ref.name).records()
     for record in records:
         name = content_of(record)
         if name is not None and name.startswith("pack/"):
@@ -120,13 +121,13 @@ def test_only_blocks_that_a_change_meets_are_decoded(world: World, monkeypatch: 
     process = world.process()
     fill(process, 400)
     decoded: list[str] = []
-    inner = weave.decode_block
+    inner = weave.decode_rows
 
     def counting(info, stored, name):  # type: ignore[no-untyped-def]
         decoded.append(info.first)
         return inner(info, stored, name)
 
-    monkeypatch.setattr(weave, "decode_block", counting)
+    monkeypatch.setattr(weave, "decode_rows", counting)
     process.put("k/000055", b"new")
     process.compact()
     assert len(decoded) == 1
@@ -312,8 +313,8 @@ def test_a_shard_that_begins_with_a_conflict_entry_takes_its_path_too() -> None:
 
 def _tamper(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of this program: one record is lost between reading and writing."""
-    inner = level0.decode_block
-    monkeypatch.setattr(level0, "decode_block", lambda *args: inner(*args)[1:])
+    inner = level0.decode_rows
+    monkeypatch.setattr(level0, "decode_rows", lambda *args: inner(*args).without([0]))
 
 
 def test_a_merge_that_loses_a_record_publishes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,15 +344,15 @@ def test_a_record_with_other_bytes_is_noticed(world: World, monkeypatch: pytest.
     process = world.process()
     process.put_all({f"k/{number}": b"v" * 40 for number in range(30)})
     process.fold()
-    inner = level0.decode_block
+    inner = level0.decode_rows
 
     def flipped(*args):  # type: ignore[no-untyped-def]
-        first, *rest = inner(*args)
+        first, *rest = inner(*args).records()
         other = put_record(first.key, first.version, Meta(size=1, at=Inline(b"x")))
         assert record_sum(other) != record_sum(first)
-        return [other, *rest]
+        return Block.of([other, *rest])
 
-    monkeypatch.setattr(level0, "decode_block", flipped)
+    monkeypatch.setattr(level0, "decode_rows", flipped)
     with pytest.raises(AssertionError, match="conserve"):
         process.merge()
 
