@@ -109,6 +109,12 @@ class AsyncNamespace(AsyncCare, AsyncUpkeep, AsyncTrees):
         if_absent: bool = False,
     ) -> Ack:
         """See :meth:`swampstore.client.blocking.Namespace.put`."""
+        plain = if_version is None and not if_absent
+        short = self._core.small
+        if short and plain and not (content_type or tags or expires or ttl or record_class != "indexed"):
+            ack = await short.put(key, data)
+            if ack is not None:
+                return ack
         delta = Put(
             key=key,
             data=data,
@@ -118,13 +124,14 @@ class AsyncNamespace(AsyncCare, AsyncUpkeep, AsyncTrees):
             ttl=ttl,
             record_class=record_class,
         )
-        if if_version is None and not if_absent:
+        if plain:
             return await self._core.put(delta)
         return await self._core.put_if(delta, if_version=if_version, if_absent=if_absent)
 
     async def put_many(self, items: Mapping[str, object]) -> Ack:
         """See :meth:`swampstore.client.blocking.Namespace.put_many`."""
-        return await self._core.append(puts(items))
+        ack = await self._core.small.put_many(items) if self._core.small else None
+        return ack or await self._core.append(puts(items))
 
     async def delete(self, key: str, *, record_class: str = "indexed") -> Ack:
         """See :meth:`swampstore.client.blocking.Namespace.delete`."""

@@ -124,6 +124,12 @@ class Namespace(Care, Upkeep, Trees):
         Returns when the write is durable. Raises ``BadKey``, ``TooLarge``, ``AmbiguousAppend``, or what the store refuses
         with.
         """
+        plain = if_version is None and not if_absent
+        short = self._core.small
+        if short and plain and not (content_type or tags or expires or ttl or record_class != "indexed"):
+            ack = short.put_now(key, data)
+            if ack is not None:
+                return ack
         delta = Put(
             key=key,
             data=data,
@@ -133,13 +139,14 @@ class Namespace(Care, Upkeep, Trees):
             ttl=ttl,
             record_class=record_class,
         )
-        if if_version is None and not if_absent:
+        if plain:
             return run(self._core.put(delta))
         return run(self._core.put_if(delta, if_version=if_version, if_absent=if_absent))
 
     def put_many(self, items: Mapping[str, object]) -> Ack:
         """Write many keys as one atomic batch. Values are contents, or :class:`swampstore.Put` for more than that."""
-        return run(self._core.append(puts(items)))
+        ack = run(self._core.small.put_many(items)) if self._core.small else None
+        return ack or run(self._core.append(puts(items)))
 
     def delete(self, key: str, *, record_class: str = "indexed") -> Ack:
         """Delete ``key`` as of now, whether it is there or not: one append."""

@@ -32,9 +32,11 @@ from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
 from swampstore.protocols.place import Caches, Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.resolve import resolve
+from swampstore.protocols.small_puts import small_puts
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.writer import Ack, Writer
 from swampstore.stores.base import Store
+from swampstore.stores.lanes import lanes_of
 from swampstore.stores.probe import Proof, cache_proof, cached_proof, prove_preconditions
 from swampstore.stores.retry import Retrying
 from swampstore.telemetry.asked import start_what_was_asked_for
@@ -122,7 +124,8 @@ class CoreNamespace:
         """Know nothing of what lies in the store."""
         self.register = Register(self.place)
         self.reader = SnapshotReader(self.place, self.register)
-        self.writer = Writer(self.place)
+        self.writer = Writer(self.place, None if self.owner.one_shot else lanes_of(self.owner.store))
+        self.small = small_puts(self.place, self.writer, self.appended)
         self._proved = False
         self._appends = 0
         self._commits = 0
@@ -151,7 +154,7 @@ class CoreNamespace:
         """Append finished records as one atomic batch; ``last`` as for :meth:`append`."""
         drafted.check_age(self.place.clock.steady())
         ack = await self.writer.append(drafted.records, closing=self.owner.one_shot and last)
-        await self._help_sometimes()
+        await self.appended()
         return ack
 
     async def prove(self) -> None:
@@ -167,10 +170,13 @@ class CoreNamespace:
         self.register.proof = Proved(proof.time, proof.version)
         self._proved = True
 
-    async def _help_sometimes(self) -> None:
+    async def appended(self) -> None:
         """Fold when the log has grown long and nobody does it: looked at once in a while, never on every append."""
         self._appends += 1
-        if self.owner.one_shot:
+        if self.writer.files is not None:
+            if self.writer.files.take_help_due():
+                await self.help(listed=True)
+        elif self.owner.one_shot:
             if self.owner.env.random() * LIST_AFTER_APPEND_ODDS < 1:
                 await self.help()
         elif self._appends % HELP_FOLD_SEGMENTS == 0:
@@ -199,8 +205,9 @@ class CoreNamespace:
 
     async def leave(self) -> None:
         """Before the process closes the store: those who appended look after the log, one in 64 appends on average."""
-        seldom = self._appends % HELP_FOLD_SEGMENTS
+        seldom = self.writer.files.unhelped if self.writer.files else self._appends % HELP_FOLD_SEGMENTS
         self.writer.close()
+        await self.writer.finish()
         if seldom and not self.owner.one_shot and self.owner.env.random() * LIST_AFTER_APPEND_ODDS < seldom:
             await self.help()
 
@@ -358,6 +365,7 @@ class CoreNamespace:
         self.owner.check()
         removal = await remove_namespace(self.place, dry_run=dry_run)
         if not dry_run:
+            self.writer.drop()
             self._begin()
             self.owner.caches.segments.clear()  # slots of shared lanes will have the same names again
         return removal

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from swampstore.env.aio_group import TaskGroup
 from swampstore.env.blocking import SystemClocks
+from swampstore.env.group import Q
 from swampstore.env.phases import leave
 
 T = TypeVar("T")
@@ -105,3 +107,7 @@ class AioEnv(SystemClocks):
 
     def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> _Beat:
         return _Beat(seconds, work)
+
+    def group(self, write: Callable[[Sequence[Q]], None]) -> TaskGroup[Q]:
+        """Group commit of tasks for writes that never suspend."""
+        return TaskGroup(write)

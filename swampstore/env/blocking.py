@@ -7,8 +7,10 @@ import random
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
+
+from swampstore.env.group import Q, ThreadGroup
 
 T = TypeVar("T")
 
@@ -120,3 +122,7 @@ class BlockingEnv(SystemClocks):
 
     def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> _Beat:
         return _Beat(seconds, work)
+
+    def group(self, write: Callable[[Sequence[Q]], None]) -> ThreadGroup[Q]:
+        """Group commit of threads for writes that never suspend."""
+        return ThreadGroup(write)

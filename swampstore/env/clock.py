@@ -68,12 +68,17 @@ class StoreClock:
                 hint="set the clock (NTP) and try again; nothing was sent",
             )
 
-    def stamp(self) -> int:
-        """A new hybrid time, above everything stamped or observed before."""
-        physical = hlc_of(max(self.now_ms(), 0))
+    def stamp(self, now_ms: int | None = None) -> int:
+        """A new hybrid time, above everything stamped or observed before. ``now_ms`` is :meth:`now_ms`, if just asked."""
+        return self.stamps(1, now_ms)
+
+    def stamps(self, count: int, now_ms: int | None = None) -> int:
+        """The first of ``count`` new hybrid times, one behind the other."""
+        physical = hlc_of(max(self.now_ms() if now_ms is None else now_ms, 0))
         with self._lock:
-            self._last = max(physical, self._last + 1)
-            return self._last
+            first = max(physical, self._last + 1)
+            self._last = first + count - 1
+            return first
 
     def observe(self, hlc: int) -> None:
         """Take in the hybrid time of a version that was read, so that later stamps exceed it."""

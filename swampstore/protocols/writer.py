@@ -29,9 +29,11 @@ from swampstore.limits import (
     WRITER_IDLE_S,
     WRITER_LIFE_S,
 )
+from swampstore.protocols.lane_writer import Batch, LaneWriter
 from swampstore.protocols.place import Place
 from swampstore.protocols.turns import Turns, Waiting
 from swampstore.stores.base import Create
+from swampstore.stores.lanes import LaneStore
 from swampstore.values.entry import Record
 from swampstore.values.names import writer_lane
 from swampstore.values.segment import WRITE_ID_BYTES, SegmentHeader, encode_records, encode_segment
@@ -41,8 +43,8 @@ from swampstore.values.version import WRITER_BYTES, make_version, make_writer_id
 class Ack(msgspec.Struct, frozen=True):
     """A write that is durable and visible to every read that begins from now on.
 
-    ``lane`` and ``slot`` say where in the log; ``versions`` are those of the records, in their order; ``phases`` maps a
-    phase's name to its seconds.
+    ``lane`` and ``slot`` say where in the log (of a lane that is a file, ``slot`` is the offset behind the frame);
+    ``versions`` are those of the records, in their order; ``phases`` maps a phase's name to its seconds.
     """
 
     lane: str
@@ -92,10 +94,14 @@ class Stats(msgspec.Struct):
 
 
 class Writer:
-    """Appends to one namespace. Safe to share between the threads, or the tasks of one loop, of one process."""
+    """Appends to one namespace. Safe to share between the threads, or the tasks of one loop, of one process.
 
-    def __init__(self, place: Place) -> None:
+    With ``lanes`` its lane is a file of that store (``files`` writes it), otherwise segments.
+    """
+
+    def __init__(self, place: Place, lanes: LaneStore | None = None) -> None:
         self._place = place
+        self.files = LaneWriter(place, lanes) if lanes else None
         self._mutex = threading.Lock()
         self._turns: Turns[_Batch, Ack] = Turns(place.env, self._write, lambda: _Room().take)
         self._lane: _Lane | None = None
@@ -108,6 +114,9 @@ class Writer:
 
     @property
     def stats(self) -> Stats:
+        files = self.files
+        if files is not None:
+            return Stats(self._appends, files.group.batches, files.group.largest, files.opened)
         return Stats(self._appends, self._turns.batches, self._turns.largest_batch, self._lanes)
 
     # --- versions -----------------------------------------------------------------------------------------------
@@ -115,13 +124,15 @@ class Writer:
     def new_version(self) -> bytes:
         """A version above every version this process has seen or made."""
         with self._mutex:
-            self._check_alive()
+            self.check_alive()
             self._ops = (self._ops + 1) & 0xFFFFFFFF
             op = self._ops
+        if self.files is not None:
+            return make_version(self._place.clock.stamp(), self.files.writer_id, op)
         lane = self._lane
         return make_version(self._place.clock.stamp(), lane.id if lane else self._version_id, op)
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
         if self._closed:
             raise Misuse("the store is closed", hint="open it again")
         if self._token != self._place.env.process_token():
@@ -152,13 +163,30 @@ class Writer:
                 hint="split it into several calls",
             )
         with self._mutex:
-            self._check_alive()
+            self.check_alive()
             self._appends += 1
         encoded = boot()
+        if self.files is not None:
+            return await self._append_frame(
+                self.files, records, Batch(body, len(records), closing=closing), began, encoded
+            )
         ack = await self._turns.submit(_Batch(body, len(records), closing))
         phases = {"encode": encoded - began, **ack.phases}
         phases["group_wait"] = max(boot() - began - sum(phases.values()), 0.0)
         return msgspec.structs.replace(ack, versions=tuple(record.version for record in records), phases=phases)
+
+    async def _append_frame(
+        self, files: LaneWriter, records: Sequence[Record], batch: Batch, began: float, encoded: float
+    ) -> Ack:
+        await files.append(batch)
+        versions = tuple([record.version for record in records])
+        return Ack(
+            batch.lane,
+            batch.end,
+            versions,
+            batch.phases(began, encoded, self._place.env.boot()),
+            shared_by=batch.shared,
+        )
 
     async def _write(self, batch: list[Waiting[_Batch, Ack]]) -> None:
         """Write one slot with what is queued, and settle the callers whose records it holds."""
@@ -262,6 +290,17 @@ class Writer:
         """Refuse further appends; those queued go out with their callers."""
         with self._mutex:
             self._closed = True
+
+    def drop(self) -> None:
+        """Let go of the lane, whatever is in it: the namespace was deleted."""
+        self._lane = None
+        if self.files is not None:
+            self.files.drop()
+
+    async def finish(self) -> None:
+        """After :meth:`close`: let go of the lane, and say in it that it ends where it is a file."""
+        if self.files is not None:
+            await self.files.finish()
 
 
 class _Room:

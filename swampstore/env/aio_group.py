@@ -1,0 +1,61 @@
+"""Group commit for the tasks of an event loop: what is handed over in one turn of the loop is written together.
+
+The write is carried out by the loop itself, at the end of the turn: no thread, no hand-off; a lone caller waits for one
+turn of the loop and nobody else.
+
+Invariants: as in :mod:`swampstore.env.group`. A caller that is cancelled stops waiting; its item is written all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+from swampstore.env.group import Q
+
+
+class TaskGroup(Generic[Q]):
+    """``write`` writes one batch and never suspends. Counts ``batches``, and callers of the ``largest``."""
+
+    def __init__(self, write: Callable[[Sequence[Q]], None]) -> None:
+        self._write = write
+        self._items: list[Q] = []
+        self._futures: list[asyncio.Future[None]] = []
+        self.batches = 0
+        self.largest = 0
+
+    def enter(self) -> bool:
+        """Never: whoever wrote at once would never share a write."""
+        return False
+
+    def leave(self) -> None:
+        """There is no turn to give back."""
+
+    def submit(self, item: Q) -> asyncio.Future[None]:
+        """Done when ``item`` is settled."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._items.append(item)
+        self._futures.append(future)
+        if len(self._items) == 1:
+            loop.call_soon(self._flush)
+        return future
+
+    def submit_now(self, item: Q) -> None:
+        """Write ``item`` alone."""
+        self._write([item])
+
+    def _flush(self) -> None:
+        items, self._items = self._items, []
+        futures, self._futures = self._futures, []
+        self.batches += 1
+        self.largest = max(self.largest, len(items))
+        try:
+            self._write(items)
+        finally:
+            for item in items:
+                item.settled = True
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)

@@ -1,0 +1,375 @@
+"""A writer whose lane is a file: an append is one frame at its end, and everything queued meanwhile shares the next.
+
+Invariants:
+- A frame is sent only after the one before it is known to have landed; a file whose append failed, was interrupted or
+  stayed undecided is *finished*: nothing is ever written behind its end. What failed goes once more, with the same
+  versions, to a new lane (the join is idempotent).
+- What holds for writers whose lanes are segments holds here: the first frame counts only when it is acknowledged within
+  5 minutes of the writer's birth, none does after 24 hours; a new lane comes after 30 idle minutes, at half of a life,
+  and when the file is full.
+- Nothing is read or listed: how deep the log may be is told from what was appended here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, cast
+
+from swampstore.env.blocking import run
+from swampstore.env.group import Queued
+from swampstore.errors import AmbiguousAppend, Misuse, SwampError, Undecided
+from swampstore.limits import (
+    HELP_LANE_BYTES,
+    HELP_LANE_PAUSE_S,
+    HELP_LANE_RECORDS,
+    LANE_FILE_BYTES,
+    LANE_FRAME_BYTES,
+    SEGMENT_DELTAS,
+    WRITER_FIRST_ACK_S,
+    WRITER_IDLE_S,
+    WRITER_LIFE_S,
+)
+from swampstore.protocols.place import Place
+from swampstore.protocols.turns import Turns, Waiting
+from swampstore.stores.lanes import DirectLaneFile, LaneFile, LaneStore
+from swampstore.values.lane_file import CLOSING, FRAME_HEAD_BYTES, LaneHeader, encode_frame, encode_header, lane_salt
+from swampstore.values.names import writer_lane
+from swampstore.values.version import WRITER_BYTES, make_writer_id
+
+_CALIBRATE_MS = 1000
+_SAFE = "appending the same records again is safe"
+
+
+class Batch(Queued):
+    """One caller's records, encoded, and what became of them. ``open_s`` and ``write_s`` are what its write took."""
+
+    __slots__ = ("body", "closing", "count", "end", "ended", "error", "lane", "open_s", "shared", "write_s")
+
+    def __init__(self, body: bytes, count: int, *, closing: bool = False) -> None:
+        self.settled = self.lead = False
+        self.woken = None
+        self.body = body
+        self.count = count
+        self.closing = closing
+        self.lane = ""
+        self.end = 0
+        self.error: BaseException | None = None
+        self.shared = 1
+        self.open_s = self.write_s = self.ended = 0.0
+
+    def phases(self, began: float, encoded: float, now: float) -> dict[str, float]:
+        """Where the time from ``began`` to ``now`` went."""
+        waited = self.ended - encoded - self.open_s - self.write_s
+        return {
+            "encode": encoded - began,
+            "group_wait": max(waited, 0.0),
+            "open": self.open_s,
+            "log_write": self.write_s,
+            "ack": now - self.ended,
+        }
+
+
+class LaneWriter:
+    """Appends frames to lane files of one namespace. Safe to share as the writer that owns it.
+
+    ``writer_id`` is whose versions these are: the id of the lane, once there is one. ``help_due`` says that so much was
+    appended here that this process should look after the log.
+    """
+
+    def __init__(self, place: Place, lanes: LaneStore, *, file_bytes: int = LANE_FILE_BYTES) -> None:
+        self._place = place
+        self._lanes = lanes
+        self._file_bytes = file_bytes
+        self._boot = place.env.boot
+        grouping = getattr(place.env, "group", None) if lanes.direct else None
+        self.direct = grouping is not None
+        self.group: Group = grouping(self._write_now) if grouping else _TurnGroup(place, self._write)
+        self.writer_id = place.env.random_bytes(WRITER_BYTES)
+        self.lane = ""
+        self.opened = 0
+        self.help_due = False
+        self.file: LaneFile | None = None
+        self._salt = 0
+        self._ages = _Ages(0, 0.0)
+        self._calibrated_ms = 0
+        self._opened_s = 0.0
+        self._bytes = self._records = 0  # appended since this process last helped to fold
+        self._helped = place.env.boot()
+
+    # --- the general way ------------------------------------------------------------------------------------------
+
+    async def append(self, batch: Batch) -> None:
+        """Return when ``batch`` is durable (or buffered, as the store was opened). Raises as ``Writer.append``."""
+        await self.group.submit(batch)
+        if batch.error is not None:
+            raise batch.error
+
+    def _write_now(self, batches: Sequence[Batch]) -> None:
+        run(self._write(batches))
+
+    async def _write(self, batches: Sequence[Batch]) -> None:
+        """Write what is queued, a frame for as many as fit into one; settle everybody, whatever happens."""
+        started = 0
+        try:
+            while started < len(batches):
+                frame = _frame_of(batches, started)
+                started += len(frame)
+                await self._write_frame(frame)
+        except BaseException as error:
+            # Interrupted (Ctrl-C in the middle of a write): it may have landed, so the lane is finished.
+            for one in batches:
+                if not one.lane and one.error is None:
+                    one.error = self._unknown(f"the append was interrupted: {error!r}")
+            raise
+
+    async def _write_frame(self, batches: Sequence[Batch]) -> None:
+        boot = self._boot
+        began = boot()
+        self._opened_s = 0.0
+        body = batches[0].body if len(batches) == 1 else b"".join([one.body for one in batches])
+        try:
+            lane, end = await self._commit(body, sum([one.count for one in batches]), batches[-1].closing)
+        except SwampError as error:
+            for one in batches:
+                one.error = error
+            return
+        ended, opened, shared = boot(), self._opened_s, len(batches)
+        for one in batches:
+            one.lane, one.end, one.shared = lane, end, shared
+            one.open_s, one.write_s, one.ended = opened, ended - began - opened, ended
+
+    async def _commit(
+        self, body: bytes, count: int, closing: bool, failed: SwampError | None = None
+    ) -> tuple[str, int]:
+        """One frame; once more in a new lane when the lane turns out to be finished. ``(lane, end of the frame)``."""
+        undecided = isinstance(failed, Undecided)
+        for _ in range(1 if failed else 2):
+            now = self._boot()
+            try:
+                file = self._ready(len(body), now) or await self._open()
+                frame = encode_frame(self._salt, file.end, body, count, CLOSING if closing else 0)
+                time = await file.append(frame)
+            except Misuse:
+                self.drop()
+                raise
+            except SwampError as error:
+                self.drop()
+                failed = error
+                undecided |= isinstance(error, Undecided)
+            except BaseException:
+                self.drop()
+                raise
+            else:
+                lane, end = self.lane, file.end
+                if self._landed(time, self._boot(), len(frame), count):
+                    if closing:
+                        self.drop()
+                    return lane, end
+                failed, undecided = None, True
+        if failed is not None and not undecided:
+            raise failed
+        why = str(failed) if failed else "two writers in a row were finished before their frame was acknowledged"
+        raise self._unknown(why) from failed
+
+    def _unknown(self, why: str) -> AmbiguousAppend:
+        return AmbiguousAppend(why, lane=self.lane, slot=0, write_id=b"", hint=_SAFE)
+
+    # --- the short way: one frame, nobody else waiting ------------------------------------------------------------
+
+    def commit_alone(self, body: bytes, began: float) -> tuple[str, int]:
+        """One record, written at once by whoever has entered the group; ``(lane, end of the frame)``."""
+        file = self._ready(len(body), began)
+        if file is None:
+            return run(self._commit(body, 1, closing=False))
+        frame = encode_frame(self._salt, file.end, body, 1)
+        try:
+            time = cast(DirectLaneFile, file).append_now(frame)
+        except Misuse:
+            self.drop()
+            raise
+        except SwampError as error:
+            self.drop()
+            return run(self._commit(body, 1, closing=False, failed=error))
+        except BaseException:
+            self.drop()
+            raise
+        lane, end = self.lane, file.end
+        if self._landed(time, self._boot(), len(frame), 1):
+            return lane, end
+        return run(self._commit(body, 1, closing=False))
+
+    # --- the lane -------------------------------------------------------------------------------------------------
+
+    def _ready(self, size: int, now: float) -> LaneFile | None:
+        """The open file, if ``size`` bytes of records fit and it is neither idle nor old."""
+        file = self.file
+        if file is None or file.end + size + FRAME_HEAD_BYTES > file.size or self._ages.over(now):
+            return None
+        return file
+
+    async def _open(self) -> LaneFile:
+        """A new lane: born now, its file made and locked."""
+        place = self._place
+        began = self._boot()
+        self.drop()
+        if not place.clock.calibrated:
+            place.clock.calibrate(await place.store.now())
+        place.clock.check_wall()
+        born = place.clock.now_ms()
+        writer = make_writer_id(born, place.env.random_bytes(6))
+        lane = writer_lane(writer)
+        file = await self._lanes.open_lane(
+            place.names.lane_file(lane), encode_header(LaneHeader(lane, born)), self._file_bytes
+        )
+        self.opened += 1
+        self.file, self.lane, self.writer_id, self._salt = file, lane, writer, lane_salt(lane)
+        self._ages = _Ages(born, began)
+        self._opened_s += self._boot() - began
+        return file
+
+    def _landed(self, time: int, now: float, size: int, count: int) -> bool:
+        """Take in an answer; whether it counts. One that comes too late in the writer's life finishes the lane."""
+        if abs(time - self._calibrated_ms) > _CALIBRATE_MS:
+            self._calibrated_ms = time
+            self._place.clock.calibrate(time)
+        if self._ages.late(time, now):
+            self.drop()
+            return False
+        self._bytes += size
+        self._records += count
+        if self._records >= HELP_LANE_RECORDS:
+            self.help_due = self._bytes >= HELP_LANE_BYTES or now - self._helped >= HELP_LANE_PAUSE_S
+        return True
+
+    @property
+    def unhelped(self) -> int:
+        """Records appended here since this process last looked after the log."""
+        return self._records
+
+    def take_help_due(self) -> bool:
+        """Whether this process should look after the log now; counts anew from here."""
+        due = self.help_due
+        if due:
+            self._bytes = self._records = 0
+            self._helped = self._boot()
+            self.help_due = False
+        return due
+
+    def drop(self) -> None:
+        """Finish the lane, if one is open: the next append begins another."""
+        file, self.file = self.file, None
+        if file is not None:
+            file.close()
+
+    async def finish(self) -> None:
+        """Say in the lane that it ends here, and let go of it. A lane that cannot say so ends all the same."""
+        if self.file is None:
+            return
+        batch = Batch(b"", 0, closing=True)
+        await self.group.submit(batch)
+        self.drop()
+
+
+class _Ages:
+    """How old a lane is, on the boot clock and on the store's (a paused virtual machine stops the first)."""
+
+    __slots__ = ("_first", "_half_boot", "_half_ms", "_idle_since", "_late_boot", "_late_ms", "_latest_ms")
+
+    def __init__(self, born_ms: int, born_boot: float) -> None:
+        self._first = True
+        self._half_boot = born_boot + WRITER_LIFE_S / 2
+        self._half_ms = born_ms + WRITER_LIFE_S * 500
+        self._late_boot = born_boot + WRITER_FIRST_ACK_S
+        self._late_ms = born_ms + WRITER_FIRST_ACK_S * 1000
+        self._latest_ms = born_ms
+        self._idle_since = born_boot
+
+    def over(self, now: float) -> bool:
+        """Whether the next append belongs into another lane: this one was idle, or has half its life behind it."""
+        return now - self._idle_since > WRITER_IDLE_S or now > self._half_boot or self._latest_ms > self._half_ms
+
+    def late(self, time: int, now: float) -> bool:
+        """Take in an answer; whether it came too late to count."""
+        if now > self._late_boot or time > self._late_ms:
+            return True
+        if self._first:
+            self._first = False
+            self._late_boot += WRITER_LIFE_S - WRITER_FIRST_ACK_S
+            self._late_ms += (WRITER_LIFE_S - WRITER_FIRST_ACK_S) * 1000
+        self._latest_ms = max(time, self._latest_ms)
+        self._idle_since = now
+        return False
+
+
+class Group(Protocol):
+    """Group commit, of threads, of tasks, or of what a simulation steps."""
+
+    @property
+    def batches(self) -> int: ...
+
+    @property
+    def largest(self) -> int: ...
+
+    def enter(self) -> bool:
+        """Take the turn at once, if nobody writes or waits."""
+        ...
+
+    def leave(self) -> None:
+        """Give it back."""
+        ...
+
+    def submit(self, item: Batch) -> Awaitable[None]:
+        """Done when ``item`` is settled."""
+        ...
+
+    def submit_now(self, item: Batch) -> None:
+        """The same where nothing suspends."""
+        ...
+
+
+class _TurnGroup:
+    """Group commit where writes suspend."""
+
+    def __init__(self, place: Place, write: Callable[[Sequence[Batch]], Awaitable[None]]) -> None:
+        self._turns: Turns[Batch, Batch] = Turns(place.env, self._carry_out, lambda: lambda _: True)
+        self._write = write
+
+    @property
+    def batches(self) -> int:
+        return self._turns.batches
+
+    @property
+    def largest(self) -> int:
+        return self._turns.largest_batch
+
+    def enter(self) -> bool:
+        """Never: the short way is for writes that do not suspend."""
+        return False
+
+    def leave(self) -> None:
+        """There is no turn to give back."""
+
+    async def submit(self, item: Batch) -> None:
+        """See :class:`Group`."""
+        await self._turns.submit(item)
+
+    def submit_now(self, item: Batch) -> None:
+        """See :class:`Group`."""
+        run(self.submit(item))
+
+    async def _carry_out(self, batch: list[Waiting[Batch, Batch]]) -> None:
+        try:
+            await self._write([one.item for one in batch])
+        finally:
+            for one in batch:
+                one.result = one.item
+
+
+def _frame_of(batches: Sequence[Batch], start: int) -> list[Batch]:
+    """The batches from ``start`` that fit into one frame together; nothing follows a closing one."""
+    count = size = 0
+    for number, one in enumerate(batches[start:], start):
+        count, size = count + one.count, size + len(one.body)
+        if number > start and (count > SEGMENT_DELTAS or size > LANE_FRAME_BYTES or batches[number - 1].closing):
+            return list(batches[start:number])
+    return list(batches[start:])

@@ -1,0 +1,153 @@
+"""The short way of small plain puts into a lane file: checks, version, record, frame, write, and nothing else.
+
+What is put here is what :mod:`swampstore.protocols.drafting` would have made of it, to the byte; whatever is not a plain
+put of a few bytes (labels, an expiry, a class, large contents, a lane that is not open yet) goes the general way.
+
+Invariants: the record of a put is the same on both ways; everything is checked before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from swampstore.env import phases
+from swampstore.env.blocking import run
+from swampstore.errors import SwampError
+from swampstore.limits import BATCH_BYTES, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
+from swampstore.protocols.lane_writer import Batch, LaneWriter
+from swampstore.protocols.place import Place
+from swampstore.protocols.writer import Ack, Writer
+from swampstore.values.entry import Inline
+from swampstore.values.keys import check_key
+from swampstore.values.version import make_version
+
+
+class _SmallMeta(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a :class:`~swampstore.values.entry.Meta` that a plain small put sets, in their order."""
+
+    size: int = msgspec.field(name="s")
+    at: Inline = msgspec.field(name="l")
+    sha256: bytes = msgspec.field(name="h")
+    created: int = msgspec.field(name="c")
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class SmallPuts:
+    """Small puts of one writer, which appends with ``files``; ``after`` looks after the log when that is due."""
+
+    def __init__(
+        self, place: Place, writer: Writer, files: LaneWriter, after: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        self._boot = place.env.boot
+        self._clock = place.clock
+        self._files = files
+        self._after = after
+        self._group = files.group
+        self._check_alive = writer.check_alive
+
+    def put_now(self, key: str, data: object) -> Ack | None:
+        """Put ``data``, if it is at most ``INLINE_CONTENT_BYTES`` of bytes; ``None``: take the general way.
+
+        Raises as ``Writer.append``, and ``BadKey``.
+        """
+        files = self._files
+        if files.file is None or not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
+            return None
+        began = self._boot()
+        self._check_alive()
+        check_key(key)
+        now = self._clock.now_ms()
+        version = make_version(self._clock.stamp(now), files.writer_id, 1)
+        body = _encode((key, version, 0, 0, _encode(_SmallMeta(len(data), Inline(data), sha256(data).digest(), now))))
+        encoded = self._boot()
+        if not self._group.enter():
+            batch = Batch(body, 1)
+            self._group.submit_now(batch)
+            return run(self._ack(batch, (version,), began, encoded))
+        try:
+            lane, end = files.commit_alone(body, encoded)
+        except SwampError as error:
+            _failed(error, self._boot() - began)
+            raise
+        finally:
+            self._group.leave()
+        ended = self._boot()
+        spent = {"encode": encoded - began, "log_write": ended - encoded}
+        if phases.watched:
+            phases.told("append", ended - began, spent, None, 1)
+        if files.help_due:
+            run(self._after())
+        return Ack(lane, end, (version,), spent)
+
+    async def put(self, key: str, data: object) -> Ack | None:
+        """The same for tasks."""
+        files = self._files
+        if files.file is None or not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
+            return None
+        began = self._boot()
+        self._check_alive()
+        check_key(key)
+        now = self._clock.now_ms()
+        version = make_version(self._clock.stamp(now), files.writer_id, 1)
+        body = _encode((key, version, 0, 0, _encode(_SmallMeta(len(data), Inline(data), sha256(data).digest(), now))))
+        batch = Batch(body, 1)
+        encoded = self._boot()
+        await self._group.submit(batch)
+        return await self._ack(batch, (version,), began, encoded)
+
+    async def put_many(self, items: Mapping[str, object]) -> Ack | None:
+        """Put all of ``items`` as one atomic batch; ``None``: take the general way."""
+        files = self._files
+        if files.file is None or not 0 < len(items) <= SEGMENT_DELTAS:
+            return None
+        began = self._boot()
+        self._check_alive()
+        now = self._clock.now_ms()
+        writer, first = files.writer_id, self._clock.stamps(len(items), now)
+        versions: list[bytes] = []
+        records: list[bytes] = []
+        size = 0
+        for hlc, (key, data) in enumerate(items.items(), first):
+            if not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
+                return None
+            check_key(key)
+            version = make_version(hlc, writer, 1)
+            meta = _encode(_SmallMeta(len(data), Inline(data), sha256(data).digest(), now))
+            versions.append(version)
+            records.append(_encode((key, version, 0, 0, meta)))
+            size += len(records[-1])
+        if size > BATCH_BYTES:
+            return None
+        batch = Batch(b"".join(records), len(records))
+        encoded = self._boot()
+        await self._group.submit(batch)
+        return await self._ack(batch, tuple(versions), began, encoded)
+
+    async def _ack(self, batch: Batch, versions: tuple[bytes, ...], began: float, encoded: float) -> Ack:
+        ended = self._boot()
+        error = batch.error
+        if error is not None:
+            _failed(error, ended - began)
+            raise error
+        spent = batch.phases(began, encoded, ended)
+        if phases.watched:
+            phases.told("append", ended - began, spent, None, len(versions))
+        if self._files.help_due:
+            await self._after()
+        return Ack(batch.lane, batch.end, versions, spent, shared_by=batch.shared)
+
+
+def _failed(error: BaseException, seconds: float) -> None:
+    phases.told("append", seconds, {"log_write": seconds}, error, 1)
+
+
+def small_puts(place: Place, writer: Writer, after: Callable[[], Coroutine[Any, Any, None]]) -> SmallPuts | None:
+    """The short way of ``writer``, if it has one: its lane is a file, and nothing suspends on the way there."""
+    files = writer.files
+    return SmallPuts(place, writer, files, after) if files is not None and files.direct else None
