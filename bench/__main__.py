@@ -31,6 +31,7 @@ BENCHMARKS = {
     "counter": ("bench.counter", "100 processes and 100 threads increment one counter"),
     "queue": ("bench.queueing", "next grant after a death, admission, requests of a queue"),
     "storm": ("bench.storm", "10 signals into 200 streams, 8 times"),
+    "lanes": ("bench.lanes", "small records appended to one log on one disk, beside SQLite, LMDB, RocksDB and Redis"),
     "gc": ("bench.gc", "a gc of 7 and of 100,000 expired entries of the large namespace"),
     "suite": ("bench.suite", "the everyday tests (with --full)"),
 }

@@ -31,6 +31,36 @@ TARGETS = {
         Target("append-requests", "append", "one append is one create-only write, at every size", 1, "requests"),
         Target("append-reads", "append", "one append reads and lists nothing, manifest bytes included", 0, "requests"),
         Target("append-p99-s3", "append", "p99 of one append, S3 with 20 ms per request", 40, "ms", below=True),
+        Target("lanes-sqlite-1", "lanes", "durable appends against SQLite FULL, 1 writer", 1.0, "x", least=True),
+        Target("lanes-sqlite-4", "lanes", "durable appends against SQLite FULL, 4 writers", 2.5, "x", least=True),
+        Target("lanes-sqlite-16", "lanes", "durable appends against SQLite FULL, 16 writers", 4.0, "x", least=True),
+        Target("lanes-limit-1", "lanes", "durable appends against the physical limit, 1 writer", 0.75, "x", least=True),
+        Target(
+            "lanes-limit-4", "lanes", "durable appends against the physical limit, 4 writers", 0.75, "x", least=True
+        ),
+        Target(
+            "lanes-limit-16", "lanes", "durable appends against the physical limit, 16 writers", 0.7, "x", least=True
+        ),
+        Target("lanes-fair", "lanes", "slowest against luckiest of several writers", 0.5, "x", least=True),
+        Target(
+            "lanes-paced-limit",
+            "lanes",
+            "p99 at 1,500/s by 16 writers against the physical limit's",
+            2,
+            "x",
+            below=True,
+        ),
+        Target("lanes-paced-sqlite", "lanes", "p99 of SQLite at that pace against ours", 10, "x", least=True),
+        Target("lanes-tasks-64", "lanes", "durable, one process, 64 tasks", 80_000, "/s", least=True),
+        Target("lanes-tasks-256", "lanes", "durable, one process, 256 tasks", 150_000, "/s", least=True),
+        Target("lanes-threads-64", "lanes", "durable, one process, 64 threads", 20_000, "/s", least=True),
+        Target("lanes-lmdb-1", "lanes", "buffered appends against LMDB without sync, 1 writer", 1.2, "x", least=True),
+        Target("lanes-lmdb-4", "lanes", "buffered appends against LMDB without sync, 4 writers", 2.5, "x", least=True),
+        Target(
+            "lanes-lmdb-16", "lanes", "buffered appends against LMDB without sync, 16 writers", 2.5, "x", least=True
+        ),
+        Target("lanes-put-many", "lanes", "buffered, `put_many` of 1,000", 300_000, "/s", least=True),
+        Target("lanes-append", "lanes", "buffered, `append` of 1,000 to a stream", 500_000, "/s", least=True),
         Target("driver-put", "drivers", "CPU of one conditional put, fast driver against boto3's", 0.2, "x"),
         Target("driver-put-aio", "drivers", "the same, asyncio, against aiobotocore's", 0.2, "x"),
         Target("driver-page", "drivers", "CPU of a page of 1,000 names, fast driver", 10, "ms", below=True),
