@@ -14,13 +14,14 @@ import ipaddress
 import os
 import re
 import ssl
-import threading
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from swampstore.errors import StoreForbidden
 from swampstore.stores.s3 import S3Options
+from swampstore.stores.s3_environment import EnvironmentSession, environment_session
 from swampstore.stores.s3_faults import client_faults, translate
 from swampstore.stores.s3_sign import Keys
 
@@ -62,7 +63,6 @@ class Plan:
         self.host = shown if endpoint.port in (None, 443 if tls else 80) else f"{shown}:{endpoint.port}"
         self.tls = _certificates(ca) if tls else None
         self._credentials = credentials
-        self._lock = threading.Lock()
 
     def due(self) -> bool:
         """Whether the next :meth:`keys` will ask somebody for new credentials."""
@@ -84,24 +84,33 @@ def make_plan(options: S3Options, *, region: str = "") -> Plan:
     Raises ``Unfit``; ``BadConfig`` for a profile that is not there, ``StoreForbidden`` without credentials. Credentials
     may be fetched over the network.
     """
+    session = environment_session(options.profile)
+    return _planned(session, options, region) if session else _planned_with_botocore(options, region)
+
+
+def _planned_with_botocore(options: S3Options, region: str) -> Plan:
     import botocore.session
 
-    session = botocore.session.Session(profile=options.profile)
     try:
-        scoped = session.get_scoped_config()
-        region = region or options.region or session.get_config_variable("region") or "us-east-1"
-        endpoint, aws = _endpoint(session, scoped, options, region)
-        _check_settings(session, scoped, options)
-        _check_proxies(endpoint.geturl())
-        credentials = session.get_credentials()
-        if credentials is None:
-            raise StoreForbidden(
-                f"{options.url}: there are no credentials",
-                hint="configure AWS credentials (environment, ~/.aws/credentials, or a role)",
-            )
-        plan = Plan(endpoint, options, region, credentials, session.get_config_variable("ca_bundle"))
+        return _planned(botocore.session.Session(profile=options.profile), options, region)
     except client_faults() as error:
         raise translate(error, what=options.url) from error
+
+
+def _planned(session: Any, options: S3Options, region: str) -> Plan:
+    scoped = session.get_scoped_config()
+    region = region or options.region or session.get_config_variable("region") or "us-east-1"
+    endpoint, aws = _endpoint(session, scoped, options, region)
+    _check_settings(session, scoped, options)
+    if not isinstance(session, EnvironmentSession):
+        _check_proxies(endpoint.geturl())
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise StoreForbidden(
+            f"{options.url}: there are no credentials",
+            hint="configure AWS credentials (environment, ~/.aws/credentials, or a role)",
+        )
+    plan = Plan(endpoint, options, region, credentials, session.get_config_variable("ca_bundle"))
     plan.aws = aws
     return plan
 
@@ -170,14 +179,7 @@ def _is_address(host: str) -> bool:
 def _certificates(bundle: str | None) -> ssl.SSLContext:
     """What servers are believed: the configured bundle, else the one that botocore would take."""
     if not bundle:
-        try:
-            import certifi
-
-            bundle = certifi.where()
-        except ImportError:
-            import botocore
-
-            bundle = os.path.join(os.path.dirname(botocore.__file__), "cacert.pem")
+        bundle = _usual_bundle()
     try:
         context = ssl.create_default_context(cafile=None if os.path.isdir(bundle) else bundle)
         if os.path.isdir(bundle):
@@ -186,3 +188,14 @@ def _certificates(bundle: str | None) -> ssl.SSLContext:
         raise Unfit(f"the certificates in {bundle} cannot be read: {error}") from error
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _usual_bundle() -> str:
+    if find_spec("certifi") is not None:
+        import certifi
+
+        return str(certifi.where())
+    found = find_spec("botocore")
+    if found is None or found.origin is None:
+        raise Unfit("botocore's certificates are not there")
+    return os.path.join(os.path.dirname(found.origin), "cacert.pem")

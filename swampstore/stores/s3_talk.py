@@ -20,7 +20,6 @@ from collections.abc import Generator, Sequence
 from functools import lru_cache
 from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
 from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 from swampstore.errors import BadConfig, StoreUnavailable, SwampError
 from swampstore.stores.base import (
@@ -302,6 +301,11 @@ def _facts(words: bytes) -> dict[str, str]:
 
 def _md5(words: bytes) -> str:
     return base64.b64encode(hashlib.md5(words, usedforsecurity=False).digest()).decode()
+
+
+def escape(text: str) -> str:
+    """``text`` as the text of an XML element."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
 
 def _quoted(key: str) -> str:
