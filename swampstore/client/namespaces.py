@@ -54,7 +54,9 @@ async def _exists(store: Store, names: Names) -> bool:
     for answer in (head, log, shard):
         if isinstance(answer, SwampError) and not isinstance(answer, NotFound):
             raise answer
-    has_log = isinstance(log, Page) and any(names.parse_segment(item.name) for item in log.items)
+    has_log = isinstance(log, Page) and any(
+        names.parse_segment(item.name) or names.parse_lane_file(item.name) for item in log.items
+    )
     # Shards without a root: it was lost. Such a namespace is there, and says so when it is read.
     lost = isinstance(shard, Page) and any(names.parse_unique(item.name) for item in shard.items)
     return has_log or lost or not isinstance(head, SwampError)

@@ -195,6 +195,14 @@ def unfolded(listing: Listing, root: Root) -> list[Slot]:
     return slots
 
 
+def listed_slots(listing: Listing) -> list[Slot]:
+    """Every slot that is listed, folded or not, behind a gap or not; of lane files what was read."""
+    slots: list[Slot] = [(lane, slot) for lane, held in listing.lanes.items() for slot in held]
+    for tail in listing.files.values():
+        slots += tail.slots
+    return slots
+
+
 def oldest_ms(listing: Listing, slots: Sequence[Slot]) -> int:
     """When the oldest of ``slots`` was written (store's time, ms); 0 when there is none."""
     first = {slot[0]: slot for slot in reversed(slots)}

@@ -30,13 +30,15 @@ from swampstore.limits import (
     SHARED_LANES,
     STORE_TIME_GRAIN_MS,
 )
-from swampstore.protocols.log import Broken, Listing, SegmentGone, Slot, fetch
+from swampstore.protocols.log import Listing, fetch, listed_slots, segments_in
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import NONCE_BYTES, Register, Seen
 from swampstore.protocols.runs import find_in_runs
+from swampstore.protocols.slots import Broken, FileSlot, SegmentGone
 from swampstore.protocols.writer import Writer
 from swampstore.stores.base import Create, Info, Replace
 from swampstore.values.entry import content_of
+from swampstore.values.lane_file import HEADER_BYTES
 from swampstore.values.names import UniqueKind, lane_writer, shared_lane
 from swampstore.values.root import (
     NO_ROOT,
@@ -98,14 +100,14 @@ async def plan_rebuild(
     progress("list the log", 0, 0)
     listing = await list_log(place)
     broken, segments = await _read_log(place, listing)
-    marks = watermarks_of(listing, await list_log(place))
+    marks = watermarks_of(listing, await list_log(place)) | _of_files(listing, base)
     progress("read the runs", 0, 0)
     taken, unreadable = await _salvage_all(place, progress)
     manifest = [run for run in taken if run.ref.name.startswith(("l0/", "shard/"))]
     marks |= dict.fromkeys(map(shared_lane, range(SHARED_LANES)), jump_to(sight.seen.time))
     quarantine = {item.name: item for item in base.quarantine}
     for item in broken:
-        if item.slot[1] <= marks.get(item.slot[0], 0):
+        if not isinstance(item.slot, FileSlot) and item.slot[1] <= marks.get(item.slot[0], 0):
             quarantine[item.name] = Quarantined(item.name, item.reason[:500], sight.seen.time)
     version = max(base.version, sight.seen.time, REBUILT_VERSION)
     root = msgspec.structs.replace(
@@ -190,6 +192,18 @@ def watermarks_of(first: Listing, second: Listing) -> dict[str, int]:
     return marks
 
 
+def _of_files(listing: Listing, base: Root) -> dict[str, int]:
+    """The same of lane files, of which no part is ever deleted alone: what the saved root says, else their beginning.
+
+    So they are applied again, which changes nothing but cost; and they do not look like those of retired writers.
+    """
+    return {
+        lane: max(base.watermark(lane), HEADER_BYTES)
+        for lane in listing.files
+        if not (base.version and base.retired(lane))
+    }
+
+
 def _highest_missing(top: int, there: set[int]) -> int:
     slot = top
     while slot and slot in there:
@@ -204,7 +218,7 @@ def jump_to(store_ms: int) -> int:
 
 async def _read_log(place: Place, listing: Listing) -> tuple[list[Broken], int]:
     """The broken segments among the listed ones, and how many were read."""
-    slots: list[Slot] = [(lane, slot) for lane, held in listing.lanes.items() for slot in held]
+    slots = listed_slots(listing)
     broken: list[Broken] = []
     for start in range(0, len(slots), SEGMENTS_PER_FETCH):
         part = slots[start : start + SEGMENTS_PER_FETCH]
@@ -213,7 +227,7 @@ async def _read_log(place: Place, listing: Listing) -> tuple[list[Broken], int]:
         except SegmentGone as error:
             raise Conflict(f"the log is being swept: {error}", hint="stop every compactor and try again") from error
         broken += [item for item in found if isinstance(item, Broken)]
-    return broken, len(slots)
+    return broken, segments_in(slots)
 
 
 # --- what the root is made of ------------------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ one, or never knew of the lane's watermark.
 
 from __future__ import annotations
 
-from swampstore.limits import LEADER_TTL_MS, STORE_TIME_GRAIN_MS
-from swampstore.protocols.log import Listing, oldest_ms, unfolded
+from swampstore.limits import LEADER_TTL_MS, STORE_TIME_GRAIN_MS, WRITER_LIFE_S
+from swampstore.protocols.log import Listing, listed_slots, oldest_ms, segments_in, unfolded
+from swampstore.protocols.slots import Slot
 from swampstore.values.names import lane_writer
 from swampstore.values.root import Root
+from swampstore.values.version import writer_birth
 from swampstore.workers.doctor.finding import Finding
 from swampstore.workers.doctor.sight import Sight, list_log, read_root
 
@@ -27,7 +29,8 @@ async def check_lanes(sight: Sight) -> list[Finding]:
     if not first:
         return []
     # Pages of a listing are not one moment: look again before anything is said.
-    listing = await list_log(sight.place)
+    seen, _, _ = await read_root(sight.place)
+    listing = await list_log(sight.place, seen.root)
     seen, _, _ = await read_root(sight.place)
     found: list[Finding] = []
     for lane, (missing, later) in gaps(listing, seen.root).items():
@@ -81,9 +84,14 @@ async def check_aside(sight: Sight) -> list[Finding]:
     return found
 
 
-def left_behind(listing: Listing, root: Root) -> dict[str, list[int]]:
+def left_behind(listing: Listing, root: Root) -> list[Slot]:
     """The listed slots of retired writers."""
-    return {lane: slots for lane, slots in listing.lanes.items() if root.version and root.retired(lane)}
+    return [slot for slot in listed_slots(listing) if root.version and root.retired(slot[0])]
+
+
+def _birth_ms(lane: str) -> int:
+    writer = lane_writer(lane)
+    return writer_birth(writer) if writer is not None else 0
 
 
 async def check_upkeep(sight: Sight) -> list[Finding]:
@@ -93,7 +101,7 @@ async def check_upkeep(sight: Sight) -> list[Finding]:
     slots = [] if sight.lost else unfolded(listing, root)
     waited = sight.time - oldest_ms(listing, slots) if slots else 0
     if waited > SLOW_MS:
-        text = f"{len(slots):,} segments are not folded, the oldest for {waited / 3_600_000:.1f} h"
+        text = f"{segments_in(slots):,} segments are not folded, the oldest for {waited / 3_600_000:.1f} h"
         found.append(Finding("fold-behind", "warning", sight.place.names.log, text, "run: swamp datastore compact"))
     kept = {item.name for item in root.quarantine}
     old = [
@@ -101,6 +109,11 @@ async def check_upkeep(sight: Sight) -> list[Finding]:
         for lane, listed in listing.lanes.items()
         for slot, modified in zip(listed, listing.modified[lane], strict=True)
         if slot <= root.watermark(lane) and sight.time - modified > SLOW_MS
+    ]
+    old += [
+        tail.name
+        for lane, tail in listing.files.items()
+        if not tail.slots and listing.time - _birth_ms(lane) > WRITER_LIFE_S * 1000 + SLOW_MS
     ]
     old = [name for name in old if name not in kept]
     if old and sight.time - sight.seen.modified > SLOW_MS:

@@ -1,4 +1,4 @@
-"""The repair of what retired writers left behind: appended again, with the same versions."""
+"""The repair of what retired writers left behind, and of what lies behind a lost frame: appended again, same versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ async def mend(ground: Ground, told: Told) -> None:
         if not leftover.missing or not leftover.safe:
             continue
         keys = shown([record.key for record in leftover.missing])
-        text = f"append {len(leftover.missing):,} records again that arrived after their writer was retired"
-        told(Step("left-behind", leftover.name, text, keys=keys))
+        lost = leftover.lost_at >= 0
+        why = "lie behind a frame that is lost" if lost else "arrived after their writer was retired"
+        text = f"append {len(leftover.missing):,} records again that {why}"
+        told(Step("lane-behind" if lost else "left-behind", leftover.name, text, keys=keys))
         if not ground.dry_run:
             await writer.append(leftover.missing)

@@ -14,9 +14,10 @@ import msgspec
 
 from swampstore.errors import NotFound, SwampError, UnknownFormat
 from swampstore.limits import LIST_PAGE, SEGMENTS_PER_FETCH
-from swampstore.protocols.log import Broken, Listing, SegmentGone, fetch
+from swampstore.protocols.log import Listing, fetch, listed_slots, parse_listing, with_tails
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
+from swampstore.protocols.slots import Broken, SegmentGone
 from swampstore.stores.base import Got, Info, List, Page
 from swampstore.values.data import parse_path
 from swampstore.values.entry import CONFLICT, OPAQUE
@@ -71,8 +72,9 @@ async def look(place: Place, register: Register) -> Sight:
         parsed = ((place.names.parse_unique(item.name), item) for item in items)
         objects[kind] = {f"{kind}/{name[1]}": item for name, item in parsed if name is not None}
     saved = await _rest(place, place.names.saved(""), _page(answers[-1]))
-    listing = await list_log(place)
+    items, began = await _list_log(place)
     seen, problem, newer = await read_root(place)
+    listing = await _read_log(place, items, began, seen.root)
     sight = Sight(place, register, seen, problem, newer, listing, objects, tuple(saved), seen.time)
     if seen.root.version or sight.lost or not objects["l0"]:
         return sight
@@ -86,7 +88,7 @@ async def _more_than_the_log(sight: Sight) -> bool:
     """
     place = sight.place
     known: set[tuple[str, bytes]] = set()
-    slots = [(lane, slot) for lane, held in sight.listing.lanes.items() for slot in held]
+    slots = listed_slots(sight.listing)
     for start in range(0, len(slots), SEGMENTS_PER_FETCH):
         try:
             for found in await fetch(place, slots[start : start + SEGMENTS_PER_FETCH]):
@@ -104,23 +106,21 @@ async def _more_than_the_log(sight: Sight) -> bool:
     return False
 
 
-async def list_log(place: Place) -> Listing:
-    """The log's listing, without judging it."""
+async def list_log(place: Place, root: Root = NO_ROOT) -> Listing:
+    """The log's listing, without judging it; of lane files what lies behind the watermarks of ``root``."""
+    return await _read_log(place, *await _list_log(place), root)
+
+
+async def _list_log(place: Place) -> tuple[list[Info], int]:
     page = await place.store.list(place.names.log, limit=LIST_PAGE)
-    lanes: dict[str, list[int]] = {}
-    modified: dict[str, list[int]] = {}
-    foreign: list[str] = []
-    size = count = 0
-    for item in await _rest(place, place.names.log, page):
-        parsed = place.names.parse_segment(item.name)
-        count, size = count + 1, size + item.size
-        if parsed is None:
-            foreign.append(item.name)
-        else:
-            lanes.setdefault(parsed[0], []).append(parsed[1])
-            modified.setdefault(parsed[0], []).append(item.modified)
+    items = await _rest(place, place.names.log, page)
     place.clock.calibrate(page.time)
-    return Listing(lanes, modified, tuple(foreign), page.time, count, size)
+    return items, page.time
+
+
+async def _read_log(place: Place, items: list[Info], began: int, root: Root) -> Listing:
+    listing, files = parse_listing(place, items, began)
+    return (await with_tails(place, listing, files, root))[0] if files else listing
 
 
 async def read_root(place: Place) -> tuple[Seen, str, bool]:

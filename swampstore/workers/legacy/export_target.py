@@ -11,6 +11,7 @@ from __future__ import annotations
 from swampstore.errors import BadName, Conflict
 from swampstore.values.frame import MAGIC
 from swampstore.values.keys import check_namespace
+from swampstore.values.lane_file import MAGIC as LANE_MAGIC
 from swampstore.values.names import Names
 from swampstore.workers.legacy.export_sink import Sink
 
@@ -63,7 +64,7 @@ async def _is_framed(sink: Sink, rel: str) -> bool:
         body = await sink.read(rel)
     except Conflict:
         return False
-    return body is not None and body.startswith(MAGIC)
+    return body is not None and body.startswith((MAGIC, LANE_MAGIC))
 
 
 def is_internal(rel: str) -> bool:

@@ -24,20 +24,23 @@ from collections.abc import Sequence
 
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import MIB, READ_RESTARTS
-from swampstore.protocols.log import Broken, SegmentGone, Slot, fetch
+from swampstore.protocols.log import fetch
 from swampstore.protocols.place import Place
 from swampstore.protocols.runs import RunGone, load_blocks, load_indexes
+from swampstore.protocols.slots import Broken, SegmentGone, Slot
 from swampstore.protocols.snapshot import Look, Snapshot, SnapshotReader
+from swampstore.stores.lanes import lanes_of
 from swampstore.values.classes import rules_of
 from swampstore.values.entry import CONFLICT, EPHEMERAL, HAS_BASE, PENDING, Record, base_of, meta_of
 from swampstore.values.join import conflict_key, conflict_of, join_into
 from swampstore.values.keys import INTERNAL, LAST_SUFFIX, key_problem
-from swampstore.values.names import Names
+from swampstore.values.names import lane_writer
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo
 from swampstore.values.version import FROM_NOTHING, put_of, split_version
 from swampstore.workers.sync.labels import labels_of
 from swampstore.workers.sync.options import Scope
+from swampstore.workers.sync.places import Places, end_of, foreign, lost, source_of, unseen, up_to_date
 from swampstore.workers.sync.state import Mark, Run, State
 
 _log = logging.getLogger("swampstore")
@@ -94,7 +97,7 @@ class Mirror:
             if self._forget_another_namespace(look, marks):
                 mark = None
             try:
-                if mark is None or not _up_to_date(mark, look):
+                if mark is None or not up_to_date(mark, look):
                     await (self._read_keys(look, keys or ()) if narrow else self._read(look, mark))
                 break
             except (SegmentGone, RunGone, SnapshotExpired):
@@ -108,7 +111,8 @@ class Mirror:
         """Slots that were compared once are not read again: what is pending in them is written down."""
         assert self._look is not None
         noted = set(self._state.notes(_PENDING))
-        there = (noted | self._pending) & {_source(slot) for slot in self._look.slots}
+        places = Places(self._look)
+        there = {source for source in noted | self._pending if source in places}
         if there != noted:
             with self._state.transaction():
                 self._state.set_notes(_PENDING, sorted(there))
@@ -121,7 +125,7 @@ class Mirror:
 
     def _forget_another_namespace(self, look: Look, marks: Sequence[Mark]) -> bool:
         names = self._place.names
-        another = any(_foreign(mark, look) or _lost(mark, look, names) for mark in marks)
+        another = any(foreign(mark, look) or lost(mark, look, names) for mark in marks)
         if another:
             self._state.forget_all()
             self.reset = True
@@ -133,11 +137,12 @@ class Mirror:
         with self._state.transaction():
             self._state.raise_newest(self._newest)
             self._state.drop_marks(_KEYS_MARK)
-            self._state.set_mark(self._mark_name, Mark(look.seen.root.version, look.seen.root.nonce, look.slots, ()))
+            self._state.set_mark(
+                self._mark_name, Mark(look.seen.root.version, look.seen.root.nonce, Places(look).marked, ())
+            )
 
     async def _read(self, look: Look, mark: Mark | None) -> None:
         root = look.seen.root
-        seen_slots = set(mark.slots) if mark else set()
         old_runs = {run.name: run for run in mark.runs} if mark else {}
         looking_back = mark is not None or not self._state.empty
         self._state.start_touching()
@@ -148,13 +153,13 @@ class Mirror:
             runs += await self._read_runs(refs, old_runs, shard, touching=looking_back)
         if mark is None or mark.root_version != root.version:
             self._take(root.inline, f"inline:{root.version}")
-        await self._read_slots([slot for slot in look.slots if slot not in seen_slots])
+        await self._read_slots(unseen(look, mark))
         if looking_back:
             await self._bury(look, mark, runs)
         await self._find_kept()
         with self._state.transaction():
             self._state.raise_newest(self._newest)
-            self._state.set_mark(self._scope.name, Mark(root.version, root.nonce, look.slots, tuple(runs)))
+            self._state.set_mark(self._scope.name, Mark(root.version, root.nonce, Places(look).marked, tuple(runs)))
 
     async def _read_runs(
         self, refs: Sequence[RunRef], old: dict[str, Run], shard: bool, *, touching: bool
@@ -185,7 +190,7 @@ class Mirror:
     async def _read_slots(self, slots: Sequence[Slot]) -> None:
         for slot, found in zip(slots, await fetch(self._place, slots), strict=True):
             if not isinstance(found, Broken):
-                self._take(found.records, _source(slot), late=True)
+                self._take(found.records, source_of(slot), end=end_of(slot), late=True)
 
     def _overlaps(self, first: str, last: str) -> bool:
         return any(first < prefix + LAST_SUFFIX and last >= prefix for prefix in self._scope.prefixes)
@@ -195,8 +200,8 @@ class Mirror:
 
     # --- taking records in --------------------------------------------------------------------------------------
 
-    def _take(self, records: Sequence[Record], source: str, *, late: bool = False) -> None:
-        """Compare records of one place with what is known. ``source`` is empty for shards; ``late`` for the log.
+    def _take(self, records: Sequence[Record], source: str, *, end: str = "", late: bool = False) -> None:
+        """Compare records of one place with what is known. ``source`` is empty for shards; ``end`` and ``late`` for the log.
 
         Runtime state is not looked at: it is not part of any tree, and hides nothing there.
         """
@@ -208,7 +213,7 @@ class Mirror:
             return
         self._newest = max(self._newest, *(record.version for record in table.values()))
         if any(record.flags & PENDING for record in table.values()):
-            self._pending.add(source)
+            self._pending.add(end or source)
         plain = [record for record in table.values() if INTERNAL not in record.key and _is_fit(record.key)]
         with self._state.transaction():
             known = self._state.known([record.key for record in plain])
@@ -255,7 +260,7 @@ class Mirror:
     async def _bury(self, look: Look, mark: Mark | None, runs: Sequence[Run]) -> None:
         """Find keys that are live as far as is known and have vanished without a trace."""
         root = look.seen.root
-        here = {_source(slot) for slot in look.slots} | {run.name for run in root.level0} | {f"inline:{root.version}"}
+        here = Places(look, [*(run.name for run in root.level0), f"inline:{root.version}"])
         missing: list[str] = []
         for prefix in self._scope.prefixes:
             missing += self._state.loose_from(prefix, here)
@@ -320,7 +325,12 @@ class Mirror:
         return await (await self.snapshot()).winners(keys)
 
     def appended(self, lane: str, slot: int) -> None:
-        """A slot that holds nothing but what this sync wrote is compared already (within a transaction)."""
+        """A slot that holds nothing but what this sync wrote is compared already (within a transaction).
+
+        Of a lane file a mark says how far it was compared, and others may have written before: it is looked at again.
+        """
+        if lane_writer(lane) is not None and lanes_of(self._place.store) is not None:
+            return
         mark = self._state.mark(self._mark_name)
         if mark is not None:
             slots = tuple(sorted({*mark.slots, (lane, slot)}))
@@ -331,31 +341,6 @@ def _digest(keys: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(keys).encode()).hexdigest()
 
 
-def _foreign(mark: Mark, look: Look) -> bool:
-    """Whether the namespace cannot be the one that was marked."""
-    root = look.seen.root
-    ahead = root.version - mark.root_version
-    ancestors = (root.nonce, *root.nonces)
-    if root.version == 0:
-        return ahead < 0 or not set(mark.slots) <= set(look.slots)
-    return ahead < 0 or (mark.root_version > 0 and ahead < len(ancestors) and ancestors[ahead] != mark.nonce)
-
-
-def _lost(mark: Mark, look: Look, names: Names) -> bool:
-    """Whether a slot that was compared counts no more: the store went back (a backup), or the slot was set aside.
-
-    What is missing then was not deleted by anybody, so nothing may be deleted for it here.
-    """
-    root, listed = look.seen.root, set(look.slots)
-    aside = {names.parse_segment(item.name) for item in root.quarantine}
-    for lane, slot in mark.slots:
-        if (lane, slot) in aside:
-            return True
-        if (lane, slot) not in listed and slot > root.watermark(lane) and not root.retired(lane):
-            return True
-    return False
-
-
 def _is_fit(key: str) -> bool:
     """Whether ``key`` can be a path of a tree. No writer of this library makes one that cannot."""
     problem = key_problem(key)
@@ -364,18 +349,9 @@ def _is_fit(key: str) -> bool:
     return not problem
 
 
-def _up_to_date(mark: Mark, look: Look) -> bool:
-    root = look.seen.root
-    return mark.root_version == root.version and mark.nonce == root.nonce and set(mark.slots) == set(look.slots)
-
-
 def _version(record: Record) -> bytes:
     """The version of a record as the state knows it: what says a put again is that put."""
     return record.version if record.gone else put_of(record.version)
-
-
-def _source(slot: Slot) -> str:
-    return f"{slot[0]}/{slot[1]}"
 
 
 def _block(info: BlockInfo) -> tuple[str, str, bytes]:

@@ -16,7 +16,7 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -217,7 +217,7 @@ class State(Database):
             return
         self._db.executemany("DELETE FROM loose WHERE key = ?", ((key,) for key in keys))
 
-    def loose_from(self, prefix: str, sources: set[str]) -> list[str]:
+    def loose_from(self, prefix: str, sources: Container[str]) -> list[str]:
         """Keys under ``prefix`` last seen in a place that is not one of ``sources``."""
         with typed(self.name):
             found = self._db.execute(

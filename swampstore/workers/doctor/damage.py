@@ -1,0 +1,62 @@
+"""Lane files with a hole in them: a frame that cannot be read, and good ones behind it.
+
+A torn frame at the end of a file is normal (its owner died, or is just writing it). One in the middle is damage: readers
+stop there for ever, so what lies behind counts for nothing though it was acknowledged. Such a file is never deleted.
+
+Invariants: nothing is called damaged that an owner at work may just be writing; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from swampstore.errors import NotFound
+from swampstore.protocols.log import Listing
+from swampstore.protocols.place import Place
+from swampstore.protocols.slots import Broken, SegmentGone, Stretch, Tail
+from swampstore.protocols.tails import read_behind
+from swampstore.stores.base import Got
+from swampstore.values.lane_file import WHOLE_FRAME_BYTES, decode_frames
+from swampstore.values.names import lane_writer
+from swampstore.values.version import writer_birth
+
+_SWEPT_MS = 3_600_000
+"""By then a file that is folded and has no owner is gone, if there is nothing behind its end."""
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """The frame at ``lost_at`` of a lane file cannot be read; ``behind`` is what can be, further on."""
+
+    lane: str
+    name: str
+    lost_at: int
+    behind: tuple[Stretch | Broken, ...]
+
+
+async def damages(place: Place, listing: Listing) -> list[Damage]:
+    """The damaged ones among the lane files of ``listing``."""
+    found: list[Damage] = []
+    for tail in listing.files.values():
+        if not _suspect(tail, listing.time):
+            continue
+        try:
+            behind = await read_behind(place, tail)
+            if behind and not await _moved_on(place, tail):
+                found.append(Damage(tail.lane, tail.name, tail.end, tuple(behind)))
+        except (NotFound, SegmentGone):
+            continue  # it was swept meanwhile
+    return found
+
+
+def _suspect(tail: Tail, now_ms: int) -> bool:
+    """Whether it is worth reading the rest of a file: it does not end in free space, or is there for long."""
+    writer = lane_writer(tail.lane)
+    old = writer is not None and now_ms - writer_birth(writer) > _SWEPT_MS
+    return tail.stuck or (old and not tail.slots)
+
+
+async def _moved_on(place: Place, tail: Tail) -> bool:
+    """Whether there is a good frame by now where the tail ended: its owner was at work."""
+    got = await place.store.get(tail.name, span=(tail.end, WHOLE_FRAME_BYTES))
+    assert isinstance(got, Got)
+    return decode_frames(got.body, tail.lane, tail.end, tail.name).count > 0
