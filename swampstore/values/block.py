@@ -18,14 +18,13 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from operator import itemgetter, lt
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
 from swampstore.errors import CorruptObject, Inconsistent
 from swampstore.limits import BLOCK_PLAIN_BYTES
 from swampstore.values.bounds import check_count, check_version_bytes
-from swampstore.values.entry import HAS_BASE, TOMBSTONE, VERSIONED, Record
+from swampstore.values.entry import HAS_BASE, TOMBSTONE, VERSIONED, Record, sum_of
 from swampstore.values.frame import UNREADABLE
 from swampstore.values.join import kept_loser, newer
 from swampstore.values.summary import NOTHING, Summary, earliest, summary_of
@@ -143,7 +142,7 @@ class Block(msgspec.Struct, array_like=True, gc=False):
     @property
     def sum(self) -> int:
         """The sum of all :func:`~swampstore.values.entry.record_sum`, made of the columns as they are."""
-        return sum(map(crc32, self.values, map(crc32, self.versions, map(crc32, map(str.encode, self.keys)))))
+        return sum_of(self.keys, self.versions, self.values)
 
     @property
     def summary(self) -> Summary:

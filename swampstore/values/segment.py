@@ -19,10 +19,9 @@ import msgspec
 
 from swampstore.errors import CorruptObject, TooLarge
 from swampstore.limits import KIB, SEGMENT_DELTAS, SEGMENT_HEADER_BYTES, SEGMENT_RAW_BYTES
-from swampstore.values.bounds import check_count
-from swampstore.values.entry import Record, check_value
+from swampstore.values.bounds import check_count, check_versions
+from swampstore.values.entry import Record, check_values
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
-from swampstore.values.version import check_version
 
 FORMAT = 1
 WRITE_ID_BYTES = 8
@@ -106,9 +105,8 @@ def decode_segment(data: bytes, name: str, lane: str, slot: int) -> Segment:
     if (header.lane, header.slot) != (lane, slot):
         raise CorruptObject(f"{name}: holds slot {header.slot} of lane {header.lane}", name=name)
     try:
-        for record in records:
-            check_version(record.version, name)
-            check_value(record)
+        check_versions(records, name)
+        check_values(records)
     except CorruptObject as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
     return Segment(header, records, len(data))

@@ -17,7 +17,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -38,14 +38,15 @@ from swampstore.protocols.runs import RunGone
 from swampstore.protocols.slots import Broken, FileSlot, SegmentGone, Slot, Stretch
 from swampstore.stores.base import Create
 from swampstore.stores.lanes import lanes_of
+from swampstore.values.block import Block
 from swampstore.values.classes import rules_of, split
-from swampstore.values.entry import PENDING, Record, record_sum
+from swampstore.values.entry import PENDING, Record, record_sums
 from swampstore.values.join import join_counted
 from swampstore.values.names import lane_writer
 from swampstore.values.root import Quarantined, Root, RunRef, SlotId
-from swampstore.values.run import build_run
+from swampstore.values.run import build_rows
 from swampstore.values.segment import Segment
-from swampstore.values.version import split_version
+from swampstore.values.version import FROM_NOTHING, split_version
 from swampstore.workers.archive import fold_audit
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.numbering import MADE_BY_ONE, number
@@ -145,7 +146,7 @@ async def _publish(
     archived = await fold_audit(place, old, version, segments)
     incoming = [record for segment in segments for record in rules.apply(segment.records)]
     indexed, ephemeral = split(incoming)
-    before = _sum(old.inline) + _sum(indexed)
+    before = record_sums(old.inline) + record_sums(indexed)
     dropped, made = join_counted(table, indexed)
     with during("lookup"):
         settled, numbered = await number(place, old, table, indexed, dropped)
@@ -156,17 +157,21 @@ async def _publish(
         return FoldReport(), read  # what is due cannot be read: nothing to publish, now or in the next round
     dropped += side.unindexed
     made += side.moved
-    if (before + _sum(made) - _sum(dropped) - _sum(table.values())) % _MOST_SUMS:
+    inline, run, body = _level0(place, table)
+    after = run.sum if run else record_sums(inline)
+    if (before + record_sums(made) - record_sums(dropped) - after) % _MOST_SUMS:
         raise Inconsistent(f"{place.names.namespace}: the fold does not conserve record sums; nothing was published")
     tally = Tally()
     tally.added(incoming)
     tally.added([*made, *side.made])
     tally.dropped([*dropped, *side.dropped])
     packs, garbage = tally.apply(old, version, now, side.runs_out)
-    inline, run = await _place_level0(place, table)
+    if run is not None:
+        with during("run_write"):
+            await place.store.put(place.full(run.name), body, Create())
     new = msgspec.structs.replace(
         old,
-        hlc=max([old.hlc, *(split_version(record.version)[0] for record in incoming)]),
+        hlc=max(old.hlc, split_version(max([record.version for record in incoming], default=FROM_NOTHING))[0]),
         watermarks=_watermarks(old, found),
         closed=_closed(old, segments),
         shared=_shared(old, segments),
@@ -230,17 +235,14 @@ async def _sync_lanes(place: Place, found: Sequence[Segment | Broken]) -> None:
             raise SegmentGone(f"the file of lane {lane} is gone") from error
 
 
-async def _place_level0(place: Place, table: dict[str, Record]) -> tuple[tuple[Record, ...], RunRef | None]:
-    """Level 0 as it goes into the root: inline while it is small, else as a new run."""
-    records = tuple(table[key] for key in sorted(table))
-    size = sum(len(record.key) + len(record.value) + 40 for record in records)
-    if size <= INLINE_LEVEL0_BYTES:
-        return records, None
-    part, name = place.new_object("l0")
-    run, data = build_run(f"l0/{part}", records)
-    with during("run_write"):
-        await place.store.put(name, data, Create())
-    return (), run
+def _level0(place: Place, table: dict[str, Record]) -> tuple[tuple[Record, ...], RunRef | None, bytes]:
+    """Level 0 as it goes into the root: inline while it is small, else a new run, to be put yet."""
+    records = [table[key] for key in sorted(table)]
+    rows = Block.of(records)
+    if rows.raw_bytes <= INLINE_LEVEL0_BYTES:
+        return tuple(records), None, b""
+    part, _ = place.new_object("l0")
+    return (), *build_rows(f"l0/{part}", rows)
 
 
 def _watermarks(old: Root, found: Sequence[Segment | Broken]) -> dict[str, int]:
@@ -270,7 +272,3 @@ def _shared(old: Root, segments: Sequence[Segment]) -> dict[str, tuple[SlotId, .
             known = (*shared.get(header.lane, ()), SlotId(header.slot, header.write_id[:8]))
             shared[header.lane] = known[-SHARED_LANE_MEMORY:]
     return shared
-
-
-def _sum(records: Iterable[Record]) -> int:
-    return sum(map(record_sum, records))

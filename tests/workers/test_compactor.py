@@ -193,7 +193,7 @@ def test_an_error_is_told_and_the_loop_goes_on(world: World) -> None:
 
 
 def test_a_broken_invariant_is_told_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold, "_sum", lambda records: len(list(records)) ** 2)
+    monkeypatch.setattr(fold, "record_sums", lambda records: len(list(records)) ** 2)
     process = world.process()
     process.put_all({"a": b"1", "b": b"1"})
     process.put_all({"a": b"2", "c": b"1"})
