@@ -51,13 +51,18 @@ if TYPE_CHECKING:
         FixTheCall,
         FixTheSetup,
         Inconsistent,
+        MissingExtra,
         MissingObject,
         Misuse,
+        NotDelivered,
         NotFound,
         NotNumbered,
         PreconditionsIgnored,
         QueueFull,
+        SchemaMismatch,
         SnapshotExpired,
+        SpoolFull,
+        SpoolUnusable,
         StaleWrite,
         StoreForbidden,
         StoreFull,
@@ -72,8 +77,8 @@ if TYPE_CHECKING:
         UnsupportedPlatform,
         VersionConflict,
     )
-    from swampstore.protocols.archives import AuditChanges, AuditPosition
     from swampstore.protocols.audit import AuditAck
+    from swampstore.protocols.audit_changes import AuditChanges, AuditPosition
     from swampstore.protocols.queue import Waiting
     from swampstore.protocols.queue_status import QueueStatus, TicketStatus
     from swampstore.protocols.saved import Saved
@@ -87,6 +92,7 @@ if TYPE_CHECKING:
     from swampstore.values.data_version import DataVersion
     from swampstore.values.deltas import Delete, Delta, Index, Put
     from swampstore.values.entry import Entry, Meta
+    from swampstore.workers.audit_spool import SpoolStatus
     from swampstore.workers.report import CompactReport
     from swampstore.workers.restore import RestoreReport
     from swampstore.workers.sync import SyncOptions, SyncReport
@@ -145,11 +151,13 @@ __all__ = [
     "Index",
     "Listed",
     "Meta",
+    "MissingExtra",
     "MissingObject",
     "Misuse",
     "Model",
     "Namespace",
     "NamespaceStatus",
+    "NotDelivered",
     "NotFound",
     "NotNumbered",
     "Place",
@@ -160,8 +168,12 @@ __all__ = [
     "QueueStatus",
     "RestoreReport",
     "Saved",
+    "SchemaMismatch",
     "Snapshot",
     "SnapshotExpired",
+    "SpoolFull",
+    "SpoolStatus",
+    "SpoolUnusable",
     "StaleWrite",
     "StoreForbidden",
     "StoreFull",
@@ -207,7 +219,7 @@ _HOMES = {
     "client.sources": "FileSource",
     "client.status": "NamespaceStatus",
     "env.phases": "traced",
-    "protocols.archives": "AuditChanges AuditPosition",
+    "protocols.audit_changes": "AuditChanges AuditPosition",
     "protocols.audit": "AuditAck",
     "protocols.saved": "Saved",
     "protocols.snapshot": "Listed",
@@ -221,6 +233,7 @@ _HOMES = {
     "values.data_version": "DataVersion",
     "values.deltas": "Delete Delta Index Put",
     "values.entry": "Entry Meta",
+    "workers.audit_spool": "SpoolStatus",
     "workers.report": "CompactReport",
     "workers.sync": "SyncOptions SyncReport",
     "workers.restore": "RestoreReport",

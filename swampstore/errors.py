@@ -6,6 +6,7 @@
     │   │   └── Throttled             the store asked for fewer requests
     │   ├── DeadlinePassed            a lock, queue or call deadline the caller set has passed
     │   ├── QueueFull                 a bounded queue has no place left
+    │   ├── NotDelivered              audit records that reached neither the store nor, by their policy, the spool
     │   └── SnapshotExpired           what this read needs was swept: open a new snapshot
     ├── Conflict                    somebody else was first: read again, decide again (exit 3)
     │   ├── AlreadyExists             a create-only write met an object that is not ours
@@ -20,6 +21,7 @@
     ├── FixTheCall                  the arguments are wrong: the same call will always fail
     │   ├── BadKey, BadName, BadURL, BadConfig
     │   ├── TooLarge                  a stated limit is exceeded
+    │   ├── SchemaMismatch            an audit record is not what the topic's schema says
     │   └── Misuse                    closed, forked, nested, or used from the wrong face
     ├── FixTheSetup                 the store or the machine is not fit for use
     │   ├── StoreMissing              the bucket or the directory does not exist
@@ -27,6 +29,9 @@
     │   ├── StoreFull                 no space left, or quota exceeded
     │   ├── PreconditionsIgnored      the store does not enforce conditional writes
     │   ├── ClockOff                  this machine's clock is more than 5 minutes off
+    │   ├── SpoolFull                 no room for audit records on this machine either: they are kept nowhere
+    │   ├── SpoolUnusable             the spool is another store's, user's or version's: nothing in it was touched
+    │   ├── MissingExtra              an optional dependency is not installed
     │   └── UnsupportedPlatform
     ├── Damaged                     stored bytes are not what was written; the message names the object
     │   ├── CorruptObject             a checksum, length or magic does not match
@@ -83,6 +88,16 @@ class DeadlinePassed(TryAgain):
 
 class QueueFull(TryAgain):
     code = "queue-full"
+
+
+class NotDelivered(TryAgain):
+    """``ids`` are those of the records; written again as they are, each stays one record."""
+
+    code = "not-delivered"
+
+    def __init__(self, message: str, *, ids: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.ids = ids
 
 
 class SnapshotExpired(TryAgain):
@@ -211,6 +226,10 @@ class TooLarge(FixTheCall):
     code = "too-large"
 
 
+class SchemaMismatch(FixTheCall):
+    code = "schema-mismatch"
+
+
 class Misuse(FixTheCall):
     code = "misuse"
 
@@ -237,6 +256,18 @@ class PreconditionsIgnored(FixTheSetup):
 
 class ClockOff(FixTheSetup):
     code = "clock-off"
+
+
+class SpoolFull(FixTheSetup):
+    code = "spool-full"
+
+
+class SpoolUnusable(FixTheSetup):
+    code = "spool-unusable"
+
+
+class MissingExtra(FixTheSetup):
+    code = "missing-extra"
 
 
 class UnsupportedPlatform(FixTheSetup):

@@ -74,6 +74,7 @@ class Session:
         from swampstore.client.core import CoreStore
         from swampstore.env.blocking import BlockingEnv
         from swampstore.stores.open import open_store
+        from swampstore.workers.spool_place import spool_for
 
         settings, env = self.settings, BlockingEnv()
         if url is None and settings.is_default_store:
@@ -84,7 +85,8 @@ class Session:
         except StoreMissing as error:
             hint = "check the path, or make the store: swamp datastore setup filesystem PATH"
             raise StoreMissing(str(error), hint=hint) from None
-        core = CoreStore(bare, env, timeout=settings.timeout, one_shot=one_shot)
+        spool = spool_for(bare.url, os.environ.get("SWAMP_SPOOL_DIR"))
+        core = CoreStore(bare, env, timeout=settings.timeout, one_shot=one_shot, spool=spool)
         try:
             yield Opened(core, Datastore(core), env)
         except Exception:

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from swampstore.client.audits_aio import AsyncAudits
 from swampstore.client.care_aio import AsyncCare
 from swampstore.client.core import CoreNamespace, CoreStore, puts
 from swampstore.client.trees_aio import AsyncTrees
@@ -23,10 +24,10 @@ from swampstore.protocols.writer import Ack
 from swampstore.stores.open import open_store
 from swampstore.values.deltas import Delete, Delta, Put
 from swampstore.values.entry import Entry
+from swampstore.workers.spool_place import spool_for
 
 if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
     from swampstore.client.aio_shared import AsyncHeldLock, AsyncQueue, AsyncStream
-    from swampstore.client.audit_aio import AsyncAuditTopic
     from swampstore.client.data_aio import AsyncDataItem
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
@@ -41,12 +42,13 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
 
 
 async def open_async(
-    url: str, *, create: bool = False, timeout: float = 60.0, one_shot: bool = False
+    url: str, *, create: bool = False, timeout: float = 60.0, one_shot: bool = False, spool_dir: str | None = None
 ) -> AsyncDatastore:
     """Open a store; see :func:`swampstore.client.blocking.open` for the URL, the arguments and the errors."""
     env = AioEnv()
     store = open_store(url, env=env, asynchronous=True, create=create, timeout=timeout)
-    return AsyncDatastore(CoreStore(store, env, timeout=timeout, one_shot=one_shot))
+    spool = spool_for(store.url, spool_dir)
+    return AsyncDatastore(CoreStore(store, env, timeout=timeout, one_shot=one_shot, spool=spool))
 
 
 class AsyncDatastore:
@@ -85,7 +87,7 @@ class AsyncDatastore:
         await self.close()
 
 
-class AsyncNamespace(AsyncCare, AsyncUpkeep, AsyncTrees):
+class AsyncNamespace(AsyncAudits, AsyncCare, AsyncUpkeep, AsyncTrees):
     """One namespace. Made by :meth:`AsyncDatastore.namespace`."""
 
     def __init__(self, core: CoreNamespace) -> None:
@@ -170,13 +172,6 @@ class AsyncNamespace(AsyncCare, AsyncUpkeep, AsyncTrees):
 
         return AsyncStream(self._core.open_stream(name))
 
-    def audit(self, topic: str) -> AsyncAuditTopic:
-        """See :meth:`swampstore.client.blocking.Namespace.audit`."""
-        from swampstore.client.audit import CoreTopic
-        from swampstore.client.audit_aio import AsyncAuditTopic
-
-        return AsyncAuditTopic(CoreTopic(self._core, topic))
-
     def data(self, model: Model | str, name: str) -> AsyncDataItem:
         """See :meth:`swampstore.client.blocking.Namespace.data`."""
         from swampstore.client.data import CoreItem
@@ -251,7 +246,9 @@ class AsyncNamespace(AsyncCare, AsyncUpkeep, AsyncTrees):
 
     async def set_classes(self, rules: Mapping[str, str]) -> dict[str, str]:
         """See :meth:`swampstore.client.blocking.Namespace.set_classes`."""
-        return await self._core.set_classes(rules)
+        from swampstore.client.classes import set_classes
+
+        return await set_classes(self._core, rules)
 
     async def save(self, name: str) -> Saved:
         """See :meth:`swampstore.client.blocking.Namespace.save`."""
@@ -276,12 +273,6 @@ class AsyncNamespace(AsyncCare, AsyncUpkeep, AsyncTrees):
         from swampstore.client.saving import restore_saved
 
         return await restore_saved(self._core, name, dry_run=dry_run, prefix=prefix, full=full)
-
-    async def set_audit_retention(self, days: Mapping[str, float]) -> dict[str, float]:
-        """See :meth:`swampstore.client.blocking.Namespace.set_audit_retention`."""
-        from swampstore.client.audit import set_audit_retention
-
-        return await set_audit_retention(self._core, days)
 
     async def compact(self, *, full: bool = True) -> CompactReport:
         """See :meth:`swampstore.client.blocking.Namespace.compact`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
+from swampstore.client.audit_delivery import Rule
 from swampstore.client.core import CoreNamespace
-from swampstore.protocols.archives import Archives, AuditChanges, AuditPosition
+from swampstore.limits import AUDIT_REACH_S
+from swampstore.protocols.archives import Archives
 from swampstore.protocols.audit import AuditAck, AuditWriter
-from swampstore.protocols.drafting import Drafted
+from swampstore.protocols.audit_changes import AuditChanges, AuditPosition, follow
 from swampstore.protocols.settings import change_settings
 from swampstore.protocols.writer import Ack
 from swampstore.values.audit import SETTING, AuditRecord, check_retention, check_time
@@ -16,11 +18,20 @@ from swampstore.values.entry import Record
 
 
 class CoreTopic:
-    """See the faces. Raises ``BadName`` for a bad topic."""
+    """See the faces. Raises ``BadName`` for a bad topic, ``Misuse`` for a policy or a schema that is none."""
 
-    def __init__(self, core: CoreNamespace, topic: str) -> None:
+    def __init__(
+        self,
+        core: CoreNamespace,
+        topic: str,
+        *,
+        schema: object = None,
+        when_down: object = "spool",
+        reach: object = AUDIT_REACH_S,
+    ) -> None:
         self._core = core
-        self._writer = AuditWriter(core.place, core.writer, self._append, topic)
+        self._rule = Rule.checked(when_down, reach)
+        self._writer = AuditWriter(core.place, core.writer, self._append, topic, schema=schema)
         self._archives = Archives(core.place, core.reader)
 
     @property
@@ -35,19 +46,40 @@ class CoreTopic:
         return await self._writer.write(items)
 
     async def _append(self, records: Sequence[Record]) -> Ack:
-        await self._core.prove()
-        return await self._core.send(Drafted(list(records), uploaded=None))
+        return await self._core.delivery.send(records, self._rule)
 
-    def read(self, since: object, until: object) -> AsyncIterator[AuditRecord]:
+    def read(self, since: object, until: object, after: AuditPosition | str | None) -> AsyncIterator[AuditRecord]:
         """The records from ``since`` to before ``until``; ``None`` is open. Raises ``Misuse``."""
         self._core.owner.check()
         begin, end = (None if time is None else check_time(time) for time in (since, until))
-        return self._archives.read(self.topic, begin, end)
+        if after is None:
+            return self._archives.read(self.topic, begin, end)
+        return self._committed(position_of(after), begin, end)
 
-    async def changes(self, after: AuditPosition | str | None) -> AuditChanges:
+    async def _committed(
+        self, after: AuditPosition, since: int | None, until: int | None
+    ) -> AsyncIterator[AuditRecord]:
+        more = True
+        while more:
+            page = await self._archives.changes(self.topic, after)
+            for record in page.records:
+                if (since is None or record.ts >= since) and (until is None or record.ts < until):
+                    yield record
+            after, more = page.after, page.more
+
+    async def changes(self, after: AuditPosition | str | None, limit: int | None) -> AuditChanges:
         self._core.owner.check()
-        position = AuditPosition.parse(after) if isinstance(after, str) else after or AuditPosition()
-        return await self._archives.changes(self.topic, position)
+        return await self._archives.changes(self.topic, position_of(after), limit=limit)
+
+    async def follow(self, after: AuditPosition | str | None, seconds: float | None) -> AsyncIterator[AuditChanges]:
+        self._core.owner.check()
+        async for page in follow(self._archives, self.topic, position_of(after), seconds):
+            yield page
+
+
+def position_of(after: AuditPosition | str | None) -> AuditPosition:
+    """The position that ``after`` (or its text) is, the beginning for ``None``. Raises ``Misuse``."""
+    return AuditPosition.parse(after) if isinstance(after, str) else after or AuditPosition()
 
 
 async def set_audit_retention(core: CoreNamespace, days: Mapping[str, float]) -> dict[str, float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 
 from swampstore.client.audit import CoreTopic
-from swampstore.protocols.archives import AuditChanges, AuditPosition
 from swampstore.protocols.audit import AuditAck
+from swampstore.protocols.audit_changes import AuditChanges, AuditPosition
 from swampstore.values.audit import AuditRecord
 
 
@@ -32,10 +32,18 @@ class AsyncAuditTopic:
         """See :meth:`swampstore.client.audit_blocking.AuditTopic.write_many`."""
         return await self._core.write(items)
 
-    def read(self, *, since: object = None, until: object = None) -> AsyncIterator[AuditRecord]:
+    def read(
+        self, *, since: object = None, until: object = None, after: AuditPosition | str | None = None
+    ) -> AsyncIterator[AuditRecord]:
         """See :meth:`swampstore.client.audit_blocking.AuditTopic.read`."""
-        return self._core.read(since, until)
+        return self._core.read(since, until, after)
 
-    async def changes(self, *, after: AuditPosition | str | None = None) -> AuditChanges:
+    async def changes(self, *, after: AuditPosition | str | None = None, limit: int | None = None) -> AuditChanges:
         """See :meth:`swampstore.client.audit_blocking.AuditTopic.changes`."""
-        return await self._core.changes(after)
+        return await self._core.changes(after, limit)
+
+    def follow(
+        self, *, after: AuditPosition | str | None = None, seconds: float | None = None
+    ) -> AsyncIterator[AuditChanges]:
+        """See :meth:`swampstore.client.audit_blocking.AuditTopic.follow`."""
+        return self._core.follow(after, seconds)

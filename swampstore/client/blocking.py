@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from swampstore.client.audits_blocking import Audits
 from swampstore.client.care_blocking import Care
 from swampstore.client.core import CoreNamespace, CoreStore, puts
 from swampstore.client.trees_blocking import Trees
@@ -23,9 +24,9 @@ from swampstore.protocols.writer import Ack
 from swampstore.stores.open import open_store
 from swampstore.values.deltas import Delete, Delta, Put
 from swampstore.values.entry import Entry
+from swampstore.workers.spool_place import spool_for
 
 if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
-    from swampstore.client.audit_blocking import AuditTopic
     from swampstore.client.blocking_shared import HeldLock, Queue, Stream
     from swampstore.client.data_blocking import DataItem
     from swampstore.client.namespaces import Removal
@@ -42,18 +43,22 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
 T = TypeVar("T")
 
 
-def open(url: str, *, create: bool = False, timeout: float = 60.0, one_shot: bool = False) -> Datastore:
+def open(
+    url: str, *, create: bool = False, timeout: float = 60.0, one_shot: bool = False, spool_dir: str | None = None
+) -> Datastore:
     """Open a store: a path, ``file:///path``, ``memory://name`` or ``s3://bucket/prefix?endpoint=...``.
 
     ``create`` makes a missing directory. ``timeout`` is the total time in seconds that one request and its retries may
-    take. ``one_shot`` promises that the process makes one append and exits. Nothing is sent yet, so a bucket that cannot
-    be reached shows at the first use.
+    take. ``one_shot`` promises that the process makes one append and exits. ``spool_dir`` is where audit records wait on
+    this machine while the store cannot be reached (default: ``SWAMP_SPOOL_DIR``, else in the user's state folder). Nothing
+    is sent yet, so a bucket that cannot be reached shows at the first use.
 
     Raises ``BadURL``, ``StoreMissing`` (no such directory), ``StoreForbidden``, ``UnsupportedPlatform``.
     """
     env = BlockingEnv()
     store = open_store(url, env=env, create=create, timeout=timeout)
-    return Datastore(CoreStore(store, env, timeout=timeout, one_shot=one_shot))
+    spool = spool_for(store.url, spool_dir)
+    return Datastore(CoreStore(store, env, timeout=timeout, one_shot=one_shot, spool=spool))
 
 
 class Datastore:
@@ -92,7 +97,7 @@ class Datastore:
         self.close()
 
 
-class Namespace(Care, Upkeep, Trees):
+class Namespace(Audits, Care, Upkeep, Trees):
     """One namespace. Made by :meth:`Datastore.namespace`."""
 
     def __init__(self, core: CoreNamespace) -> None:
@@ -190,13 +195,6 @@ class Namespace(Care, Upkeep, Trees):
 
         return Stream(self._core.open_stream(name))
 
-    def audit(self, topic: str) -> AuditTopic:
-        """The audit topic ``topic``: records that are written once and found again by time."""
-        from swampstore.client.audit import CoreTopic
-        from swampstore.client.audit_blocking import AuditTopic
-
-        return AuditTopic(CoreTopic(self._core, topic))
-
     def data(self, model: Model | str, name: str) -> DataItem:
         """The datum ``name`` of ``model`` (a :class:`swampstore.Model`, or ``type:id``): its versions. Raises ``BadName``."""
         from swampstore.client.data import CoreItem
@@ -278,7 +276,9 @@ class Namespace(Care, Upkeep, Trees):
 
         The rules lie in the namespace: they hold for every writer, whether it knows them or not. Returns them.
         """
-        return run(self._core.set_classes(rules))
+        from swampstore.client.classes import set_classes
+
+        return run(set_classes(self._core, rules))
 
     def save(self, name: str) -> Saved:
         """Keep what the namespace holds now as snapshot ``name``, until it is deleted. Raises ``AlreadyExists``."""
@@ -307,15 +307,6 @@ class Namespace(Care, Upkeep, Trees):
         from swampstore.client.saving import restore_saved
 
         return run(restore_saved(self._core, name, dry_run=dry_run, prefix=prefix, full=full))
-
-    def set_audit_retention(self, days: Mapping[str, float]) -> dict[str, float]:
-        """Say for how many days audit records are kept, by topic (``"*"``: every other one), instead of what was said before.
-
-        Compaction frees archives whose last record is older. Without a word records are kept for ever.
-        """
-        from swampstore.client.audit import set_audit_retention
-
-        return run(set_audit_retention(self._core, days))
 
     def compact(self, *, full: bool = True) -> CompactReport:
         """Fold the log, merge level 0 into shards and sweep, once, now."""

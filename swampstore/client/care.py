@@ -9,6 +9,7 @@ from swampstore.workers.doctor.examine import examine
 from swampstore.workers.doctor.finding import Report
 from swampstore.workers.doctor.mending import RepairReport
 from swampstore.workers.doctor.repairs import repair
+from swampstore.workers.doctor.spooled import check_spool
 from swampstore.workers.target import Progress, silent
 
 
@@ -19,9 +20,11 @@ async def doctor(
     core.owner.check()
     if not isinstance(sample, int) or isinstance(sample, bool) or sample < 0:
         raise Misuse(f"sample={sample!r}", hint="how many contents to read; 0 is all of them")
-    return await examine(
+    report = await examine(
         core.place, core.register, deep=deep, sample=sample, guards=guards, progress=progress or silent
     )
+    report.findings += check_spool(core.delivery.status())
+    return report
 
 
 async def mend(

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from swampstore.env.base import Env
-from swampstore.env.clock import StoreClock
-from swampstore.env.phases import Operation, during
+from swampstore.client.core_store import CoreStore as CoreStore  # noqa: PLC0414 (known from here)
+from swampstore.env.phases import Operation, during, measured
 from swampstore.errors import AmbiguousAppend, Misuse, NotFound, SnapshotExpired, SwampError, VersionConflict
 from swampstore.limits import (
     HELP_EVERY_COMMITS,
@@ -29,24 +29,22 @@ from swampstore.limits import (
 )
 from swampstore.protocols.contents import read_content, read_many, stream_content
 from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
-from swampstore.protocols.place import Caches, Place
+from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.resolve import resolve
 from swampstore.protocols.small_puts import small_puts
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.writer import Ack, Writer
-from swampstore.stores.base import Store
 from swampstore.stores.lanes import lanes_of
 from swampstore.stores.probe import Proof, cache_proof, cached_proof, prove_preconditions
-from swampstore.stores.retry import Retrying
-from swampstore.telemetry.asked import start_what_was_asked_for
 from swampstore.values.deltas import Delta, Put
 from swampstore.values.entry import Entry
-from swampstore.values.keys import check_key, check_namespace
+from swampstore.values.keys import check_key
 from swampstore.values.names import COMMIT_LANE, Names
 from swampstore.values.root import Proved
 
 if TYPE_CHECKING:  # loaded when first used: most processes put or get, and start often
+    from swampstore.client.audit_delivery import Delivery
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
     from swampstore.protocols.commit import CommitLane
@@ -59,56 +57,6 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
 
 _log = logging.getLogger("swampstore")
 _HEX = frozenset("0123456789abcdef")
-
-
-class CoreStore:
-    """An open store: the connection, the clock and the caches that its namespaces share."""
-
-    def __init__(self, bare: Store, env: Env, *, timeout: float = 60.0, one_shot: bool = False) -> None:
-        start_what_was_asked_for()
-        self.bare = bare
-        self.store = Retrying(bare, env, deadline_s=timeout)
-        self.env = env
-        self.clock = StoreClock(env)
-        self.caches = Caches()
-        self.one_shot = one_shot
-        self._token = env.process_token()
-        self._closed = False
-        self._namespaces: dict[str, CoreNamespace] = {}
-
-    @property
-    def url(self) -> str:
-        return self.store.url
-
-    def check(self) -> None:
-        """Raise ``Misuse`` when closed, or in a forked child."""
-        if self._closed:
-            raise Misuse("the store is closed", hint="open it again")
-        if self._token != self.env.process_token():
-            raise Misuse("this process was forked after the store was opened", hint="open the store in the child")
-
-    def namespace(self, name: str) -> CoreNamespace:
-        """The one object of namespace ``name`` in this open store. Raises ``BadName``."""
-        self.check()
-        held = self._namespaces.get(name)
-        if held is None:
-            held = self._namespaces[check_namespace(name)] = CoreNamespace(self, name)
-        return held
-
-    async def namespaces(self) -> list[str]:
-        from swampstore.client.namespaces import find_namespaces
-
-        self.check()
-        return await find_namespaces(self.store)
-
-    async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        if self._token == self.env.process_token():
-            for namespace in self._namespaces.values():
-                await namespace.leave()
-            await self.store.close()
 
 
 class CoreNamespace:
@@ -131,6 +79,13 @@ class CoreNamespace:
         self._commits = 0
         self._lanes: dict[str, CommitLane] = {}
         self._updates: Updates | None = None
+        vars(self).pop("delivery", None)
+
+    @cached_property
+    def delivery(self) -> Delivery:
+        from swampstore.client.audit_delivery import Delivery
+
+        return Delivery(self, self.owner.spools)
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -145,16 +100,29 @@ class CoreNamespace:
         self.owner.check()
         if not deltas:
             raise Misuse("there is nothing to append", hint="pass at least one delta")
-        bodies = check_deltas(deltas)
-        await self.prove()
-        drafted = await draft_records(self.place, self.writer, deltas, bodies)
-        return await self.send(drafted, last=last)
+        with Operation(self.place.env, "append", "encode") as operation:
+            bodies = check_deltas(deltas)
+            with during("open"):
+                await self.prove()
+            drafted = await draft_records(self.place, self.writer, deltas, bodies)
+            ack = await self._send(drafted, operation, last=last)
+        return msgspec.structs.replace(ack, phases=operation.phases)
 
     async def send(self, drafted: Drafted, *, last: bool = True) -> Ack:
         """Append finished records as one atomic batch; ``last`` as for :meth:`append`."""
+        with Operation(self.place.env, "append", "encode") as operation:
+            ack = await self._send(drafted, operation, last=last)
+        return msgspec.structs.replace(ack, phases=operation.phases)
+
+    async def _send(self, drafted: Drafted, operation: Operation, *, last: bool) -> Ack:
+        operation.records = len(drafted.records)
         drafted.check_age(self.place.clock.steady())
-        ack = await self.writer.append(drafted.records, closing=self.owner.one_shot and last)
-        await self.appended()
+        watch = measured(self.place.env.boot, "encode")
+        with watch:
+            ack = await self.writer.append(drafted.records, closing=self.owner.one_shot and last)
+        operation.laps.credit(ack.phases if self.writer.files is not None else watch.laps.end())
+        with during("help"):
+            await self.appended()
         return ack
 
     async def prove(self) -> None:
@@ -339,17 +307,6 @@ class CoreNamespace:
 
         return Compactor(self.place, self.register)
 
-    async def set_classes(self, rules: Mapping[str, str]) -> dict[str, str]:
-        """Replace the rules by which keys belong to a class. Raises ``BadKey``, ``BadConfig``, ``StaleWrite``."""
-        from swampstore.protocols.settings import change_settings
-        from swampstore.values.classes import SETTING, check_rules
-
-        self.owner.check()
-        checked = check_rules(rules)
-        await self.prove()
-        await change_settings(self.place, self.register, lambda old: {**old, SETTING: checked})
-        return checked
-
     # --- upkeep -------------------------------------------------------------------------------------------------
 
     async def compact(self, *, full: bool = True) -> CompactReport:
@@ -375,7 +332,8 @@ class CoreNamespace:
         from swampstore.client.status import status_of
 
         self.owner.check()
-        return await status_of(self.place, self.register, queues=queues)
+        status = await status_of(self.place, self.register, queues=queues)
+        return msgspec.structs.replace(status, spool=self.delivery.status())
 
 
 def puts(items: Mapping[str, object]) -> list[Delta]:

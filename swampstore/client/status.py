@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 
-from swampstore.protocols.log import Listing, list_and_root, oldest_ms, unfolded
+from swampstore.protocols.log import Listing, list_and_root, oldest_ms, segments_in, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.queue_status import QueueStatus, queue_names, queue_status
 from swampstore.protocols.register import Register, Seen
 from swampstore.values.names import lane_writer
 from swampstore.values.root import Root
+from swampstore.workers.audit_spool import SpoolStatus
 
 NAMED = 5
 """Set-aside segments that are named; all of them are counted."""
@@ -30,7 +31,8 @@ class NamespaceStatus(msgspec.Struct, frozen=True):
 
     ``entries`` is ``records`` without tombstones: exact when ``level0_runs`` and ``level0_inline`` are 0, an upper bound
     otherwise. ``ephemeral`` counts records of runtime state (tombstones included), ``audit`` folded audit records, of
-    which ``audit_unsorted`` archives are not sorted by topic and day yet. ``log_depth`` counts segments that are not folded yet, ``log_segments`` all that are listed. ``queues`` is
+    which ``audit_unsorted`` archives are not sorted by topic and day yet. ``log_depth`` counts segments (and frames of
+    lane files) that are not folded yet, ``log_segments`` all objects of the log. ``queues`` is
     ``None`` unless asked for.
     """
 
@@ -65,6 +67,8 @@ class NamespaceStatus(msgspec.Struct, frozen=True):
     audit_bytes: int = 0
     audit_unsorted: int = 0
     queues: tuple[QueueStatus, ...] | None = None
+    spool: SpoolStatus | None = None
+    """Audit records that wait on this machine; ``None`` where there is no spool."""
 
     @property
     def exists(self) -> bool:
@@ -97,7 +101,8 @@ async def look(place: Place, register: Register, *, queues: bool = False) -> tup
 
 
 def _positions(listing: Listing, root: Root) -> Positions:
-    found = {lane: root.watermark(lane) for lane in root.watermarks}
+    """Lane files are left out: offsets say nothing of how many appends there were."""
+    found = {lane: root.watermark(lane) for lane in root.watermarks if lane not in listing.files}
     for lane, listed in listing.lanes.items():
         found[lane] = max(found.get(lane, 0), listed[-1])
     return Positions(found)
@@ -129,7 +134,7 @@ def _status(namespace: str, listing: Listing, seen: Seen) -> NamespaceStatus:
         packs=len(root.packs),
         log_segments=listing.names,
         log_bytes=listing.bytes,
-        log_depth=len(slots),
+        log_depth=segments_in(slots),
         oldest_unfolded_s=max(seen.time - oldest, 0) / 1000 if oldest else 0.0,
         writers=sum(lane_writer(lane) is not None for lane in root.watermarks),
         leader=root.leader.who if root.leader else "",

@@ -67,6 +67,10 @@ class Env(Protocol):
         """Run ``work`` to its end even if the caller is cancelled meanwhile (then the caller alone stops waiting)."""
         ...
 
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` returns or raises within ``seconds``, else ``TimeoutError``; then it goes on unwatched."""
+        ...
+
     def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> Background:
         """Run ``work()`` every ``seconds`` beside the caller (a thread, a task), first after ``seconds``."""
         ...

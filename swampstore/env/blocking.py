@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import random
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from swampstore.env.group import Q, ThreadGroup
+from swampstore.env.phases import leave
 
 T = TypeVar("T")
 
@@ -86,6 +88,42 @@ class _Beat:
             raise self._error
 
 
+class _Errand(Generic[T]):
+    """Work in a thread of its own, which may outlive whoever waits for it."""
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self._done = threading.Event()
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+
+    def start(self) -> bool:
+        """Whether there is a thread; at the end of the interpreter there are no more."""
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._run,), daemon=True, name="swampstore-errand")
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        return True
+
+    def _run(self) -> None:
+        leave()  # it may outlive the operation that it was begun in
+        try:
+            self._result.append(run(self._work))
+        except BaseException as error:  # noqa: BLE001 (kept: whoever waits raises it)
+            self._error = error
+        finally:
+            self._done.set()
+
+    def wait(self, seconds: float) -> T:
+        if not self._done.wait(seconds):
+            raise TimeoutError(f"not done within {seconds:g} s")
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+
 class SystemClocks:
     """Clocks, dice and identity of this machine; shared by the blocking and the asyncio environment."""
 
@@ -119,6 +157,12 @@ class BlockingEnv(SystemClocks):
 
     async def detached(self, work: Coroutine[Any, Any, T]) -> T:
         return await work
+
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        errand = _Errand(work)
+        if not errand.start():
+            return await work
+        return errand.wait(seconds)
 
     def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> _Beat:
         return _Beat(seconds, work)

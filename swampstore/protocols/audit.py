@@ -1,6 +1,6 @@
 """Writing audit records: one append, no lock, no read, acknowledged when durable.
 
-Invariants: a record's id and time are fixed before the first attempt; appended again (by this call after an unknown
+Invariants: a record that is not what the topic's schema says is refused before anything is sent; a record's id and time are fixed before the first attempt; appended again (by this call after an unknown
 outcome, or by its caller), it stays one record.
 """
 
@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
-from swampstore.errors import AmbiguousAppend, Misuse
+from swampstore.errors import AmbiguousAppend, Misuse, NotDelivered
 from swampstore.limits import BATCH_BYTES, SEGMENT_DELTAS
 from swampstore.protocols.place import Place
 from swampstore.protocols.writer import Ack, Writer
 from swampstore.values.audit import AuditRecord, audit_record, check_id, check_time, check_topic
+from swampstore.values.audit_schema import Schema
 from swampstore.values.entry import Record
 
 _ID_DICE = 8
@@ -26,19 +27,27 @@ Append = Callable[[Sequence[Record]], Awaitable[Ack]]
 
 
 class AuditAck(Ack, frozen=True):
-    """An acknowledged write of audit records: their ids, in order. ``lane`` and ``slot`` are those of the last append."""
+    """An acknowledged write of audit records: their ids, in order. ``lane`` and ``slot`` are those of the last append.
+
+    ``spooled``: they (or the last of them) wait on this machine for the store, and are delivered when it is back; until
+    then readers do not see them. ``durable`` then says whether this machine's disk has them for sure.
+    """
 
     ids: tuple[str, ...] = ()
 
 
 class AuditWriter:
-    """Writes records of one topic. ``append`` is how the namespace appends. Raises ``BadName`` for a bad topic."""
+    """Writes records of one topic. ``append`` is how the namespace appends, ``schema`` what every record must be.
 
-    def __init__(self, place: Place, writer: Writer, append: Append, topic: str) -> None:
+    Raises ``BadName`` for a bad topic, ``Misuse`` for a schema that is none.
+    """
+
+    def __init__(self, place: Place, writer: Writer, append: Append, topic: str, *, schema: object = None) -> None:
         self._place = place
         self._writer = writer
         self._append = append
         self.topic = check_topic(topic)
+        self._schema = None if schema is None else Schema(schema)
 
     def record(self, data: object, *, ts: object = None, record_id: str | None = None) -> AuditRecord:
         """A record, not yet written. A ``record_id`` of the caller's own names one record only together with its ``ts``."""
@@ -46,6 +55,8 @@ class AuditWriter:
             raise Misuse(
                 "a record_id without a time", hint="give both: the same record is the same id at the same time"
             )
+        if self._schema is not None:
+            self._schema.check(data, self.topic)
         return AuditRecord(
             topic=self.topic,
             id=self._new_id() if record_id is None else check_id(record_id),
@@ -60,7 +71,7 @@ class AuditWriter:
     async def write(self, items: Iterable[object]) -> AuditAck:
         """Write records, made by :meth:`record` or to be made now. Very many travel in several appends, in order.
 
-        Raises ``Misuse`` (nothing to write, not serialisable), ``TooLarge``, ``AmbiguousAppend``.
+        Raises ``Misuse`` (nothing to write, not serialisable), ``TooLarge``, ``SchemaMismatch``, and what ``append`` raises.
         """
         made = [item if isinstance(item, AuditRecord) else self.record(item) for item in items]
         if not made:
@@ -68,18 +79,24 @@ class AuditWriter:
         if any(item.topic != self.topic for item in made):
             raise Misuse(f"a record of another topic than {self.topic!r}", hint="write it with its own topic")
         records = [audit_record(item, self._writer.new_version()) for item in made]
-        ack = Ack("", 0)
-        for batch in _batches(records):
-            ack = await self._again(batch)
-        fields = msgspec.structs.asdict(ack) | {"versions": tuple(record.version for record in records)}
+        acks = [await self._again(batch, made) for batch in _batches(records)]
+        fields = msgspec.structs.asdict(acks[-1]) | {
+            "versions": tuple(record.version for record in records),
+            "durable": all(ack.durable for ack in acks),
+            "spooled": any(ack.spooled for ack in acks),
+        }
         return AuditAck(**fields, ids=tuple(item.id for item in made))
 
-    async def _again(self, batch: Sequence[Record]) -> Ack:
+    async def _again(self, batch: Sequence[Record], made: Sequence[AuditRecord]) -> Ack:
         """Append, and once more when the outcome stayed unknown: the same records in another lane are the same records."""
         try:
-            return await self._append(batch)
-        except AmbiguousAppend:
-            return await self._append(batch)
+            try:
+                return await self._append(batch)
+            except AmbiguousAppend:
+                return await self._append(batch)
+        except NotDelivered as error:
+            error.ids = tuple(item.id for item in made)
+            raise
 
 
 def _batches(records: Sequence[Record]) -> Iterable[Sequence[Record]]:

@@ -81,3 +81,12 @@ class FakeEnv:
 
     async def detached(self, work: Coroutine[Any, Any, T]) -> T:
         return await work
+
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """Runs ``work`` to its end; if the clocks say that this took longer, it was too late (and was done all the same)."""
+        began = self.boot_s
+        try:
+            return await work
+        finally:
+            if self.boot_s - began > seconds:
+                raise TimeoutError(f"not done within {seconds:g} s")

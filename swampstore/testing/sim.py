@@ -141,6 +141,15 @@ class SimEnv:
         result: T = actor.result
         return result
 
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        actor = self._process.spawn(work)
+        if not await actor.finished.wait(seconds):
+            raise TimeoutError(f"not done within {seconds:g} s")
+        if actor.error is not None:
+            raise actor.error
+        result: T = actor.result
+        return result
+
     def every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> _Beat:
         async def beat() -> None:
             while True:

@@ -52,6 +52,7 @@ class Kind(enum.IntEnum):
     TICKET = 6
     REGISTER = 7
     SIGN = 8
+    SPOOL = 9
 
 
 class _Codecs(threading.local):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swampstore.env.blocking import each, run
-from swampstore.protocols.archives import Archives, AuditChanges, AuditPosition
+from swampstore.protocols.archives import Archives
 from swampstore.protocols.audit import AuditAck, AuditWriter
+from swampstore.protocols.audit_changes import AuditChanges, AuditPosition
 from swampstore.values.audit import AuditRecord
 from tests.workers import world as base
 
@@ -39,8 +40,8 @@ class Process(base.Process):
     def found(self, topic: str = "t", since: int | None = None, until: int | None = None) -> list[AuditRecord]:
         return list(each(self.archives.read(topic, since, until)))
 
-    def changes(self, after: AuditPosition | None = None, topic: str = "t") -> AuditChanges:
-        return run(self.archives.changes(topic, after or AuditPosition()))
+    def changes(self, after: AuditPosition | None = None, topic: str = "t", limit: int | None = None) -> AuditChanges:
+        return run(self.archives.changes(topic, after or AuditPosition(), limit=limit))
 
     def sort(self) -> None:
         report = run(self.compactor.round(stay=False, insist=True, full=True))

@@ -10,7 +10,7 @@ import pytest
 from swampstore.env.blocking import run
 from swampstore.errors import AmbiguousAppend, Misuse, Undecided
 from swampstore.limits import AUDIT_FUTURE_DAYS, AUDIT_PAST_DAYS, SHARD_GRACE_MS
-from swampstore.protocols.archives import AuditPosition
+from swampstore.protocols.audit_changes import AuditPosition
 from swampstore.protocols.settings import change_settings
 from swampstore.values.audit import (
     FUTURE,

@@ -9,9 +9,9 @@ import pytest
 
 from swampstore.env.blocking import run
 from swampstore.errors import SwampError
-from swampstore.protocols import archives
-from swampstore.protocols.archives import AuditPosition
-from swampstore.values.audit import AuditRecord
+from swampstore.protocols import audit_changes
+from swampstore.protocols.audit_changes import AuditChanges, AuditPosition, _order
+from swampstore.values.audit import AuditRecord, value_of
 from tests.classes.audit_world import DAY_MS, Crash, Process, World
 from tests.classes.test_audit_failures import everything
 from tests.workers.test_crash import crash_at
@@ -75,7 +75,8 @@ class Story:
     def follow(self) -> None:
         """A follower that may be restarted: its position is all it has."""
         topic = self.dice.choice(TOPICS)
-        changes = self.world.process().changes(AuditPosition.parse(str(self.after[topic])), topic)
+        limit = self.dice.choice([None, 1, 2, 5])
+        changes = self.world.process().changes(AuditPosition.parse(str(self.after[topic])), topic, limit)
         self.given[topic] += changes.records
         self.after[topic] = changes.after
 
@@ -105,8 +106,13 @@ def tell(seed: int, steps: int = 60) -> None:
     while story.late:
         story.land()
     for topic in TOPICS:
-        changes = story.world.process().changes(story.after[topic], topic)
-        story.given[topic] += changes.records
+        more, pages = True, 0
+        while more:
+            pages += 1
+            assert pages < 500, "a follower turns in circles"
+            changes = story.world.process().changes(story.after[topic], topic, 4)
+            story.given[topic] += changes.records
+            story.after[topic], more = changes.after, changes.more
         written = {record.id for record in story.world.written if record.topic == topic}
         assert {record.id for record in story.given[topic]} == written, "a follower skipped a record"
     story.check()
@@ -119,30 +125,50 @@ def test_a_random_history(seed: int) -> None:
 
 def by_fold_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower that forgets what it was given from the log."""
-    monkeypatch.setattr(archives, "_is_new", lambda record, after: archives.value_of(record).fold > after.fold)
+    monkeypatch.setattr(
+        AuditPosition,
+        "is_before",
+        lambda self, record: value_of(record).fold > self.fold and (not self.inside or _order(record) > self.inside),
+    )
 
 
 def by_slot_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower that believes the slots alone, as if a lane's position were kept for ever."""
     monkeypatch.setattr(
-        archives,
-        "_is_new",
-        lambda record, after: archives.value_of(record).slot > after.slots.get(archives.value_of(record).lane, 0),
+        AuditPosition,
+        "is_before",
+        lambda self, record: (
+            value_of(record).slot > self.slots.get(value_of(record).lane, 0)
+            and (not self.inside or _order(record) > self.inside)
+        ),
     )
+
+
+def by_page_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that takes a whole fold for given once it was given a part of it."""
+    whole = audit_changes._page
+
+    async def hasty(*args: Any) -> Any:
+        page = await whole(*args)
+        if page.after.inside is None:
+            return page
+        return AuditChanges(page.records, AuditPosition(page.after.fold + 1, page.after.slots), page.more)
+
+    monkeypatch.setattr(audit_changes, "_page", hasty)
 
 
 def by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower that takes the latest root for all it was given."""
-    whole = archives.Archives._since
+    whole = audit_changes._page
 
-    async def hasty(self: Any, snapshot: Any, topic: str, after: AuditPosition) -> Any:
-        changes = await whole(self, snapshot, topic, after)
-        return archives.AuditChanges(changes.records, AuditPosition(changes.after.fold + 1, changes.after.slots))
+    async def hasty(*args: Any) -> Any:
+        page = await whole(*args)
+        return AuditChanges(page.records, AuditPosition(page.after.fold + 1, page.after.slots), page.more)
 
-    monkeypatch.setattr(archives.Archives, "_since", hasty)
+    monkeypatch.setattr(audit_changes, "_page", hasty)
 
 
-@pytest.mark.parametrize("guard", [by_fold_only, by_slot_only, by_time])
+@pytest.mark.parametrize("guard", [by_fold_only, by_slot_only, by_page_only, by_time])
 def test_without_a_guard_some_history_fails(guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     guard(monkeypatch)
 
