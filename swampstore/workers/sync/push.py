@@ -230,7 +230,8 @@ class Pusher:
                     self._worded_anew(delta, version, source)
                 elif isinstance(step, Deletion):
                     self._state.gone(step.key, step.version, just_above(step.version))
-                    self._state.unset_loose([step.key])
+                    if not self._state.is_live(step.key):  # or another sync of this tree has put it back
+                        self._state.unset_loose([step.key])
                     self._report.deleted_remote += not step.derived
                 else:
                     self._state.note_kept([(step.key, just_above(step.version), True)])

@@ -183,9 +183,14 @@ class State(Database):
         return known
 
     def note(self, rows: Iterable[tuple[str, bytes, bool, int, bytes | None, int, int, bytes | None]]) -> None:
-        """Write records down as the newest known (within a transaction): the columns of ``remote``."""
+        """Write records down as the newest known (within a transaction): the columns of ``remote``.
+
+        Older news than what is known change nothing: another sync of this tree may have written more down meanwhile.
+        """
         self._db.executemany(
-            "INSERT INTO remote VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (key) DO UPDATE SET version = excluded.version,"
+            "INSERT INTO remote SELECT ?1,?2,?3,?4,?5,?6,?7,?8"
+            " WHERE NOT EXISTS (SELECT 1 FROM files f WHERE f.key = ?1 AND f.version > ?2)"
+            " ON CONFLICT (key) DO UPDATE SET version = excluded.version,"
             " gone = excluded.gone, size = excluded.size, sha256 = excluded.sha256, modified = excluded.modified,"
             " expires = excluded.expires, labels = excluded.labels WHERE excluded.version > version OR (excluded.version = version AND excluded.gone)",
             rows,
