@@ -32,6 +32,7 @@ BENCHMARKS = {
     "queue": ("bench.queueing", "next grant after a death, admission, requests of a queue"),
     "storm": ("bench.storm", "10 signals into 200 streams, 8 times"),
     "lanes": ("bench.lanes", "small records appended to one log on one disk, beside SQLite, LMDB, RocksDB and Redis"),
+    "formats": ("bench.formats", "one append on object storage beside deltalake, icechunk and slatedb"),
     "gc": ("bench.gc", "a gc of 7 and of 100,000 expired entries of the large namespace"),
     "suite": ("bench.suite", "the everyday tests (with --full)"),
 }

@@ -6,6 +6,7 @@ It runs the job's start-up, says ``ready``, waits for a line, runs the measured 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -29,11 +30,13 @@ def peak_mb() -> float:
 
 
 def main(argv: list[str]) -> int:
-    """Run one job."""
+    """Run one job. Standard output is for its results alone: what libraries print goes to standard error."""
+    results = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     module, _, function = argv[1].partition(":")
     job: Generator[None, None, Any] = getattr(import_module(f"bench.jobs.{module}"), function)(**json.loads(argv[2]))
     next(job)
-    print(json.dumps({"event": "ready"}), flush=True)
+    print(json.dumps({"event": "ready"}), file=results, flush=True)
     if not sys.stdin.readline():
         return 1
     began = time.perf_counter()
@@ -43,7 +46,7 @@ def main(argv: list[str]) -> int:
     except StopIteration as stop:
         ended = time.perf_counter()
         said = {"seconds": ended - began, "cpu_s": time.process_time() - cpu, "rss_mb": peak_mb(), "value": stop.value}
-        print(json.dumps(said), flush=True)
+        print(json.dumps(said), file=results, flush=True)
         return 0
     raise SystemExit(f"{argv[1]} yielded twice")
 
