@@ -112,6 +112,28 @@ A minute with data:
             "read": Lazy("Print records in order, and those to come.", _HERE + "stream_read"),
         },
     ),
+    "audit": Lazy(
+        "Write audit records, find them again, query them with SQL.",
+        below={
+            "append": Lazy("Write a record; it is never lost silently.", _HERE + "audit_append"),
+            "query": Lazy("Print records by time and by what is in them.", _HERE + "audit_query"),
+            "tail": Lazy("Print the newest records, and those to come.", _HERE + "audit_tail"),
+            "topics": Lazy("List the topics.", _HERE + "audit_topics"),
+            "drain": Lazy("Deliver what waits on this machine.", _HERE + "audit_drain"),
+            "export": Lazy("Write records into a file.", _HERE + "audit_export"),
+        },
+    ),
+    "bench": Lazy(
+        "Measure the store you have, and see where time goes.",
+        below={
+            "burst": Lazy("Many appends at the same moment.", _HERE + "bench_burst"),
+            "append": Lazy("One append after the other.", _HERE + "bench_append"),
+            "sync": Lazy("Syncs of a tree with new files.", _HERE + "bench_sync"),
+            "fold": Lazy("Folds of the log.", _HERE + "bench_fold"),
+            "read": Lazy("Reads of single keys.", _HERE + "bench_read"),
+            "rmw": Lazy("Updates of counters.", _HERE + "bench_rmw"),
+        },
+    ),
     "poll": Lazy("Run a command on a schedule, keep what it says.", _HERE + "poll"),
 }
 
@@ -138,11 +160,13 @@ Environment (flags win over it, it wins over .swamp.yaml):
   SWAMP_NAMESPACE   the namespace, as --namespace
   SWAMP_REPO_DIR    the repo, as --repo-dir
   SWAMP_TIMEOUT     seconds, as --timeout
+  SWAMP_SPOOL_DIR   where audit records wait while the store is away
   SWAMP_DEBUG=1     show the traceback of an error
 
 \b
 Exit codes:
-  0 ok, 1 error, 2 wrong usage, 3 conflict, 75 try again (no answer, or a deadline), 130 interrupted""",
+  0 ok, 1 error, 2 wrong usage, 3 conflict, 75 try again (no answer, or a deadline),
+  76 audit records wait on this machine, 130 interrupted""",
 )
 
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import msgspec
 
 from swampstore.env.clock import Span
+from swampstore.env.phases import during
 from swampstore.errors import AlreadyExists, AmbiguousAppend, Misuse, SwampError, TooLarge, Undecided
 from swampstore.limits import (
     BATCH_BYTES,
@@ -219,7 +220,8 @@ class Writer:
         place = self._place
         began = place.env.boot()
         if not place.clock.calibrated:
-            place.clock.calibrate(await place.store.now())
+            with during("open"):
+                place.clock.calibrate(await place.store.now())
         place.clock.check_wall()
         count = sum(item.count for item in batch)
         body = b"".join(item.body for item in batch)
@@ -253,7 +255,8 @@ class Writer:
         )
         data = encode_segment(header, count, body)
         try:
-            stored = await place.store.put(place.names.segment(lane.lane, slot), data, Create())
+            with during("log_write"):
+                stored = await place.store.put(place.names.segment(lane.lane, slot), data, Create())
         except AlreadyExists:
             # Somebody writes in this lane: a copied process image. Never touch it again.
             self._lane = None

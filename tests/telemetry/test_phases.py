@@ -43,7 +43,38 @@ def wrote(world: World, *keys: str, data: bytes = b"small") -> CoreNamespace:
     return namespace
 
 
+def of_others(phases: dict[str, float]) -> dict[str, float]:
+    """``phases`` without the time of the store that a new writer asks for."""
+    return {name: spent for name, spent in phases.items() if name != "open"}
+
+
 # --- each operation ---------------------------------------------------------------------------------------------------
+
+
+def test_append() -> None:
+    world = World()
+    namespace = world.open()
+    run(namespace.prove())
+    ack, seen = run(world.costly().timed(lambda: namespace.append([Put(key="a", data=BIG), Put(key="b", data=b"1")])))
+    assert (seen.op, seen.records) == ("append", 2)
+    assert of_others(seen.phases) == {"upload": UPLOAD, "log_write": WRITE}
+    assert ack.phases == seen.phases
+
+
+def test_an_append_that_proves_the_store_first_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swampstore.client.core.cached_proof", lambda *_: None)
+    world = World()
+    ack, _ = run(world.costly().timed(lambda: world.open().put(Put(key="a", data=b"1"))))
+    assert ack.phases == {"open": ROOT, "log_write": WRITE}
+
+
+def test_an_append_that_helps_to_fold_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    namespace = world.open()
+    run(namespace.prove())
+    monkeypatch.setattr("swampstore.client.core.HELP_FOLD_SEGMENTS", 1)
+    _, seen = run(world.costly().timed(lambda: namespace.put(Put(key="a", data=b"1"))))
+    assert seen.phases["help"] >= LIST + ROOT + PUBLISH
 
 
 def test_get() -> None:
@@ -176,6 +207,7 @@ def test_sync(tmp_path: Path) -> None:
     report, seen = run(world.costly().timed(lambda: sync(namespace, tmp_path / "tree", SyncOptions())))
     assert (report.pushed, seen.op) == (1, "sync")
     assert seen.phases["upload"] == UPLOAD
+    assert seen.phases["log_write"] == WRITE
     assert seen.phases["list_root"] == LIST + ROOT
     assert report.phases == seen.phases
     report, seen = run(world.timed(lambda: sync(world.open(), tmp_path / "other", SyncOptions())))
