@@ -43,10 +43,12 @@ from swampstore.stores.base import (
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.env import START_MS
 from swampstore.testing.sim import Sim
+from swampstore.testing.sim_files import AuditedFiles
 from swampstore.testing.sim_lanes import Lanes, Queues
 from swampstore.testing.sim_store import COURIER
 from swampstore.testing.sim_truth import Truth
 from swampstore.values.entry import content_of
+from swampstore.values.lane_file import HEADER_BYTES
 from swampstore.values.names import Names, lane_writer
 from swampstore.values.root import NO_ROOT, Root, decode_root, root_problem, successor_problem
 from swampstore.values.segment import Segment, decode_segment
@@ -66,6 +68,7 @@ class AuditedStore:
         self.root = NO_ROOT
         self.slots: dict[Slot, Segment] = {}
         """What every slot held when it was created for the first time."""
+        self._frames: dict[str, list[int]] = {}
         self._bytes: dict[str, int] = {}
         self._made: dict[str, int] = {}
         self._owner: dict[str, str] = {}
@@ -76,9 +79,12 @@ class AuditedStore:
         self._garbage: dict[str, int] = {}
         self._pins: dict[str, int] = {}
         self._confirmed: dict[str, frozenset[str]] = {}
+        self._saved: dict[str, frozenset[str]] = {}
         self._led_at = 0
         self.truth = Truth(names, self.body, self.fail)
-        self.lanes = Lanes(self.fail)
+        files = inner.lanes
+        self.lanes = AuditedFiles(files, names, self.body, self.fail, self._framed, self._removed) if files else None
+        self.shared = Lanes(self.fail)
         self.queues = Queues(self.fail)
 
     @property
@@ -124,8 +130,13 @@ class AuditedStore:
         for slot in waiting:
             if self.root.retired(lane):
                 self.fail(f"slot {slot} of lane {lane} was acknowledged, and its writer is retired")
-            elif self.body(self._names.segment(lane, slot)) is None:
+            elif self.body(self._home(lane, slot)) is None:
                 self.fail(f"slot {slot} of lane {lane} was acknowledged, is not folded, and is gone")
+
+    def _home(self, lane: str, slot: int) -> str:
+        """The object that a slot lies in."""
+        of_file = self.lanes is not None and lane in self.lanes.ends
+        return self._names.lane_file(lane) if of_file else self._names.segment(lane, slot)
 
     # --- effects ------------------------------------------------------------------------------------------------
 
@@ -144,6 +155,8 @@ class AuditedStore:
             self._made[name] = self.clock_ms
         elif name.startswith(self._names.queues):
             self.queues.put(self.who(), name, body)
+        elif name.startswith(self._names.saved("")):
+            self._saved[name] = self.truth.named_by(decode_root(body, name))
 
     def _put_slot(self, slot: Slot, name: str, body: bytes, when: When) -> None:
         lane, number = slot
@@ -159,7 +172,30 @@ class AuditedStore:
             self.fail(f"lane {lane} belongs to {self._owner[lane]} [1]")
         self._high[lane] = number
         segment = self.slots[slot] = decode_segment(body, name, lane, number)
-        self.lanes.take(segment)
+        self.shared.take(segment)
+
+    def _framed(self, segment: Segment, start: int) -> None:
+        """A frame of a lane file is whole, that begins at ``start``."""
+        lane, end = segment.header.lane, segment.header.slot
+        if end <= self._top.get(lane, 0):
+            self.fail(f"the frame at {start} of lane {lane} appears below the watermark {self._top[lane]} [4]")
+        if self._owner.setdefault(lane, self.who()) != self.who():
+            self.fail(f"lane {lane} belongs to {self._owner[lane]} [1]")
+        self.slots[lane, end] = segment
+        self._frames.setdefault(lane, []).append(end)
+
+    def _removed(self, lane: str, end: int) -> None:
+        """A lane file is gone, whose frames end at ``end``."""
+        name = self._names.lane_file(lane)
+        if end == HEADER_BYTES:
+            return
+        covered = self._covered.get(lane, {}).get(end)
+        if covered is None:
+            self.fail(f"{name} is deleted before a root covers it up to {end} [4]")
+        elif self.clock_ms - covered < DELETE_GRACE_MS:
+            self.fail(f"{name} is deleted {self.clock_ms - covered} ms after it was covered [4]")
+        if any(item.name == name for item in self.root.quarantine):
+            self.fail(f"{name} is deleted, and is in the quarantine")
 
     def _put_root(self, body: bytes) -> None:
         old, new = self.root, decode_root(body, self._names.root)
@@ -185,19 +221,31 @@ class AuditedStore:
         quarantined = {item.name for item in new.quarantine}
         for lane, mark in new.watermarks.items():
             segments = []
-            for number in range(self._top.get(lane, 0) + 1, mark + 1):
+            for number in self._newly_covered(lane, mark):
                 segment = self.slots.get((lane, number))
                 if segment is None:
                     self.fail(f"root {new.version} covers slot {number} of lane {lane}, which nobody made")
-                elif self._names.segment(lane, number) not in quarantined:
+                elif self._home(lane, number) not in quarantined:
                     segments.append(segment)
                 self._covered.setdefault(lane, {})[number] = self.clock_ms
             self._top[lane] = max(self._top.get(lane, 0), mark)
             if segments:
                 self.truth.take(segments, new.settings)
 
+    def _newly_covered(self, lane: str, mark: int) -> Sequence[int]:
+        """The slots that a root with watermark ``mark`` covers for the first time."""
+        top = self._top.get(lane, 0)
+        if self.lanes is None or lane not in self.lanes.ends:
+            return range(top + 1, mark + 1)
+        ends = self._frames.get(lane, ())
+        if mark > top and mark not in ends:
+            self.fail(f"the watermark {mark} of lane {lane} is not behind a whole frame [4]")
+        return [end for end in ends if top < end <= mark]
+
     def _check_delete(self, name: str) -> None:
         slot = self._names.parse_segment(name)
+        if self.lanes is not None and self._names.parse_lane_file(name) is not None:
+            self.lanes.removed(name)
         unique = self._names.parse_unique(name)
         age = self.clock_ms - self._made.get(name, self.clock_ms)
         if slot is not None:
@@ -211,6 +259,8 @@ class AuditedStore:
         elif name.startswith(self._names.queues):
             modified = self.inner._objects[name].modified
             self.queues.deleted(name, self.clock_ms - modified)
+        elif name.startswith(self._names.saved("")):
+            del self._saved[name]
 
     def _delete_slot(self, slot: Slot, name: str) -> None:
         lane, number = slot
@@ -235,6 +285,8 @@ class AuditedStore:
             self.fail(f"{short} is deleted, and a record names it [5]")
         if since is not None and any(self.clock_ms - written < PIN_TTL_MS / 2 for written in self._pinned(short)):
             self.fail(f"{short} is deleted, and a pin that was confirmed holds it")
+        if any(short in held for held in self._saved.values()):
+            self.fail(f"{short} is deleted, and a saved snapshot needs it")
 
     def _never_named(self, short: str) -> bool:
         """Whether an upload is taken back by its own maker: no slot has ever named it."""
@@ -244,7 +296,7 @@ class AuditedStore:
         return {
             name
             for (lane, number), segment in self.slots.items()
-            if number > self._top.get(lane, 0) and self.body(self._names.segment(lane, number)) is not None
+            if number > self._top.get(lane, 0) and self.body(self._home(lane, number)) is not None
             for record in segment.records
             if (name := content_of(record)) is not None
         }

@@ -97,7 +97,7 @@ class Queues:
         self._fail = fail
         self._registers: dict[str, QueueRegister] = {}
         self._highest: dict[str, int] = {}
-        self._granted: dict[str, set[int]] = {}
+        self._granted: dict[str, dict[int, int]] = {}
         self._read: dict[tuple[str, str], QueueRegister] = {}
 
     @staticmethod
@@ -138,13 +138,17 @@ class Queues:
                 self._fail(f"queue {folder}: ticket {number} is deleted, {age_ms} ms old ({register})")
 
     def granted(self, who: str, folder: str, number: int, capacity: int) -> None:
-        """``who`` was told that it holds ticket ``number``."""
+        """``who`` was told that it holds ticket ``number``; a queue that nobody has made has ``capacity`` places.
+
+        A queue may be made smaller: nobody loses a place by it, so that what counts is how many there were for the last.
+        """
         read = self._read.get((who, folder))
-        if read is None or read.is_finished(number) or read.unfinished_below(number) >= capacity:
+        places = read.capacity if read is not None and read.nonce else capacity
+        if read is None or read.is_finished(number) or read.unfinished_below(number) >= places:
             self._fail(f"queue {folder}: ticket {number} was granted by {read}, which does not admit it")
         now = self._registers.get(folder, QueueRegister("", b""))
-        held = self._granted.setdefault(folder, set())
-        held.add(number)
+        held = self._granted.setdefault(folder, {})
+        held[number] = places
         living = [one for one in held if not now.is_finished(one)]
-        if len(living) > capacity:
-            self._fail(f"queue {folder}: {sorted(living)} hold at once, capacity {capacity}")
+        if living and len(living) > held[max(living)]:
+            self._fail(f"queue {folder}: {sorted(living)} hold at once, capacity {held[max(living)]}")

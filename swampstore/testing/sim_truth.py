@@ -196,6 +196,16 @@ class Truth:
         """Contents that a covered winner names."""
         return {name for record in self.view.values() if (name := content_of(record)) is not None}
 
+    def named_by(self, root: Root) -> frozenset[str]:
+        """The runs that ``root`` names, and the contents that their winners name."""
+        view: dict[str, Record] = {}
+        for records in self._layers(root) or ():
+            for record in records:
+                held = view.get(record.key)
+                view[record.key] = record if held is None else newer(held, record)
+        contents = {name for record in view.values() if (name := content_of(record)) is not None}
+        return frozenset(contents | {ref.name for ref in root.runs})
+
     def check_conflicts(self) -> None:
         """In the end, all joined: whoever lost to a put that had not seen it is kept beside it."""
         for key, deltas in self.deltas.items():

@@ -9,7 +9,7 @@ Invariants: a plan follows from its seed alone; a part that is dropped leaves th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from tests.sim.roles import (
     sweeper,
     writer,
 )
+from tests.sim.roles_care import examiner, forcer, pruner, resizer, restorer
 from tests.sim.roles_shared import (
     COUNTERS,
     STREAMS,
@@ -63,6 +64,11 @@ ROLES: dict[str, Callable[[Part], Coroutine[Any, Any, None]]] = {
     "collector": collector,
     "historian": historian,
     "scribe": scribe,
+    "examiner": examiner,
+    "pruner": pruner,
+    "restorer": restorer,
+    "resizer": resizer,
+    "forcer": forcer,
 }
 THEMES: tuple[tuple[str, ...], ...] = (
     ("writer", "writer", "reader"),
@@ -77,6 +83,10 @@ THEMES: tuple[tuple[str, ...], ...] = (
     ("scribe", "scribe"),
 )
 """Parts that have something to do with each other; a world has two of these."""
+CARE: tuple[tuple[str, ...], ...] = (("examiner",), ("pruner",), ("restorer", "restorer"), ("resizer",), ("forcer",))
+"""Parts that look after the others; a third of the worlds have one of these, on top."""
+MEETS = {"resizer": "queuer", "forcer": "holder"}
+"""Who must be there for a part of those to have something to do."""
 
 WEATHERS: dict[str, Faults] = {
     "calm": Faults(short=0.2),
@@ -107,10 +117,13 @@ class Plan:
     weather: str
     partial: bool
     casts: tuple[Cast, ...]
+    files: float = 0.0
+    """How many of the processes write lanes that are files, as on a local disk."""
 
     def __str__(self) -> str:
         who = ", ".join(f"{cast.name} x {cast.count}" for cast in self.casts)
-        return f"seed {self.seed}: {self.pace}, {self.weather}{', partial folds' if self.partial else ''}: {who}"
+        extra = f"{', partial folds' if self.partial else ''}{f', files {self.files}' if self.files else ''}"
+        return f"seed {self.seed}: {self.pace}, {self.weather}{extra}: {who}"
 
 
 @dataclass(frozen=True)
@@ -132,18 +145,30 @@ def plan_of(seed: int) -> Plan:
     compactors = dice.choice((0, 1, 2, 2, 2, 2, 2))
     sweepers = dice.choice((0, 1, 1)) or int(not compactors)
     roles = [*dice.choice(THEMES), *dice.choice(THEMES), *["compactor"] * compactors, *["sweeper"] * sweepers]
+    partial = dice.random() < 0.3
+    roles += _care(random.Random(f"care {seed}"), roles)
     names: dict[str, int] = {}
     casts = []
     for role in roles:
         names[role] = names.get(role, 0) + 1
         casts.append(Cast(role, f"{role}-{names[role]}", _count(role, pace)))
-    return Plan(seed, pace, weather, dice.random() < 0.3, tuple(casts))
+    files = random.Random(f"files {seed}").choice((0.0, 0.7, 1.0))
+    return Plan(seed, pace, weather, partial, tuple(casts), files)
+
+
+def _care(dice: random.Random, roles: Sequence[str]) -> Sequence[str]:
+    """Who looks after a world, if anybody; where there are queues or locks, more often those who meddle with them."""
+    fitting = [who for who in CARE if MEETS.get(who[0]) in (None, *roles)]
+    meddling = [who for who in fitting if who[0] in MEETS]
+    if meddling and dice.random() < 0.5:
+        return dice.choice(meddling)
+    return dice.choice(fitting) if dice.random() < 0.3 else ()
 
 
 def _count(role: str, pace: str) -> int:
     if role == "compactor":
         return 30
-    if role in ("holder", "scholar"):
+    if role in ("holder", "scholar", "examiner", "restorer"):
         return 3
     return 6
 
@@ -154,7 +179,7 @@ def play(plan: Plan, *, trace: list[str] | None = None) -> Played:
     horizon_s = max(horizon_s, 240.0) if plan.weather == "torn" else horizon_s  # longer than anybody is cut off
     limits = (*TINY, PARTIAL) if plan.partial else TINY
     with sizes(limits):
-        world = World(plan.seed, pace_s=pace_s, horizon_s=horizon_s, faults=WEATHERS[plan.weather])
+        world = World(plan.seed, pace_s=pace_s, horizon_s=horizon_s, faults=WEATHERS[plan.weather], files=plan.files)
         if trace is not None:
             world.sim.tracing, world.sim.trace = True, trace
         for cast in plan.casts:
@@ -187,11 +212,11 @@ async def _last_look(end: Part) -> None:
     for key in COUNTERS:
         entry = await end.ns.get(key)
         value = number_in(await end.ns.read(key)) if entry else 0
-        if value != auditor.lanes.counters.get(key, 0) or value < books.increments.get(key, 0):
+        if value != auditor.shared.counters.get(key, 0) or value < books.increments.get(key, 0):
             end.fail(f"{key} is {value}, {books.increments.get(key, 0)} increments were acknowledged")
     for name in STREAMS:
         records = await end.ns.open_stream(name).read()
-        if [(record.position, record.data) for record in records] != auditor.lanes.streams.get(name, []):
+        if [(record.position, record.data) for record in records] != auditor.shared.streams.get(name, []):
             end.fail(f"stream {name} is not what its lane holds")
     await check_versions(end)
     await check_audit(end, CoreTopic(end.ns, TOPIC))

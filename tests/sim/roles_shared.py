@@ -22,6 +22,8 @@ COUNTERS = ("n/1", "n/2", "n/3")
 LOCK = "deploy"
 QUEUE = "sandbox"
 CAPACITY = 2
+CAPACITIES = (1, 2, 3)
+"""What a resizer chooses from."""
 STREAMS = ("run-1", "run-2")
 MODEL, DATUM, KEPT = "sim:model", "state", "kept"
 TOPIC = "decisions"
@@ -130,14 +132,14 @@ async def _signal(part: Part, name: str) -> None:
         if landed is not None and landed != there:
             part.fail(f"resolve() says {landed} of slot {error.slot} of {error.lane}, the lane says {there}")
         return
-    held = dict(part.auditor.lanes.streams.get(name, ()))
+    held = dict(part.auditor.shared.streams.get(name, ()))
     if [held.get(position) for position in ack.positions] != data:
         part.fail(f"stream {name}: {ack.positions} were acknowledged and hold {[held.get(p) for p in ack.positions]}")
     if fence is not None:
         if (name, fence) in part.books.fenced:
             part.fail(f"stream {name}: two appends were fenced on {fence}")
         part.books.fenced.add((name, fence))
-        part.auditor.lanes.check_fence(name, fence, ack.positions[0])
+        part.auditor.shared.check_fence(name, fence, ack.positions[0])
     part.books.stream.setdefault(name, []).extend(data)
 
 
@@ -152,8 +154,8 @@ async def follower(part: Part) -> None:
         records = await part.attempt(part.ns.open_stream(name).read(after=at[name]))
         if records is None:
             continue
-        part.auditor.lanes.check_read(name, at[name], [(record.position, record.data) for record in records])
-        earlier = {data for position, data in part.auditor.lanes.streams.get(name, ()) if position <= at[name]}
+        part.auditor.shared.check_read(name, at[name], [(record.position, record.data) for record in records])
+        earlier = {data for position, data in part.auditor.shared.streams.get(name, ()) if position <= at[name]}
         missing = before - earlier - {record.data for record in records}
         if missing:
             part.fail(f"stream {name}: {missing} were acknowledged before and not read")
