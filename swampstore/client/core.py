@@ -163,13 +163,16 @@ class CoreNamespace:
         ``listed`` skips the look. An error here is logged, not raised: the caller's own work is done and acknowledged.
         """
         try:
-            if not listed:
-                await self.reader.open()
-            if listed or self.reader.log_depth > HELP_FOLD_SEGMENTS:
+            if listed or await self._is_deep():
                 with during("help", apart=True):
                     await self.compactor().round(stay=False, insist=False)
         except SwampError as error:
             _log.warning("namespace %s: could not help to fold the log: %s", self.name, error)
+
+    async def _is_deep(self) -> bool:
+        """Whether the log holds more than 256 unfolded segments: a list and a root, and none of the segments."""
+        listing, seen = await list_and_root(self.place, self.register)
+        return len(unfolded(listing, seen.root)) > HELP_FOLD_SEGMENTS
 
     async def leave(self) -> None:
         """Before the process closes the store: those who appended look after the log, one in 64 appends on average."""

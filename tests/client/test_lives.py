@@ -18,6 +18,8 @@ from swampstore import (
 from swampstore.client.core import CoreStore
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.stores.base import Create, Request
+from swampstore.stores.memory import MemoryStore
+from swampstore.testing.wrappers import CountingStore
 from tests.protocols.support import Recording
 
 # --- namespaces -------------------------------------------------------------------------------------------------------------
@@ -204,3 +206,18 @@ def test_a_user_who_never_starts_a_compactor_has_a_bounded_log(monkeypatch: pyte
         ns.put(f"k{n:03d}", b"")
     assert ns.status().log_depth < 2 * 16
     assert len(ns.list()) == 100
+
+
+def test_who_looks_after_the_log_on_leaving_reads_none_of_it() -> None:
+    class Lucky(BlockingEnv):
+        def random(self) -> float:
+            return 0.0
+
+    counted = CountingStore(MemoryStore())
+    core = CoreStore(counted, Lucky())
+    space = core.namespace("ops")
+    for number in range(5):
+        run(space.put(Put(key=f"k{number}", data=b"x")))
+    counted.reset()
+    run(space.leave())
+    assert counted.requests == {"list": 1, "get": 1}
