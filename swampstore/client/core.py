@@ -29,6 +29,7 @@ from swampstore.limits import (
 )
 from swampstore.protocols.contents import read_content, read_many, stream_content
 from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
+from swampstore.protocols.log import list_and_root, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.resolve import resolve

@@ -220,4 +220,4 @@ def test_who_looks_after_the_log_on_leaving_reads_none_of_it() -> None:
         run(space.put(Put(key=f"k{number}", data=b"x")))
     counted.reset()
     run(space.leave())
-    assert counted.requests == {"list": 1, "get": 1}
+    assert counted.requests == {"list": 2, "get": 1}  # the second list: has a root been lost?
