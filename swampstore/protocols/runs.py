@@ -13,7 +13,7 @@ from swampstore.values.entry import Record
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo, block_for, decode_index, decode_rows, index_span
 
-_BLOCK_WEIGHT = 3
+_BLOCK_WEIGHT = 2
 """Decoded size of a block in memory, as a multiple of its encoded size."""
 _INDEX_WEIGHT = 6
 _BLOCKS_PER_ROUND = 64
@@ -114,6 +114,27 @@ async def find_in_runs(place: Place, refs: Sequence[RunRef], keys: Sequence[str]
                 record = rows.find(key)
                 if record is not None:
                     found[key].append(record)
+    return found
+
+
+def find_cached(place: Place, refs: Sequence[RunRef], key: str) -> list[Record] | None:
+    """Every record of ``key`` in ``refs``, from the caches alone; ``None`` when that takes a read of the store."""
+    found: list[Record] = []
+    for ref in refs:
+        if not ref.first <= key <= ref.last:
+            continue
+        index = place.caches.indexes.get(ref.name)
+        if index is None:
+            return None
+        info = block_for(index, key)
+        if info is None:
+            continue
+        rows = place.caches.blocks.get((ref.name, info.offset))
+        if rows is None:
+            return None
+        record = rows.find(key)
+        if record is not None:
+            found.append(record)
     return found
 
 

@@ -14,6 +14,7 @@ Invariants:
 from __future__ import annotations
 
 import bisect
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,13 +26,15 @@ from swampstore.limits import READ_RESTARTS
 from swampstore.protocols.log import depth_of, fetch, list_and_root, list_root_and, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
-from swampstore.protocols.runs import RunGone, find_in_runs, load_blocks, load_indexes
+from swampstore.protocols.runs import RunGone, find_cached, find_in_runs, load_indexes, load_rows
 from swampstore.protocols.slots import Broken, SegmentGone, Slot, new_since
 from swampstore.stores.base import Outcome, Request
+from swampstore.values.block import EMPTY, Block, join_blocks
 from swampstore.values.classes import rules_of
-from swampstore.values.entry import CONFLICT, Entry, Record, entry_of
+from swampstore.values.entry import CONFLICT, Entry, Record
 from swampstore.values.join import join_into, last_conflict_key, newer
-from swampstore.values.keys import INTERNAL, LAST_SUFFIX
+from swampstore.values.keys import LAST_SUFFIX
+from swampstore.values.live import live_entries, live_entry, without_internal
 from swampstore.values.root import NO_ROOT, RunRef
 from swampstore.values.run import BlockInfo
 from swampstore.values.version import split_version
@@ -74,7 +77,9 @@ class Snapshot:
 
     async def record(self, key: str) -> Record | None:
         """The winning record of ``key``, tombstones and internal keys included."""
-        return (await self._records([key]))[key]
+        shards = _covering(self.root.shards, key, key)
+        held = find_cached(self._place, (*self.root.level0, *shards, *self.root.eph.runs), key)
+        return self._winner(key, held) if held is not None else (await self._records([key]))[key]
 
     async def winners(self, keys: Iterable[str]) -> dict[str, Record | None]:
         """The winning records of many keys, tombstones and internal keys included."""
@@ -82,15 +87,15 @@ class Snapshot:
 
     async def _records(self, keys: Sequence[str]) -> dict[str, Record | None]:
         """The winning record of each of ``keys`` (sorted)."""
-        best: dict[str, Record | None] = {}
-        for key, candidates in (await self._in_runs(keys)).items():
-            winner = self.overlay.get(key)
-            for record in candidates:
-                winner = record if winner is None else newer(winner, record)
-            if winner is not None:
-                self._place.clock.observe(split_version(winner.version)[0])
-            best[key] = winner
-        return best
+        return {key: self._winner(key, held) for key, held in (await self._in_runs(keys)).items()}
+
+    def _winner(self, key: str, held: Iterable[Record]) -> Record | None:
+        winner = self.overlay.get(key)
+        for record in held:
+            winner = record if winner is None else newer(winner, record)
+        if winner is not None:
+            self._place.clock.observe(split_version(winner.version)[0])
+        return winner
 
     async def get(self, key: str) -> Entry | None:
         """The live entry of ``key``."""
@@ -104,9 +109,7 @@ class Snapshot:
         return {key: self._live(records[key]) for key in wanted}
 
     def _live(self, record: Record | None) -> Entry | None:
-        if record is None or record.gone or (record.expires and record.expires <= self._place.clock.now_ms()):
-            return None
-        return entry_of(record)
+        return live_entry(record, self._place.clock.now_ms())
 
     async def _in_runs(self, keys: Sequence[str]) -> dict[str, list[Record]]:
         shards = _covering(self.root.shards, keys[0], keys[-1]) if keys else ()
@@ -143,6 +146,8 @@ class Snapshot:
             return listed
 
     async def _page(self, prefix: str, start_after: str, limit: int | None, delimiter: str) -> Listed:
+        if not delimiter:
+            return await self._flat_page(prefix, start_after, limit)
         entries: list[Entry] = []
         prefixes: list[str] = []
         cursor = start_after
@@ -155,7 +160,7 @@ class Snapshot:
                         continue
                     if limit is not None and len(entries) + len(prefixes) >= limit:
                         return Listed(entries, prefixes, more=True)
-                    cut = entry.key.find(delimiter, len(prefix)) if delimiter else -1
+                    cut = entry.key.find(delimiter, len(prefix))
                     if cut < 0:
                         entries.append(entry)
                         continue
@@ -170,10 +175,20 @@ class Snapshot:
                 return Listed(entries, prefixes, more=False)
         return Listed(entries, prefixes, more=True)
 
+    async def _flat_page(self, prefix: str, start_after: str, limit: int | None) -> Listed:
+        entries: list[Entry] = []
+        async for rows in self._rows(prefix, start_after):
+            step = len(rows) if limit is None else limit + 1  # not a whole block for one entry
+            for start in range(0, len(rows), max(step, 1)):
+                entries += live_entries(rows.cut(start, start + step), self._place.clock.now_ms())
+                if limit is not None and len(entries) > limit:
+                    return Listed(entries[:limit], [], more=True)
+        return Listed(entries, [], more=False)
+
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[list[Entry]]:
         """Live entries under ``prefix`` in key order, in chunks (bounded memory, however many there are)."""
-        async for records in self.records(prefix, start_after=start_after):
-            chunk = [entry for record in records if (entry := self._live(record)) is not None]
+        async for rows in self._rows(prefix, start_after):
+            chunk = live_entries(rows, self._place.clock.now_ms())
             if chunk:
                 yield chunk
 
@@ -181,14 +196,14 @@ class Snapshot:
         self, prefix: str = "", *, start_after: str = "", internal: bool = False
     ) -> AsyncIterator[list[Record]]:
         """Winning records under ``prefix`` in key order, in chunks; tombstones included, internal keys on demand."""
+        async for rows in self._rows(prefix, start_after):
+            yield (rows if internal else without_internal(rows)).records()
+
+    async def _rows(self, prefix: str, start_after: str) -> AsyncIterator[Block]:
         low = max(prefix, start_after + "\0" if start_after else "")
-        high = prefix + LAST_SUFFIX
         try:
-            async for records in self._merged(low, high):
-                if internal:
-                    yield records
-                else:
-                    yield [record for record in records if INTERNAL not in record.key]
+            async for rows in self._merged(low, prefix + LAST_SUFFIX):
+                yield rows
         except RunGone as error:
             raise await self._gone(error) from error
 
@@ -199,41 +214,46 @@ class Snapshot:
             if found:
                 yield found
 
-    async def _merged(self, low: str, high: str) -> AsyncIterator[list[Record]]:
+    async def _merged(self, low: str, high: str) -> AsyncIterator[Block]:
         """Join all layers over [low, high], cut at block boundaries of the runs."""
-        layers = (*self.root.level0, *self.root.shards, *self.root.eph.runs)
-        refs = [ref for ref in layers if ref.first <= high and ref.last >= low]
-        indexes = await load_indexes(self._place, refs)
-        blocks = [
-            (ref, info)
-            for ref, index in zip(refs, indexes, strict=True)
+        layers = [*([ref] for ref in self.root.level0), self.root.shards, self.root.eph.runs]
+        refs = [(n, ref) for n, layer in enumerate(layers) for ref in layer if ref.first <= high and ref.last >= low]
+        indexes = await load_indexes(self._place, [ref for _, ref in refs])
+        found = (
+            _Piece(layer, ref, info)
+            for (layer, ref), index in zip(refs, indexes, strict=True)
             for info in index
             if info.first <= high and info.last >= low
-        ]
+        )
+        blocks = deque(sorted(found, key=lambda piece: piece.info.first))
         # Conflict entries that this very join makes belong to the chunk of their path, where what settled them lies.
-        ends = sorted({last_conflict_key(info.last) for _, info in blocks})
+        ends = sorted({last_conflict_key(piece.info.last) for piece in blocks})
         size, at, start = _FIRST_CHUNK_BLOCKS, 0, low
+        near: list[_Piece] = []
         while at < len(ends):
             end = min(ends[min(at + size, len(ends)) - 1], high)
-            yield await self._chunk(blocks, start, end)
+            near = [piece for piece in near if piece.info.last >= start]
+            while blocks and blocks[0].info.first <= end:
+                near.append(blocks.popleft())
+            yield await self._chunk(near, start, end)
             at += size
             size = min(size * 4, _CHUNK_BLOCKS)
             start = end + "\0"
         rest = self.recent(start, high)
         if rest:
-            yield rest
+            yield Block.of(rest)
 
-    async def _chunk(self, blocks: Sequence[tuple[RunRef, BlockInfo]], start: str, end: str) -> list[Record]:
-        """All winning records in [start, end]."""
-        wanted = [pair for pair in blocks if pair[1].first <= end and pair[1].last >= start]
-        loaded = await load_blocks(self._place, wanted)
-        overlay = self.recent(start, end)
-        if len(loaded) == 1 and not overlay:
-            return [record for record in loaded[0] if start <= record.key <= end]
-        table: dict[str, Record] = {}
-        for records in (*loaded, overlay):
-            join_into(table, (record for record in records if start <= record.key <= end))
-        return [table[key] for key in sorted(table)]
+    async def _chunk(self, near: Sequence[_Piece], start: str, end: str) -> Block:
+        """All winning records in [start, end]; ``near`` are the blocks that may hold some."""
+        pieces = sorted(near, key=lambda piece: piece.layer)
+        loaded = await load_rows(self._place, [(piece.ref, piece.info) for piece in pieces])
+        layers: dict[int, list[Block]] = {}
+        for piece, rows in zip(pieces, loaded, strict=True):
+            layers.setdefault(piece.layer, []).append(rows.between(start, end))
+        table = EMPTY
+        for held in (*map(Block.joined, layers.values()), Block.of(self.recent(start, end))):
+            table = join_blocks(table, held).block
+        return table
 
     def recent(self, start: str, end: str) -> list[Record]:
         """What the log and the inline part of the root hold of [start, end]: records that no run holds yet."""
@@ -258,6 +278,14 @@ class Listed:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+
+class _Piece(NamedTuple):
+    """A block that a scan meets. Blocks of one layer do not overlap; layers are joined in their order."""
+
+    layer: int
+    ref: RunRef
+    info: BlockInfo
 
 
 def _covering(shards: Sequence[RunRef], low: str, high: str) -> Sequence[RunRef]:

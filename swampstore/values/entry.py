@@ -186,7 +186,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
-_decode_meta = msgspec.msgpack.Decoder(Meta).decode
+decode_meta = msgspec.msgpack.Decoder(Meta).decode
+"""For values of at most ``META_BYTES`` alone; raises ``UNREADABLE``. Others: :func:`meta_of`."""
 _decode_sketch = msgspec.msgpack.Decoder(_Sketch).decode
 _decode_at = msgspec.msgpack.Decoder(_At).decode
 _decode_gone = msgspec.msgpack.Decoder(Gone).decode
@@ -217,7 +218,7 @@ def meta_of(record: Record) -> Meta:
     try:
         if len(record.value) > META_BYTES:
             _check_large(record)
-        return _decode_meta(record.value)
+        return decode_meta(record.value)
     except UNREADABLE as error:
         raise CorruptObject(f"the entry of {record.key!r} cannot be read: {error}", name=record.key) from error
 
@@ -286,7 +287,7 @@ def check_value(record: Record) -> None:
 
 def check_values(records: Sequence[Record]) -> None:
     """:func:`check_value` of many records: plain puts, which most are, in one short loop."""
-    decode = _decode_meta
+    decode = decode_meta
     for record in records:
         if record.flags & ~_PLAIN or len(record.value) > META_BYTES:
             check_value(record)
