@@ -9,6 +9,9 @@ from typing import Any
 from bench.jobs.counting import Counting, open_counted
 from swampstore.client.blocking import Datastore, Namespace
 
+_START_S = 240.0
+"""How long a crowd may take to start up; on a busy machine a hundred processes take minutes."""
+
 
 def counted(url: str, namespace: str) -> tuple[Datastore, Namespace, Counting]:
     """An open store, one namespace of it, and what counts their requests."""
@@ -35,7 +38,7 @@ class Crowd:
             thread.start()
 
     def _run(self, number: int) -> None:
-        self._barrier.wait(60)
+        self._barrier.wait(_START_S)
         try:
             self.results[number] = self._work(number)
         except BaseException as error:
@@ -44,7 +47,7 @@ class Crowd:
 
     def go(self) -> list[Any]:
         """Release them and wait; their results. Raises the first error of any."""
-        self._barrier.wait(60)
+        self._barrier.wait(_START_S)
         for thread in self._threads:
             thread.join()
         if self._failed:
