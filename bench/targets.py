@@ -31,6 +31,18 @@ TARGETS = {
         Target("append-requests", "append", "one append is one create-only write, at every size", 1, "requests"),
         Target("append-reads", "append", "one append reads and lists nothing, manifest bytes included", 0, "requests"),
         Target("append-p99-s3", "append", "p99 of one append, S3 with 20 ms per request", 40, "ms", below=True),
+        Target("legacy-write", "legacy", "one write: the legacy design's time over ours", 20, "x", least=True),
+        Target("legacy-gc", "legacy", "gc of 7 entries: the legacy design's time over ours", 20, "x", least=True),
+        Target(
+            "legacy-sync-4", "legacy", "4 syncs at once: the legacy design's slowest over ours", 20, "x", least=True
+        ),
+        Target(
+            "legacy-sync-16", "legacy", "16 syncs at once: the legacy design's slowest over ours", 20, "x", least=True
+        ),
+        Target(
+            "legacy-exclusive", "legacy", "requests of ours, all of these, that take a lock or a ticket", 0, "requests"
+        ),
+        Target("merging-p99", "merging", "append p99 at 500/s while a full merge runs, against without", 1.5, "x"),
         Target("lanes-sqlite-1", "lanes", "durable appends against SQLite FULL, 1 writer", 1.0, "x", least=True),
         Target("lanes-sqlite-4", "lanes", "durable appends against SQLite FULL, 4 writers", 2.5, "x", least=True),
         Target("lanes-sqlite-16", "lanes", "durable appends against SQLite FULL, 16 writers", 4.0, "x", least=True),

@@ -31,7 +31,13 @@ def appends(url: str, namespace: str, count: int) -> Generator[None, None, dict[
         took.append((time.perf_counter() - began) * 1000)
     asked, written = dict(counts.requests), counts.bytes_up
     finish(core.close())
-    return {"ms": took, "requests": asked, "bytes_read": counts.bytes_down, "bytes_written": written}
+    return {
+        "ms": took,
+        "locks": counts.locks,
+        "requests": asked,
+        "bytes_read": counts.bytes_down,
+        "bytes_written": written,
+    }
 
 
 def burst_threads(url: str, namespace: str, callers: int) -> Generator[None, None, dict[str, Any]]:
@@ -94,3 +100,25 @@ def burst_tasks(url: str, namespace: str, callers: int) -> Generator[None, None,
 
     yield
     return asyncio.run(work())
+
+
+def paced(url: str, namespace: str, rate: float, seconds: float) -> Generator[None, None, dict[str, Any]]:
+    """Puts at ``rate`` a second for ``seconds``; ms of each from when it was due (a wait hides nothing behind it)."""
+    from bench.jobs.opening import open_core
+    from swampstore.client.blocking import finish
+    from swampstore.values.deltas import Put
+
+    core, space = open_core(url, namespace)
+    finish(space.put(Put(key="bench/first", data=PAYLOAD)))
+    yield
+    took: list[float] = []
+    began = due = time.perf_counter()
+    while due - began < seconds:
+        now = time.perf_counter()
+        if due > now:
+            time.sleep(due - now)
+        finish(space.put(Put(key=f"bench/{len(took):06}", data=PAYLOAD)))
+        took.append((time.perf_counter() - due) * 1000)
+        due += 1 / rate
+    finish(core.close())
+    return {"ms": took}

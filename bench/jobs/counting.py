@@ -20,6 +20,11 @@ class Counting(CountingStore):
         super().reset()
         self.rounds = 0
 
+    @property
+    def locks(self) -> int:
+        """Requests that concern a lock or a queue: the only things that anybody could have to wait for."""
+        return sum("/queue/" in name for _, name in self.names)
+
     async def one(self, request: Request) -> Answer:
         self.rounds += 1
         return await super().one(request)

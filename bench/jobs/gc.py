@@ -126,6 +126,7 @@ def collect(url: str, namespace: str) -> Generator[None, None, dict[str, Any]]:
         "concerned": concerned,
         "reads": counts.requests["get"] + counts.requests["list"] + counts.requests["head"],
         "writes": counts.puts,
+        "locks": counts.locks,
         "bytes": counts.bytes_down,
     }
     finish(core.close())

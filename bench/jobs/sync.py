@@ -19,7 +19,7 @@ def push(url: str, namespace: str, tree: str) -> Generator[None, None, dict[str,
     counts.reset()
     yield
     report = finish(sync(space, Path(tree), SyncOptions(pull=False)))
-    asked = {"requests": counts.total, "rounds": counts.rounds, "bytes_read": counts.bytes_down}
+    asked = {"locks": counts.locks, "requests": counts.total, "rounds": counts.rounds, "bytes_read": counts.bytes_down}
     return {"pushed": report.pushed, "skipped": len(report.skipped), **asked}
 
 

@@ -99,3 +99,32 @@ def compactor(url: str, namespace: str) -> Generator[None, None, dict[str, Any]]
         segments += report.fold.segments
     finish(core.close())
     return {"rounds": rounds, "segments": segments}
+
+
+def merger(url: str, namespace: str) -> Generator[None, None, dict[str, Any]]:
+    """Full merges, one after the other, until standard input ends: each shard is changed first, so each is rewritten."""
+    from bench.jobs.opening import open_core
+    from swampstore.client.blocking import finish
+    from swampstore.client.core import puts
+    from swampstore.workers.compactor import Compactor
+
+    core, space = open_core(url, namespace)
+    finish(space.prove())
+    worker = Compactor(space.place, space.register)
+    ended = threading.Event()
+    yield
+
+    def listen() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    merges = written = 0
+    while not ended.is_set():
+        firsts = [ref.first for ref in finish(space.snapshot()).root.shards]
+        finish(space.append(puts({f"{first}~{merges}": b"x" for first in firsts})))
+        report = finish(worker.round(stay=True, insist=True))
+        merges += report.merge.published
+        written += report.merge.shards_written
+    finish(core.close())
+    return {"merges": merges, "shards": written}

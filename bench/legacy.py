@@ -1,0 +1,104 @@
+"""Ours and the design it replaces on the same entries, in one session: a write, a gc of 7, 4 and 16 syncs at once.
+
+The legacy design is shown in its best light (:mod:`bench.peers.legacy`); what its lock was held for is time in which nobody
+else could write. Ours takes no lock: what it asks of locks and queues is counted, and must be nothing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from bench.children import run_job, run_together
+from bench.harness import Report, interleaved, median, percentile
+from bench.lab import NAMESPACE, Lab
+from bench.trees import NEW_FILES, Trees
+
+_FEW = 7
+_TURNS = 3
+_CROWDS = (4, 16)
+
+
+def run(lab: Lab, report: Report) -> None:
+    """Turns of both designs, all on S3 with the delay."""
+    url = lab.s3.url(lab.big_s3, far=True)
+    trees = Trees(lab, url)
+    gc_place = lab.fresh("legacy-gc-ours")
+    near = lab.s3.url(gc_place, far=False)
+    lab.job("gc:fill", timeout_s=600, url=near, namespace=NAMESPACE, entries=lab.scale.entries, expired=0)
+    theirs = _Theirs(lab)
+    alternatives: dict[str, Any] = {
+        "ours write": partial(_write, lab, url),
+        "legacy write": partial(theirs.write, 1),
+        "ours gc": partial(_gc, lab, gc_place),
+        "legacy gc": theirs.collect,
+    }
+    for crowd in _CROWDS:
+        alternatives[f"ours sync {crowd}"] = partial(_syncs, lab, trees, crowd)
+        alternatives[f"legacy sync {crowd}"] = partial(theirs.syncs, crowd)
+    found = interleaved(min(lab.scale.rounds, _TURNS), alternatives)
+    locks = [one["locks"] for name, runs in found.items() if name.startswith("ours") for one in runs]
+    for what in ("write", "gc", *(f"sync {crowd}" for crowd in _CROWDS)):
+        ours, legacy = found[f"ours {what}"], found[f"legacy {what}"]
+        mine, old = (median([one["seconds"] for one in runs]) for runs in (ours, legacy))
+        note = f"ours {mine:.3g} s, legacy {old:.3g} s of which it held the lock {median([one['held'] for one in legacy]):.3g} s"
+        lost = sum(one.get("late", 0) for one in legacy)
+        note += f"; {lost} of its writers gave up after 60 s" if lost else ""
+        report.target(f"legacy-{what.replace(' ', '-')}", old / mine, figure="ratio", note=note)
+    report.target("legacy-exclusive", sum(locks), figure="sum", samples=locks)
+
+
+def _write(lab: Lab, url: str, _turn: int) -> dict[str, Any]:
+    done = run_job("append:appends", lab.env, url=url, namespace=NAMESPACE, count=20)["value"]
+    return {"seconds": median(done["ms"]) / 1000, "locks": done["locks"]}
+
+
+def _gc(lab: Lab, place: str, turn: int) -> dict[str, Any]:
+    near, far = lab.s3.url(place, far=False), lab.s3.url(place, far=True)
+    lab.job("gc:renew", url=near, namespace=NAMESPACE, count=_FEW, seed=turn)
+    done = run_job("gc:collect", lab.env, timeout_s=600, url=far, namespace=NAMESPACE)["value"]
+    if done["expired"] != _FEW:
+        raise AssertionError(f"a gc removed {done['expired']} versions instead of {_FEW}")
+    return {"seconds": done["seconds"], "locks": done["locks"]}
+
+
+def _syncs(lab: Lab, trees: Trees, crowd: int, _turn: int) -> dict[str, Any]:
+    import shutil
+
+    repos = trees.make(crowd)
+    for repo in repos:
+        trees.grow(repo)
+    many = [{"url": trees.url, "namespace": NAMESPACE, "tree": str(repo / ".swamp")} for repo in repos]
+    each = run_together("sync:push", lab.env, many, timeout_s=180)
+    for repo in repos:
+        shutil.rmtree(repo)
+    if any(one["value"]["pushed"] != NEW_FILES for one in each):
+        raise AssertionError("a sync did not push what it should")
+    return {"seconds": max(one["seconds"] for one in each), "locks": sum(one["value"]["locks"] for one in each)}
+
+
+class _Theirs:
+    """The legacy design on the same index."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        place = lab.fresh("legacy")
+        lab.job("legacy:upload_index", url=lab.s3.url(place, far=False), source=str(lab.index))
+        self._url, self._lock = lab.s3.url(place, far=True), str(lab.scratch / lab.fresh("lock"))
+
+    def write(self, files: int, turn: int) -> dict[str, Any]:
+        given = {"url": self._url, "lock": self._lock, "files": files, "mark": f"w{turn}", "repeat": 2}
+        done = run_job("legacy:write", self._lab.env, **given)["value"]
+        return {"seconds": median(done["ms"]) / 1000, "held": done["held_s"] / 2}
+
+    def collect(self, _turn: int) -> dict[str, Any]:
+        done = run_job("legacy:collect", self._lab.env, url=self._url, lock=self._lock, count=_FEW)["value"]
+        return {"seconds": done["seconds"], "held": done["held_s"]}
+
+    def syncs(self, crowd: int, turn: int) -> dict[str, Any]:
+        given = {"url": self._url, "lock": self._lock, "files": NEW_FILES}
+        many = [{**given, "mark": f"s{crowd}-{turn}-{at}"} for at in range(crowd)]
+        each = run_together("legacy:write", self._lab.env, many, timeout_s=400)
+        held = [one["value"]["held_s"] for one in each]
+        late = sum(not one["value"]["ok"] for one in each)
+        return {"seconds": percentile([one["seconds"] for one in each], 1), "held": sum(held), "late": late}
