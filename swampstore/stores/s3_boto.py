@@ -138,7 +138,10 @@ class BotoStore:
                 for number, chunk in enumerate(read_chunks(body, part_bytes(body.size)), 1):
                     sent = client.upload_part(**place, PartNumber=number, Body=chunk)
                     parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-                return self._calls.stored(client.complete_multipart_upload(**place, MultipartUpload={"Parts": parts}))
+                done = client.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
+                if not done.get("ETag"):  # Ceph leaves it empty
+                    done = client.head_object(**self._calls.head(name))
+                return self._calls.stored(done)
             except BaseException as error:
                 self._abort(client, place, error)
                 raise

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from swampstore.env.aio import AioEnv
 from swampstore.env.base import Env
 from swampstore.stores.base import Body, Got, Headed, NotModified, Outcome, Page, Request, Store, Stored, When
 from swampstore.stores.open import open_store
-from swampstore.stores.s3_aioboto import AioBotoStore
-from swampstore.stores.s3_boto import BotoStore
-from swampstore.stores.urls import parse_url
 
 T = TypeVar("T")
-DRIVERS = ("as opened", "boto", "aioboto", "asyncio")
+DRIVERS = ("fast", "fast-asyncio", "botocore", "botocore-asyncio")
 
 
 def open_with(driver: str, url: str, env: Env, timeout: float) -> Store:
-    """The bare store of ``url`` over a driver: ``as opened`` is what a user gets, ``asyncio`` what a task of theirs gets."""
-    if driver == "as opened":
+    """The bare store of ``url``; if it is in a bucket, over one of ``DRIVERS``."""
+    if not url.startswith("s3:"):
         return open_store(url, env=env, timeout=timeout)
-    if driver == "asyncio":
-        return Across(lambda: open_store(url, env=AioEnv(), asynchronous=True, timeout=timeout))
-    place: Any = parse_url(url)
-    options = place.bounded(timeout / 2)
-    return BotoStore(options) if driver == "boto" else Across(lambda: AioBotoStore(options))
+    kind, _, asynchronous = driver.partition("-")
+    if asynchronous:
+        return Across(lambda: open_store(url, env=AioEnv(), asynchronous=True, timeout=timeout, driver=kind))
+    return open_store(url, env=env, timeout=timeout, driver=kind)
 
 
 class Across:
     """A store for asyncio as one that blocks: its calls are carried out in a loop of another thread."""
 
-    def __init__(self, make: Any) -> None:
+    def __init__(self, make: Callable[[], Store]) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True, name="store-loop").start()
 
         async def made() -> Store:
-            store: Store = make()
-            return store
+            return make()
 
         self._inner = self._finish(made())
 

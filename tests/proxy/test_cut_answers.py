@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from swampstore.env.blocking import run
+from swampstore.env.aio import AioEnv
+from swampstore.env.blocking import BlockingEnv, run
 from swampstore.errors import StoreUnavailable
 from swampstore.stores.base import Create, Got, Headed, Page, Replace, Stored
-from swampstore.stores.s3 import S3Options
-from swampstore.stores.s3_aioboto import AioBotoStore
-from swampstore.stores.s3_boto import BotoStore
+from swampstore.stores.open import open_store
 from tests.proxy.proxy import InThread, fault_proxy
 from tests.proxy.weather import Fault, Scripted
 from tests.stores.stub_s3 import Asked, Reply, stub_server
@@ -70,11 +69,13 @@ def right(found: Any) -> bool:
     return isinstance(found, int)
 
 
-@pytest.mark.parametrize("driver", [BotoStore, AioBotoStore])
-def test_cut_anywhere(running: InThread, driver: Any) -> None:
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("driver", ["fast", "botocore"])
+def test_cut_anywhere(running: InThread, driver: str, asynchronous: bool) -> None:
     with asyncio.Runner() as runner:
-        finish = run if driver is BotoStore else runner.run
-        store = driver(S3Options(bucket="b", endpoint=running.proxy.endpoint, region="us-east-1"))
+        finish, env = (runner.run, AioEnv()) if asynchronous else (run, BlockingEnv())
+        url = f"s3://bucket?endpoint={running.proxy.endpoint}&region=us-east-1"
+        store = open_store(url, env=env, asynchronous=asynchronous, driver=driver)
         for name, work in WORKS.items():
             refused = 0
             for percent in range(0, 100, STEP):

@@ -74,7 +74,7 @@ CLIMATES: Mapping[str, Climate] = {
     "harsh": Climate(_LOST | {"cut-answer": 0.02, "slow-answer": 0.02, "slow-request": 0.02, "cut-request": 0.02}, jitter=0.004),
     "deaf": Climate({"hang": 0.01, "hang-after": 0.01, "late": 0.02, "reset-after": 0.02}, jitter=0.004),
     "throttled": Climate({"status": 0.02, "applied-then": 0.02}, rate=60),
-    "torn": Climate({kind: 4 * share for kind, share in _LOST.items()}, jitter=0.002, seconds=1.0),
+    "torn": Climate({kind: 2 * share for kind, share in _LOST.items()}, jitter=0.002, seconds=1.0),
 }  # fmt: skip
 REFUSALS = (500, 502, 503, 504, 429)
 REFUSED_PUTS = (*REFUSALS, 409)
