@@ -125,7 +125,10 @@ class FastStore:
         with self._lock:
             live = self._live_made
             if live is None or live.process != os.getpid() or (region and live.plan.region != region):
-                live = self._live_made = Live(self._options, make_plan(self._options, region=region))
+                made = Live(self._options, make_plan(self._options, region=region))
+                if live is not None and live.process == made.process:
+                    live.lines.close()
+                live = self._live_made = made
             return live
 
     def _hold(self, live: Live, talk: Talk[T], what: str) -> T:

@@ -203,6 +203,8 @@ class AioFastStore:
             live = self._live
             if live is None or (region and live.plan.region != region):
                 plan = await asyncio.to_thread(make_plan, self._options, region=region)
+                while live is not None and live.idle:
+                    live.idle.pop().drop()
                 live = self._live = _Live(self._options, plan)
             return live
 

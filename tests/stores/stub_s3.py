@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -45,8 +46,8 @@ class Stub:
 
 
 @contextlib.contextmanager
-def stub_server(answer: Callable[[Asked], Reply]) -> Iterator[Stub]:
-    """A server on a free port of 127.0.0.1, in threads of this process."""
+def stub_server(answer: Callable[[Asked], Reply], *, tls: ssl.SSLContext | None = None) -> Iterator[Stub]:
+    """A server on a free port of 127.0.0.1, in threads of this process; with ``tls`` it speaks https."""
     stub = Stub(answer)
 
     class Handler(BaseHTTPRequestHandler):
@@ -76,9 +77,11 @@ def stub_server(answer: Callable[[Asked], Reply]) -> Iterator[Stub]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    stub.endpoint = f"http://127.0.0.1:{server.server_port}"
+    stub.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield stub
     finally:

@@ -1,0 +1,378 @@
+"""Connections of the fast drivers: never a hidden retry, never a foreign answer; TLS; refused bodies; other regions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swampstore.env.blocking import run
+from swampstore.errors import BadConfig, StoreForbidden, StoreUnavailable
+from swampstore.stores import s3_fast, s3_fast_aio, s3_lines
+from swampstore.stores.base import Create, Get, Got, Overwrite, Put, Stored
+from swampstore.stores.s3 import S3Options
+from swampstore.stores.s3_fast import FastStore
+from swampstore.stores.s3_fast_aio import AioFastStore
+from swampstore.stores.s3_plan import make_plan
+from tests.stores.stub_s3 import Asked, Reply, Stub, refusal, stub_server
+
+STORED = Reply(200, b"", {"ETag": '"e1"', "Last-Modified": "Sat, 21 Nov 2026 18:43:43 GMT"})
+HEAD = b'HTTP/1.1 200 OK\r\nETag: "e1"\r\nLast-Modified: Sat, 21 Nov 2026 18:43:43 GMT\r\nContent-Length: 2\r\n\r\n'
+
+
+@pytest.fixture(params=[FastStore, AioFastStore])
+def drive(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """``drive.open(**options)`` gives a store of this driver, ``drive(coroutine)`` finishes its calls."""
+
+    class Drive:
+        blocking = request.param is FastStore
+
+        def __init__(self, finish: Callable[[Any], Any]) -> None:
+            self._finish = finish
+            self.opened: list[Any] = []
+
+        def open(self, plan: Any = None, **options: Any) -> Any:
+            self.opened.append(request.param(S3Options(**{"bucket": "bucket", "region": "eu-west-1", **options}), plan))
+            return self.opened[-1]
+
+        def __call__(self, work: Any) -> Any:
+            return self._finish(work)
+
+    with contextlib.ExitStack() as stack:
+        drive = Drive(run if request.param is FastStore else stack.enter_context(asyncio.Runner()).run)
+        yield drive
+        for store in drive.opened:
+            drive(store.close())
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with stub_server(lambda asked: STORED) as running:
+        yield running
+
+
+class Raw:
+    """A server on bare sockets: ``script(connection, number)`` serves each connection, counted from 1."""
+
+    def __init__(self, script: Callable[[socket.socket, int], None]) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.connections = 0
+        self.requests = 0
+        self._script = script
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._one, args=(connection, self.connections), daemon=True).start()
+
+    def _one(self, connection: socket.socket, number: int) -> None:
+        with connection, contextlib.suppress(OSError):
+            self._script(connection, number)
+
+    def asked(self, connection: socket.socket) -> bytes:
+        """The next request's head."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+            if not data:
+                raise ConnectionError
+        self.requests += 1
+        return data
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@contextlib.contextmanager
+def raw(script: Callable[[Raw, socket.socket, int], None]) -> Iterator[Raw]:
+    server: Raw = Raw(lambda connection, number: script(server, connection, number))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+# --- connections --------------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_is_used_again(drive: Any) -> None:
+    def script(server: Raw, connection: socket.socket, number: int) -> None:
+        while True:
+            server.asked(connection)
+            connection.sendall(HEAD + b"hi")
+
+    with raw(script) as server:
+        store = drive.open(endpoint=server.endpoint)
+        assert [drive(store.get("a")).body for _ in range(5)] == [b"hi"] * 5
+        assert (server.connections, server.requests) == (1, 5)
+
+
+def test_a_connection_that_ended_while_idle_carries_no_request(drive: Any) -> None:
+    """Its end is seen beforehand: nothing fails, and nothing has to be sent twice."""
+    ended = threading.Event()
+
+    def script(server: Raw, connection: socket.socket, number: int) -> None:
+        server.asked(connection)
+        connection.sendall(HEAD + b"hi")
+        connection.close()
+        ended.set()
+
+    with raw(script) as server:
+        store = drive.open(endpoint=server.endpoint)
+        for _ in range(5):
+            assert drive(store.put("a", b"1", Create())).etag == "e1"
+            ended.wait(5)
+            ended.clear()
+            drive(asyncio.sleep(0.02)) if not drive.blocking else time.sleep(0.02)
+        assert (server.connections, server.requests) == (5, 5)
+
+
+def test_a_connection_that_dies_under_a_write_fails_it(drive: Any) -> None:
+    """With the request already sent it may have landed: it is not sent again."""
+
+    def script(server: Raw, connection: socket.socket, number: int) -> None:
+        server.asked(connection)
+        connection.sendall(HEAD + b"hi")
+        server.asked(connection)
+
+    with raw(script) as server:
+        store = drive.open(endpoint=server.endpoint)
+        drive(store.get("a"))
+        with pytest.raises(StoreUnavailable):
+            drive(store.put("a", b"1", Create()))
+        assert (server.connections, server.requests) == (1, 2)
+
+
+def test_what_comes_unasked_is_nobody_s_answer(drive: Any) -> None:
+    """A second answer to one request would else be taken for the answer to the next."""
+
+    def script(server: Raw, connection: socket.socket, number: int) -> None:
+        while True:
+            server.asked(connection)
+            told = HEAD + (b"no" if number == 1 else b"ok")
+            connection.sendall(told)
+            if number == 1:
+                time.sleep(0.01)
+                connection.sendall(told)
+
+    with raw(script) as server:
+        store = drive.open(endpoint=server.endpoint)
+        assert drive(store.get("a")).body == b"no"
+        drive(asyncio.sleep(0.05)) if not drive.blocking else time.sleep(0.05)
+        assert drive(store.get("a")).body == b"ok"
+        assert server.connections == 2
+
+
+def test_a_long_idle_connection_is_not_trusted(drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_lines, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(s3_fast_aio, "IDLE_SECONDS", 0.0)
+
+    def script(server: Raw, connection: socket.socket, number: int) -> None:
+        while True:
+            server.asked(connection)
+            connection.sendall(HEAD + b"hi")
+
+    with raw(script) as server:
+        store = drive.open(endpoint=server.endpoint)
+        for _ in range(3):
+            drive(store.get("a"))
+        assert server.connections == 3
+
+
+# --- many ---------------------------------------------------------------------------------------------------------------
+
+
+def test_many_wait_together_for_a_server_that_says_nothing(drive: Any) -> None:
+    def script(server: Raw, connection: socket.socket, number: int) -> None:
+        server.asked(connection)
+        time.sleep(1.5)
+
+    with raw(script) as server:
+        store = drive.open(endpoint=server.endpoint, read_seconds=0.3)
+        began = time.monotonic()
+        outcomes = drive(store.many([Put(f"a/{n}", b"1", Create()) for n in range(20)]))
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 20
+        assert time.monotonic() - began < 20 * 0.3
+        assert server.requests == 20  # each once
+
+
+def test_many_of_every_size_go_on_beside_each_other(drive: Any, stub: Stub) -> None:
+    big = b"x" * (3 << 20)
+    stub.answer = lambda asked: STORED if asked.method == "PUT" else Reply(200, big, STORED.headers)
+    store = drive.open(endpoint=stub.endpoint)
+    puts = [Put(f"a/{n}", big if n % 2 else b"small", Overwrite()) for n in range(6)]
+    assert all(isinstance(outcome, Stored) for outcome in drive(store.many(puts)))
+    assert sorted(len(asked.body) for asked in stub.asked) == [5, 5, 5, len(big), len(big), len(big)]
+    gets = drive(store.many([Get(f"a/{n}") for n in range(6)]))
+    assert all(isinstance(got, Got) and got.body == big for got in gets)
+
+
+def test_a_body_that_is_refused_before_it_is_sent(drive: Any) -> None:
+    """What the server said is told, not that it hung up."""
+    words = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+    told = b"HTTP/1.1 403 no\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(words) + words
+
+    def script(server: Raw, connection: socket.socket, number: int) -> None:
+        server.asked(connection)
+        connection.sendall(told)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 20):
+            pass
+
+    with raw(script) as server:
+        store = drive.open(endpoint=server.endpoint)
+        with pytest.raises(StoreForbidden, match="AccessDenied"):
+            drive(store.put("a", b"x" * (8 << 20), Create()))
+        outcomes = drive(store.many([Put(f"a/{n}", b"x" * (8 << 20), Create()) for n in range(2)]))
+        assert [type(outcome) for outcome in outcomes] == [StoreForbidden] * 2
+
+
+def test_a_cancelled_call_leaves_no_answer_behind() -> None:
+    def script(server: Raw, connection: socket.socket, number: int) -> None:
+        while True:
+            server.asked(connection)
+            time.sleep(0.2 if number == 1 else 0)
+            connection.sendall(HEAD + (b"no" if number == 1 else b"ok"))
+
+    async def main(server: Raw) -> bytes:
+        store = AioFastStore(S3Options(bucket="bucket", endpoint=server.endpoint))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await store.get("first")
+        await asyncio.sleep(0.2)
+        body: bytes = (await store.get("second")).body  # type: ignore[union-attr]
+        await store.close()
+        return body
+
+    with raw(script) as server:
+        assert asyncio.run(main(server)) == b"ok"
+
+
+# --- regions and credentials ----------------------------------------------------------------------------------------------
+
+
+def test_a_bucket_in_another_region_is_found(drive: Any, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As botocore finds it: the refusal names the region, and nothing was done."""
+
+    def plan_for(options: S3Options, *, region: str = "") -> Any:
+        plan = make_plan(options, region=region)
+        plan.aws = True
+        return plan
+
+    monkeypatch.setattr(s3_fast, "make_plan", plan_for)
+    monkeypatch.setattr(s3_fast_aio, "make_plan", plan_for)
+
+    def answer(asked: Asked) -> Reply:
+        if "/eu-central-1/s3/" in asked.headers["authorization"]:
+            return STORED
+        told = refusal(301, "PermanentRedirect")
+        return told._replace(headers={**told.headers, "x-amz-bucket-region": "eu-central-1"})
+
+    stub.answer = answer
+    store = drive.open(endpoint=stub.endpoint)
+    for _ in range(2):
+        assert drive(store.put("a", b"1", Create())).etag == "e1"
+    assert len(stub.asked) == 3
+    stub.answer = lambda asked: refusal(301, "PermanentRedirect")
+    with pytest.raises(BadConfig, match="PermanentRedirect"):
+        drive(store.get("a"))
+
+
+def test_credentials_are_refreshed_and_the_token_sent(drive: Any, stub: Stub) -> None:
+    class Rolling:
+        """Like botocore's credentials of a role."""
+
+        def __init__(self) -> None:
+            self.token = 0
+            self.threads: set[str] = set()
+
+        def refresh_needed(self) -> bool:
+            return True
+
+        def get_frozen_credentials(self) -> Any:
+            self.threads.add(threading.current_thread().name)
+            self.token += 1
+            return type("Frozen", (), {"access_key": "k", "secret_key": "s", "token": f"t{self.token}"})
+
+    plan = make_plan(S3Options(bucket="bucket", region="eu-west-1", endpoint=stub.endpoint))
+    rolling = plan._credentials = Rolling()
+    store = drive.open(plan, endpoint=stub.endpoint)
+    for _ in range(2):
+        drive(store.put("a", b"1", Create()))
+    tokens = [asked.headers["x-amz-security-token"] for asked in stub.asked]
+    assert len(set(tokens)) == 2
+    assert all("x-amz-security-token" in asked.headers["authorization"] for asked in stub.asked)
+    assert drive.blocking or any("asyncio" in name for name in rolling.threads)  # the loop is not held up
+
+
+def test_line_breaks_cannot_make_headers(drive: Any, stub: Stub) -> None:
+    from swampstore.errors import Misuse
+
+    store = drive.open(endpoint=stub.endpoint, kms_key="k\r\nx-evil: 1", sse="aws:kms")
+    with pytest.raises(Misuse, match="line break"):
+        drive(store.put("a", b"1", Create()))
+    assert stub.asked == []
+
+
+# --- TLS ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    built = built.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    built = built.add_extension(address, critical=False)
+    signed = built.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(
+        key, hashes.SHA256()
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    plain = serialization.NoEncryption()
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(secret + signed.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_tls(drive: Any, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates are believed only if configured; calls side by side get whole bodies."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    body = b"x" * 300_000
+    with stub_server(lambda asked: Reply(200, body, STORED.headers), tls=context) as stub:
+        endpoint = stub.endpoint
+        with pytest.raises(BadConfig) as caught:
+            drive(drive.open(endpoint=endpoint).get("a"))
+        assert "AWS_CA_BUNDLE" in caught.value.hint
+        assert stub.asked == []
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+        store = drive.open(endpoint=endpoint)
+        for _ in range(2):
+            gets = drive(store.many([Get(f"a/{n}") for n in range(12)]))
+            assert [len(got.body) for got in gets] == [len(body)] * 12
+        drive(store.put("a", body, Create()))
+        assert stub.asked[-1].body == body
