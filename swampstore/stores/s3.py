@@ -38,7 +38,7 @@ READ_SECONDS = 30.0
 PAGE_BODY = "SwampstorePage"
 """Where a response of ListObjectsV2 holds the page's bytes, unread (:func:`read_pages_ourselves`)."""
 
-_CONTENT_RANGE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d{1,18})", re.ASCII)
 
 Args = dict[str, Any]
 Response = Mapping[str, Any]

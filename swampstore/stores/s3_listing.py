@@ -27,8 +27,9 @@ LISTING_BYTES = 16 << 20
 
 _ENTRY = re.compile(
     r"<Contents>\s*<Key>([^<]*)</Key>\s*<LastModified>([^<]*)</LastModified>\s*<ETag>([^<]*)</ETag>"
-    r"(?:\s*<(?:ChecksumAlgorithm|ChecksumType)>[^<]*</(?:ChecksumAlgorithm|ChecksumType)>)*\s*<Size>(\d+)</Size>"
+    r"(?:\s*<(?:ChecksumAlgorithm|ChecksumType)>[^<]*</(?:ChecksumAlgorithm|ChecksumType)>)*\s*<Size>([0-9]{1,18})</Size>"
 )
+_SIZE = re.compile(r"[0-9]{1,18}")
 _TRUNCATED = re.compile(r"<IsTruncated>\s*(true|false)\s*</IsTruncated>")
 _REFERENCE = re.compile(r"&(?:#(\d{1,7})|#x([0-9A-Fa-f]{1,6})|(amp|lt|gt|quot|apos));")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
@@ -75,7 +76,7 @@ def moment_ms(text: str) -> int:
     """A point in time as S3 writes it, in ms since the epoch. Raises ``StoreMissing`` for anything else."""
     try:
         return round(datetime.fromisoformat(text).timestamp() * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):
         return http_date_ms(text)
 
 
@@ -83,7 +84,7 @@ def http_date_ms(text: str) -> int:
     """The same for the form of HTTP headers."""
     try:
         return round(parsedate_to_datetime(text).timestamp() * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise not_s3(f"a time that is none: {text[:40]!r}") from None
 
 
@@ -130,7 +131,7 @@ def _read_tree(text: str, skip: int) -> Listing:
         if _local(child) != "Contents":
             continue
         told = {_local(fact): (fact.text or "") for fact in child}
-        if not {"Key", "Size", "ETag", "LastModified"} <= told.keys() or not told["Size"].isdecimal():
+        if not {"Key", "Size", "ETag", "LastModified"} <= told.keys() or not _SIZE.fullmatch(told["Size"]):
             raise not_s3("a listed object without name, size, ETag or time")
         name = decode(told["Key"])[skip:]
         items.append(Info(name, int(told["Size"]), bare(told["ETag"]), moment_ms(told["LastModified"])))

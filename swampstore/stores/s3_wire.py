@@ -15,6 +15,8 @@ from typing import NamedTuple
 HEAD_BYTES = 64 << 10
 REFUSAL_BYTES = 1 << 20
 _CHUNK_LINE_BYTES = 1 << 10
+_LENGTH_DIGITS = 18
+_HEX = b"0123456789abcdefABCDEF"
 
 
 class BadAnswer(ConnectionError):
@@ -91,8 +93,8 @@ class Answer:
             if not colon:
                 raise BadAnswer(f"a header that is none: {line[:60]!r}")
             name, value = name.lower(), value.strip()
-            if name == "content-length" and headers.get(name, value) != value:
-                raise BadAnswer("an answer of two lengths")
+            if name == "content-length":
+                _check_length(value, headers.get(name, value))
             headers[name] = value
         keeps = headers.get("connection", "").lower()
         self.reusable = keeps != "close" if version == "HTTP/1.1" else keeps == "keep-alive"
@@ -112,8 +114,6 @@ class Answer:
             self._chunk = _Chunks()
             self.reusable &= length is None
         elif length is not None:
-            if not (length.isascii() and length.isdigit()):
-                raise BadAnswer(f"an answer whose length is {length[:40]!r}")
             self._left = int(length)
             self._bound(self._left)
 
@@ -196,11 +196,15 @@ class _Chunks:
         return pieces, False
 
 
+def _check_length(value: str, before: str) -> None:
+    if value != before:
+        raise BadAnswer("an answer of two lengths")
+    if not (value.isascii() and value.isdigit() and len(value) <= _LENGTH_DIGITS):
+        raise BadAnswer(f"an answer whose length is {value[:40]!r}")
+
+
 def _chunk_size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip()
-    try:
-        if 0 < len(digits) <= 12 and digits[:1] not in b"+-":
-            return int(digits, 16)
-    except ValueError:
-        pass
+    if 0 < len(digits) <= 12 and not digits.strip(_HEX):  # int() would also take signs, underscores and 0x
+        return int(digits, 16)
     raise BadAnswer(f"a chunk of size {line[:40]!r}")
