@@ -32,6 +32,7 @@ from swampstore.stores.base import (
     outcome,
 )
 from swampstore.testing.sim import Process, Wait
+from swampstore.testing.sim_files import SimFiles
 
 _ANSWER_TAKES_TIME = 0.6
 """How often others may act between an effect and its answer."""
@@ -77,6 +78,12 @@ class SimStore:
     def url(self) -> str:
         return self.inner.url
 
+    @property
+    def lanes(self) -> SimFiles | None:
+        """The lane files of the store inside, if it has such."""
+        files = getattr(self.inner, "lanes", None)
+        return None if files is None else SimFiles(self, files)
+
     def _strange(self) -> bool:
         """Whether the caller can go on at once: what may happen to the caller between any two instants: it dies, stands still, has its clock set."""
         faults, dice = self.faults, self.process.dice
@@ -91,7 +98,7 @@ class SimStore:
             self.process.jump(dice.randint(-faults.jump_ms, faults.jump_ms))
         return False
 
-    async def _travel(self, odds: float = 1.0) -> None:
+    async def travel(self, odds: float = 1.0) -> None:
         """Time on the way; with ``odds`` below 1 sometimes none, and nobody else acts meanwhile."""
         dice = self.process.dice
         if self._strange() and odds < 1.0 and dice.random() >= odds:
@@ -103,7 +110,7 @@ class SimStore:
         self.calls += 1
         if self.on_call is not None:
             self.on_call(request)
-        await self._travel()
+        await self.travel()
         if sim.now < self._cut_until:
             raise StoreUnavailable("simulated: cut off")
         if dice.random() < faults.refused:
@@ -125,7 +132,7 @@ class SimStore:
         lost = draw < faults.lost + faults.cut
         if draw < faults.cut:
             self._cut_until = sim.now + dice.random() * faults.cut_s
-        await self._travel(_ANSWER_TAKES_TIME)
+        await self.travel(_ANSWER_TAKES_TIME)
         if lost:
             raise StoreUnavailable("simulated: the answer was lost")
         if isinstance(answer, SwampError):
@@ -163,7 +170,7 @@ class SimStore:
     async def delete(self, names: Sequence[str]) -> None:
         faults, dice = self.faults, self.process.dice
         for name in names:
-            await self._travel()
+            await self.travel()
             if dice.random() < faults.refused:
                 raise StoreUnavailable("simulated: refused")
             self.process.sim.note(f"  {self.process.name} Delete {name}")
@@ -172,7 +179,7 @@ class SimStore:
                 raise StoreUnavailable("simulated: the answer was lost")
 
     async def now(self) -> int:
-        await self._travel()
+        await self.travel()
         return await self.inner.now()
 
     async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:

@@ -6,6 +6,7 @@ raised as :class:`Violation`; sizes are tiny, so that a few dozen records spill,
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import Any
 from swampstore.client.core import CoreNamespace, CoreStore
 from swampstore.errors import Damaged, FixTheCall, FixTheSetup, Misuse, SwampError
 from swampstore.limits import CLOCK_OFF_MS
-from swampstore.protocols import contents, drafting
+from swampstore.protocols import contents, drafting, tails
+from swampstore.protocols.writer import Writer
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.sim import Process, Sim
 from swampstore.testing.sim_audit import AuditedStore
@@ -47,6 +49,9 @@ TINY: tuple[tuple[Any, str, object], ...] = (
     (contents, "INLINE_CONTENT_BYTES", 40),
     (contents, "PACKED_CONTENT_BYTES", 100),
     (drafting, "INLINE_CONTENT_BYTES", 40),
+    (tails, "_LOOK_BYTES", 150),
+    (tails, "_FIRST_BYTES", 300),
+    (tails, "_MOST_BYTES", 600),
 )
 PARTIAL = (fold, "SEGMENTS_PER_FOLD", 3)
 """In some worlds a fold takes only a few segments, so that the log is hardly ever empty."""
@@ -148,9 +153,11 @@ def _explained(error: BaseException, part: Part) -> bool:
 class World:
     """Some processes on one store."""
 
-    def __init__(self, seed: int, *, pace_s: float, horizon_s: float, faults: Faults) -> None:
+    def __init__(self, seed: int, *, pace_s: float, horizon_s: float, faults: Faults, files: float = 0.0) -> None:
         self.sim = Sim(seed)
-        self.inner = MemoryStore(self.sim.process("store").env, url=f"memory://sim-{seed}")
+        self.inner = MemoryStore(self.sim.process("store").env, url=f"memory://sim-{seed}", lanes=bool(files))
+        self.files = files
+        """How many of the processes write lanes that are files."""
         self.auditor = AuditedStore(self.sim, self.inner, Names(NAMESPACE))
         self.pace_s = pace_s
         self.horizon_s = horizon_s
@@ -166,6 +173,8 @@ class World:
         store = SimStore(process, self.auditor, faults or self.faults)
         ns = CoreStore(store, process.env).namespace(NAMESPACE)
         ns._proved = True  # the probe is tested elsewhere; here it would only cost steps
+        if random.Random(f"{self.sim.seed}/{cast.name}/files").random() >= self.files:
+            ns.writer = Writer(ns.place)
         part = Part(self, cast, process, ns)
         self.parts.append(part)
         return part
