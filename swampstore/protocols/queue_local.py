@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from swampstore.env.clock import Span
+from swampstore.env.phases import Operation
 from swampstore.limits import LOCAL_POLL_MAX_S, LOCAL_POLL_MIN_S, LOCAL_REGISTER_S, LOCAL_TICKETS_KEPT
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue_grant import Grant
@@ -71,24 +72,25 @@ class LocalQueue(QueueBase):
     ) -> Grant:
         """See :meth:`swampstore.protocols.queue_remote.RemoteQueue.acquire`."""
         wish = Wish(deadline_s, bound, purpose, run_limit_s).check()
-        began = Span(self.place.env)
-        await self.prepare()
-        while True:
-            if bound is not None:
-                await self._check_room(len(await self.unfinished()), bound)
-            held = self._take(wish)
-            grant: Grant | None = None
-            try:
+        with Operation(self.place.env, "acquire", "lock_wait"):
+            began = Span(self.place.env)
+            await self.prepare()
+            while True:
                 if bound is not None:
-                    await self._check_room(sum(number < held.number for number in await self.unfinished()), bound)
-                grant = await _Waiter(self, held, began).wait(deadline_s, on_wait)
-                if grant is not None:
-                    await grant.begin(run_limit_s)
-                    return grant
-            except BaseException:
-                held.close()
-                raise
-            held.close()  # passed over by force while it waited: queue again
+                    await self._check_room(len(await self.unfinished()), bound)
+                held = self._take(wish)
+                grant: Grant | None = None
+                try:
+                    if bound is not None:
+                        await self._check_room(sum(number < held.number for number in await self.unfinished()), bound)
+                    grant = await _Waiter(self, held, began).wait(deadline_s, on_wait)
+                    if grant is not None:
+                        await grant.begin(run_limit_s)
+                        return grant
+                except BaseException:
+                    held.close()
+                    raise
+                held.close()  # passed over by force while it waited: queue again
 
     async def _check_room(self, unfinished: int, bound: int) -> None:
         register, _ = await self.read_register()

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from swampstore.env.clock import Span
+from swampstore.env.phases import Operation
 from swampstore.errors import AlreadyExists, CorruptObject, NotFound, SwampError
 from swampstore.limits import (
     HEARTBEAT_PLACES,
@@ -118,24 +119,25 @@ class RemoteQueue(QueueBase):
         place) at the deadline. However this ends without a grant, the ticket is finished.
         """
         wish = Wish(deadline_s, bound, purpose, run_limit_s).check()
-        began = Span(self.place.env)
-        while True:
-            taking = _Taking()
-            grant: Grant | None = None
-            try:
-                number = await self.place.env.detached(self._take_ticket(wish, taking))
-                grant = await _Waiter(self, number, began).wait(deadline_s, on_wait)
-                if grant is not None:
-                    await grant.begin(run_limit_s)
-                    return grant
-            except BaseException:
-                taking.abandoned = True
-                if grant is not None:
-                    await grant.release()
-                elif taking.number:
-                    await self.place.env.detached(self.finish(taking.number))
-                raise
-            # Passed over while it waited (this process slept for longer than a TTL): the place is lost, queue again.
+        with Operation(self.place.env, "acquire", "lock_wait"):
+            began = Span(self.place.env)
+            while True:
+                taking = _Taking()
+                grant: Grant | None = None
+                try:
+                    number = await self.place.env.detached(self._take_ticket(wish, taking))
+                    grant = await _Waiter(self, number, began).wait(deadline_s, on_wait)
+                    if grant is not None:
+                        await grant.begin(run_limit_s)
+                        return grant
+                except BaseException:
+                    taking.abandoned = True
+                    if grant is not None:
+                        await grant.release()
+                    elif taking.number:
+                        await self.place.env.detached(self.finish(taking.number))
+                    raise
+                # Passed over while it waited (this process slept for longer than a TTL): the place is lost, queue again.
 
     async def _take_ticket(self, wish: Wish, taking: _Taking) -> int:
         place = self.place

@@ -89,7 +89,6 @@ class _Running:
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
     server: Any = None
-    process: int = field(default_factory=os.getpid)
 
 
 _running: _Running | None = None
@@ -104,7 +103,7 @@ def start(target: str = "", *, every_s: float = FILE_EVERY_S) -> None:
     """
     global _running  # noqa: PLW0603 (one process has one set of metrics)
     with _mutex:
-        if _running is not None and _running.process == os.getpid():
+        if _running is not None:
             if _running.target in (target, ""):
                 return
             raise BadConfig(
@@ -135,7 +134,7 @@ def stop() -> None:
     global _running
     with _mutex:
         running, _running = _running, None
-    if running is None or running.process != os.getpid():
+    if running is None:
         return
     watch.remove(running.tables)
     running.tables.close()
@@ -196,4 +195,11 @@ def _write_on(running: _Running, every_s: float) -> None:
     running.thread.start()
 
 
+def _forked() -> None:
+    """The child has none of the threads, and whatever the parent held is not its own."""
+    global _running, _mutex
+    _running, _mutex = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
 atexit.register(stop)

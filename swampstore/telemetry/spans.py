@@ -106,11 +106,11 @@ def dropped() -> int:
     return running.buffer.dropped if running is not None else 0
 
 
-def forget() -> None:
-    """In a forked child: the thread has stayed with the parent."""
-    global _running  # noqa: PLW0603
-    _running = None
+def _forked() -> None:
+    """The child has none of the threads."""
+    global _running, _mutex
+    _running, _mutex = None, threading.Lock()
 
 
-os.register_at_fork(after_in_child=forget)
+os.register_at_fork(after_in_child=_forked)
 atexit.register(stop)

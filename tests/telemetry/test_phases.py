@@ -13,6 +13,7 @@ from swampstore.env import phases
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.env.phases import PHASES, Laps, Operation, during, measured, traced
 from swampstore.errors import NotFound, StoreUnavailable
+from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.update import SKIP
 from swampstore.stores.base import Put as PutRequest
 from swampstore.stores.base import Request
@@ -254,6 +255,13 @@ def test_a_wait_in_the_queue_of_a_lock_has_a_name() -> None:
     done, seen = run(world.costly().timed(lambda: namespace.update(["n"], overtaken)))
     assert done.how == "ticket"
     assert seen.phases["lock_wait"] > 0
+
+
+def test_a_place_in_a_queue_is_an_operation() -> None:
+    world = World()
+    queue = fair_queue(world.open().place, "sandbox", capacity=2)
+    _, seen = run(world.costly().timed(lambda: queue.acquire()))
+    assert (seen.op, set(seen.phases)) == ("acquire", {"lock_wait"})
 
 
 # --- the stopwatch ----------------------------------------------------------------------------------------------------
