@@ -255,6 +255,6 @@ async def scribe(part: Part) -> None:
 async def check_audit(part: Part, topic: CoreTopic) -> None:
     """Every audit record acknowledged before is found, once."""
     before = set(part.books.audit)
-    ids = [record.id async for record in topic.read(None, None)]
+    ids = [record.id async for record in topic.read(None, None, None)]
     if before - set(ids) or len(set(ids)) < len(ids):
         part.fail(f"audit records {sorted(before - set(ids))[:3]} are missing, or seen twice, in {len(ids)}")
