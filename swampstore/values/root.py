@@ -17,7 +17,6 @@ import msgspec
 
 from swampstore.errors import CorruptObject, Inconsistent, TooLarge
 from swampstore.limits import (
-    LEVEL0_RUNS,
     MIB,
     ROOT_FREE_ITEMS,
     ROOT_PLAIN_BYTES,
@@ -182,10 +181,6 @@ class Root(msgspec.Struct, frozen=True, omit_defaults=True):
     def runs(self) -> tuple[RunRef, ...]:
         """Every run that this root names itself, whatever it holds."""
         return (*self.level0, *self.shards, *self.eph.runs, *self.audit.runs)
-
-    @property
-    def merge_due(self) -> bool:
-        return len(self.level0) >= LEVEL0_RUNS
 
     def watermark(self, lane: str) -> int:
         return self.watermarks.get(lane, 0)

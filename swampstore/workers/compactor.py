@@ -19,6 +19,7 @@ from swampstore.errors import AlreadyExists, SwampError
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.values.root import Root
+from swampstore.values.tiers import merge_due
 from swampstore.workers.archive import sort_due
 from swampstore.workers.fold import FoldRead, fold, read_log
 from swampstore.workers.leadership import Leadership
@@ -50,6 +51,9 @@ _MERGE_TRIES = 3
 _FOLD_MEANWHILE_S = 1.0
 _IDLE_S = 15.0
 _BACKOFF = 1.5
+_LONG_IDLE_S = 60.0
+_SLOWLY = 1.01
+"""Past 15 s the distance of polls grows by so much each time: a minute after about an hour of idleness."""
 _HOUR_S = 3600.0
 _DAY_S = 24 * _HOUR_S
 _REPACKS_A_DAY = 64
@@ -144,7 +148,7 @@ class Compactor:
             daily = stay and env.boot() - self._orphans_at >= _DAY_S
             # Contents are garbage only when the merge has brought the tombstones down to what they remove.
             full = full or (daily and tombstones_wait(read.seen.root))
-            if full or read.seen.root.merge_due:
+            if full or merge_due(read.seen.root):
                 report.merge = await self._merge(full, stay=stay, insist=insist)
             report.sweep = await self._sweep(read, stay=stay, insist=insist)
             if daily:
@@ -249,7 +253,8 @@ class Compactor:
         on_round: OnRound | None = None,
         on_error: OnError = log_error,
     ) -> None:
-        """Round after round until ``stop`` is set; an idle namespace is polled at growing distance (at most 15 s).
+        """Round after round until ``stop`` is set; an idle namespace is polled at growing distance: 15 s
+        soon, a minute after an hour or so.
 
         An error ends a round, not the loop: ``on_error`` is told.
         """
@@ -267,4 +272,11 @@ class Compactor:
             return min(max(delay, interval_s) * 2, _IDLE_S)
         if on_round is not None:
             on_round(self.namespace, report)
-        return interval_s if report.busy else min(max(delay, interval_s) * _BACKOFF, max(_IDLE_S, interval_s))
+        return interval_s if report.busy else _longer(max(delay, interval_s), interval_s)
+
+
+def _longer(delay: float, interval_s: float) -> float:
+    """The next distance of polls of an idle namespace, in seconds."""
+    if delay < _IDLE_S:
+        return min(delay * _BACKOFF, _IDLE_S)
+    return min(delay * _SLOWLY, max(_LONG_IDLE_S, interval_s))

@@ -1,7 +1,8 @@
-"""The merge: level 0 into the shards, by one CAS of the root.
+"""The merge: level 0 into the shards, or into larger runs of its own, by one CAS of the root.
 
 Cost follows what changed: only shards that a change falls into are read and written, and of those only the blocks that
-a change meets are decoded.
+a change meets are decoded. Changes that are not worth the shards they fall into yet are joined among themselves
+(:mod:`swampstore.values.tiers`).
 
 Invariants:
 - It removes exactly what it read: runs by name, inline records by key and version. What folds add meanwhile stays.
@@ -27,12 +28,13 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.values.entry import Record, record_sum
 from swampstore.values.root import Root, RunRef
+from swampstore.values.tiers import to_join, worth_the_shards
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.level0 import Ledger, Level0
 from swampstore.workers.outputs import Outputs
 from swampstore.workers.report import MergeReport
 from swampstore.workers.run_reader import RunReader
-from swampstore.workers.shards import Plan, plan_merge
+from swampstore.workers.shards import Plan, plan_merge, plan_middle
 from swampstore.workers.side_runs import ephemeral_keys
 from swampstore.workers.tombstones import tombstone_line_ms
 from swampstore.workers.weave import Burial, Weaver
@@ -41,11 +43,15 @@ Between = Callable[[], Awaitable[None]]
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """What a merge takes out of the root: level-0 runs, inline records, and the shards it rewrites."""
+    """What a merge takes out of the root: level-0 runs, inline records, and the shards it rewrites.
+
+    ``middle``: what comes of them stays in level 0, where they were.
+    """
 
     runs: tuple[RunRef, ...]
     inline: tuple[Record, ...]
     shards: tuple[RunRef, ...]
+    middle: bool = False
 
     def still_in(self, root: Root) -> bool:
         """Whether ``root`` names every one of them."""
@@ -110,7 +116,11 @@ async def _merge(
         return MergeReport()
     if not seen.root.level0 and not (full and seen.root.inline):
         return MergeReport()
-    merged, report = await _work(place, seen, full=full, between=between)
+    joined = () if full or worth_the_shards(seen.root) else to_join(seen.root.level0)
+    if joined:
+        merged, report = await _work_in_the_middle(place, seen, joined, between)
+    else:
+        merged, report = await _work(place, seen, full=full, between=between)
     return await _publish(register, leadership, seen, merged, report, stay=stay, insist=insist)
 
 
@@ -131,16 +141,34 @@ async def _work(place: Place, seen: Seen, *, full: bool, between: Between | None
     outputs = Outputs(place, age)
     await _weave_all(place, root, plan, Weaver(level0, outputs, ledger, Burial(line, kept)), outputs, between)
     inputs = Inputs(root.level0, inline, tuple(root.shards[number] for number in plan.shards))
-    merged = Merged(inputs, tuple(outputs.refs), ledger, age)
+    return _checked(place, Merged(inputs, tuple(outputs.refs), ledger, age))
+
+
+async def _work_in_the_middle(
+    place: Place, seen: Seen, runs: tuple[RunRef, ...], between: Between | None
+) -> tuple[Merged, MergeReport]:
+    """Join ``runs``, neighbours in level 0. What they may hide lies in other runs, so no tombstone is dropped."""
+    ledger, age = Ledger(), Span(place.env, seen.time)
+    with during("run_read"):
+        level0 = await Level0.open(place, runs, ())
+    outputs = Outputs(place, age, "l0")
+    weaver = Weaver(level0, outputs, ledger, Burial(0, frozenset()))
+    await _weave_all(place, seen.root, plan_middle(runs), weaver, outputs, between)
+    return _checked(place, Merged(Inputs(runs, (), (), middle=True), tuple(outputs.refs), ledger, age))
+
+
+def _checked(place: Place, merged: Merged) -> tuple[Merged, MergeReport]:
     check_sums(place, merged)
+    inputs = merged.inputs
     report = MergeReport(
         runs=len(inputs.runs),
-        deltas=sum(ref.count for ref in inputs.runs) + len(inline),
+        deltas=sum(ref.count for ref in inputs.runs) + len(inputs.inline),
         shards_read=len(inputs.shards),
-        shards_written=len(merged.outputs),
+        shards_written=0 if inputs.middle else len(merged.outputs),
+        middle=inputs.middle,
         bytes_read=sum(ref.size for ref in (*inputs.runs, *inputs.shards)),
         bytes_written=sum(ref.size for ref in merged.outputs),
-        tombstones_dropped=ledger.tombstones,
+        tombstones_dropped=merged.ledger.tombstones,
     )
     return merged, report
 
@@ -212,12 +240,15 @@ def successor(seen: Seen, merged: Merged) -> Root:
     old, inputs = seen.root, merged.inputs
     out = {ref.name for ref in (*inputs.runs, *inputs.shards)}
     taken = {(record.key, record.version) for record in inputs.inline}
-    shards = [*(ref for ref in old.shards if ref.name not in out), *merged.outputs]
+    made: dict[bool, tuple[RunRef, ...]] = {inputs.middle: merged.outputs}
+    shards = [*(ref for ref in old.shards if ref.name not in out), *made.get(False, ())]
+    at = next((at for at, ref in enumerate(old.level0) if ref.name in out), 0)
+    kept = [ref for ref in old.level0[at:] if ref.name not in out]
     packs, garbage = merged.ledger.tally.apply(old, old.version + 1, seen.time, sorted(out))
     return msgspec.structs.replace(
         old,
         inline=tuple(record for record in old.inline if (record.key, record.version) not in taken),
-        level0=tuple(ref for ref in old.level0 if ref.name not in out),
+        level0=(*old.level0[:at], *made.get(True, ()), *kept),
         shards=tuple(sorted(shards, key=lambda ref: ref.first)),
         packs=packs,
         garbage=garbage,

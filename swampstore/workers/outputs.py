@@ -1,10 +1,12 @@
-"""The shards a merge writes: cut at their size, put side by side, under names that nobody forms again.
+"""The runs a merge writes, shards or of level 0: cut at their size, put side by side, under names that nobody forms again.
 
 Invariants: a shard never begins with a conflict entry whose path could lie in the shard before it; what was put is an
 orphan until a root names it.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from swampstore.env.clock import Span
 from swampstore.errors import SwampError
@@ -23,8 +25,9 @@ _WRITE_BYTES = 32 * MIB
 class Outputs:
     """Takes blocks and groups of records in rising key order, group of shards by group; ``refs`` is what they became."""
 
-    def __init__(self, place: Place, age: Span) -> None:
+    def __init__(self, place: Place, age: Span, kind: Literal["shard", "l0"] = "shard") -> None:
         self._place = place
+        self._kind = kind
         self._age = age
         self._builder = RunBuilder()
         self._cuts = 0
@@ -47,8 +50,8 @@ class Outputs:
     def end(self) -> None:
         """The group is complete."""
         if not self._builder.empty:
-            part, name = self._place.new_object("shard")
-            ref, data = self._builder.finish(f"shard/{part}")
+            part, name = self._place.new_object(self._kind)
+            ref, data = self._builder.finish(f"{self._kind}/{part}")
             self.refs.append(ref)
             self._waiting.append(Put(name, data, Create()))
             self._builder = RunBuilder()

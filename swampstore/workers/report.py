@@ -23,9 +23,10 @@ class FoldReport(msgspec.Struct):
 
 
 class MergeReport(msgspec.Struct):
-    """One merge of level 0 into shards. Bytes are stored bytes."""
+    """One merge of level 0 into shards, or (``middle``) of runs of level 0 into larger ones. Bytes are stored bytes."""
 
     published: bool = False
+    middle: bool = False
     runs: int = 0
     deltas: int = 0
     shards_read: int = 0

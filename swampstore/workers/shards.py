@@ -85,6 +85,11 @@ async def plan_merge(place: Place, root: Root, level0: Level0, line_ms: int) -> 
     return Plan(tuple(groups), uppers)
 
 
+def plan_middle(runs: Sequence[RunRef]) -> Plan:
+    """Runs of level 0 joined into a larger sorted run, in pieces that fit into memory."""
+    return Plan((_group(0, 0, sum(ref.size for ref in runs), SHARD_TARGET_MAX_BYTES),), (END,))
+
+
 async def _touched(place: Place, lows: Sequence[str], level0: Level0) -> dict[int, int]:
     """Numbers of the shards that a level-0 record falls into, with about how many stored bytes fall there."""
     incoming: dict[int, int] = {}

@@ -20,6 +20,7 @@ from swampstore.values.root import (
     encode_root,
     successor_problem,
 )
+from swampstore.values.tiers import merge_due
 from swampstore.values.version import make_writer_id
 
 OLD_LANE = writer_lane(make_writer_id(1000, b"old---"))
@@ -135,5 +136,5 @@ def test_counts_of_the_root() -> None:
     assert OLD.entries == 3
     assert OLD.watermark("s00") == 9
     assert OLD.watermark("s07") == 0
-    assert not OLD.merge_due
-    assert step(level0=tuple(run("a", "b", f"l0/{n}") for n in range(4))).merge_due
+    assert not merge_due(OLD)
+    assert merge_due(step(level0=tuple(run("a", "b", f"l0/{n}") for n in range(4))))

@@ -135,7 +135,9 @@ def _told(report: CompactReport) -> str:
         parts.append(f"folded {output.count(fold.segments, 'segment')} with {output.count(fold.deltas, 'delta')}")
     if merge.published:
         shards = (
-            f"{merge.shards_written:,} of the shards"
+            "larger runs of level 0"
+            if merge.middle
+            else f"{merge.shards_written:,} of the shards"
             if merge.shards_read
             else output.count(merge.shards_written, "shard")
         )
