@@ -86,6 +86,24 @@ FAULTS: dict[str, Fault] = {
             _WRITERS,
             "retirement drop while listed",
         ),
+        Fault(
+            "watermark past a torn frame",
+            "a frame that is being written counts as folded",
+            faults.past_torn,
+            _WRITERS,
+            "lane_file watermark past a torn frame",
+        ),
+        Fault(
+            "unlink without the owner's lock",
+            "a lane file goes while its owner appends",
+            faults.unlink_unlocked,
+            _WRITERS,
+            "lane_file size equals watermark",
+        ),
+        Fault("unlink without grace", "a lane file goes as soon as it is folded", faults.unlink_early, _WRITERS),
+        Fault(
+            "tail never read again", "what is known of a lane file is taken for all of it", faults.stale_tails, _WRITERS
+        ),
         Fault("ignore a write id", "another's slot counts as one's own", faults.any_write_id, _LANES),
         Fault("fence off", "a commit does not look at the slots before it", faults.no_fence, _LANES),
         Fault(
