@@ -38,6 +38,7 @@ check: .venv/.stamp-test ## formatting, lint, types, the tidy test (layers, size
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_tidy.py tests/security/test_dependencies.py
+	@$(BIN)/python -m tests.security.audit
 
 format: .venv/.stamp-test ## format the code and mend what lint can mend
 	$(BIN)/ruff check --fix $(CODE)
