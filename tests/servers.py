@@ -84,7 +84,7 @@ def emulator_server(scratch: Path) -> Iterator[S3Server]:
         )
         try:
             deadline = time.monotonic() + STARTUP_S
-            while not _answers(port):
+            while not answers(port):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise ServerFailed(f"the emulator did not start:\n{_tail(log_path)}")
                 time.sleep(0.05)
@@ -129,8 +129,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def server_at(port: int) -> S3Server:
-    """The server that listens on a port of this machine."""
+def server_at(port: int, keys: tuple[str, str] | None = None) -> S3Server:
+    """The server that listens on a port of this machine; ``keys`` if it knows others than those of the tests."""
     import botocore.session
 
     endpoint = f"http://127.0.0.1:{port}"
@@ -138,13 +138,14 @@ def server_at(port: int) -> S3Server:
         "s3",
         endpoint_url=endpoint,
         region_name="us-east-1",
-        aws_access_key_id=AWS_ENVIRONMENT["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=AWS_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
+        aws_access_key_id=keys[0] if keys else AWS_ENVIRONMENT["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys[1] if keys else AWS_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
     )
     return S3Server(endpoint, client)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether somebody listens on a port."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):
             return True

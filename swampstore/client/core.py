@@ -248,7 +248,7 @@ class CoreNamespace:
 
         self.owner.check()
         lane = self._lane(stream_lane(check_stream(name), SHARED_LANES))
-        return Stream(self.place, self.reader, lane, name, self._help_if_deep)
+        return Stream(self.place, self.reader, lane, name, self._help_if_deep, self.prove)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

@@ -101,16 +101,26 @@ def check_tail(tail: Tail) -> Tail:
 
 
 class Stream:
-    """One stream of a namespace. ``lane`` is the shared lane that :func:`stream_lane` names; ``after`` runs after each append."""
+    """One stream of a namespace. ``lane`` is the shared lane that :func:`stream_lane` names.
+
+    ``ready`` runs before each append (it makes sure that the store refuses broken preconditions), ``after`` afterwards.
+    """
 
     def __init__(
-        self, place: Place, reader: SnapshotReader, lane: CommitLane, name: str, after: Callable[[], Awaitable[None]]
+        self,
+        place: Place,
+        reader: SnapshotReader,
+        lane: CommitLane,
+        name: str,
+        after: Callable[[], Awaitable[None]],
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.name = check_stream(name)
         self._place = place
         self._reader = reader
         self._lane = lane
         self._after = after
+        self._ready = ready
         self._prefix = f"{STREAM_MARK}{name}\0"
 
     # --- writing ------------------------------------------------------------------------------------------------
@@ -128,6 +138,8 @@ class Stream:
 
     async def _append(self, records: Sequence[bytes], expected_tail: Tail | None) -> StreamAck:
         payload = _check_records(records)
+        if self._ready is not None:
+            await self._ready()
         fenced = expected_tail is not None
         held = check_tail(expected_tail) if expected_tail is not None else EMPTY
         key = self._prefix + _TAIL
