@@ -36,6 +36,7 @@ BENCHMARKS = {
     "legacy": ("bench.legacy", "a write, a gc of 7, 4 and 16 syncs: ours and the legacy design on the same entries"),
     "merging": ("bench.merging", "appends at a pace while another process merges everything"),
     "gc": ("bench.gc", "a gc of 7 and of 100,000 expired entries of the large namespace"),
+    "tracing": ("bench.tracing", "what it costs to see where time goes, also with exporters that hang"),
     "suite": ("bench.suite", "the everyday tests (with --full)"),
 }
 

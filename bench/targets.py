@@ -91,6 +91,8 @@ TARGETS = {
         Target("pull-s5cmd", "pull", "their first pull against s5cmd", 1, "x"),
         Target("pull-rclone", "pull", "their first pull against rclone", 1, "x"),
         Target("memory-million", "pull", "peak memory at a million entries: list, pull, sync", 500, "MB", below=True),
+        Target("tracing-off", "tracing", "the stopwatch of an append that nobody watches", 0.5, "us", below=True),
+        Target("tracing-blocked", "tracing", "append p99 with exporters that hang over without", 1.1, "x", below=True),
         Target("start-help", "start", "`swamp --help`", 0.25, "s", below=True),
         Target("start-put-local", "start", "one local `swamp object put`", 0.25, "s", below=True),
         Target("start-put-s3", "start", "one `swamp object put` on S3", 0.7, "s", below=True),

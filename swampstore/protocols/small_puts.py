@@ -79,10 +79,11 @@ class SmallPuts:
             self._group.leave()
         ended = self._boot()
         spent = {"encode": encoded - began, "log_write": ended - encoded}
-        if phases.watched:
-            phases.told("append", ended - began, spent, None, 1)
         if files.help_due:
             run(self._after())
+            spent["help"] = self._boot() - ended
+        if phases.watched:
+            phases.told("append", sum(spent.values()), spent, None, 1)
         return Ack(lane, end, (version,), spent)
 
     async def put(self, key: str, data: object) -> Ack | None:
@@ -136,10 +137,11 @@ class SmallPuts:
             _failed(error, ended - began)
             raise error
         spent = batch.phases(began, encoded, ended)
-        if phases.watched:
-            phases.told("append", ended - began, spent, None, len(versions))
         if self._files.help_due:
             await self._after()
+            spent["help"] = self._boot() - ended
+        if phases.watched:
+            phases.told("append", sum(spent.values()), spent, None, len(versions))
         return Ack(batch.lane, batch.end, versions, spent, shared_by=batch.shared)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+import swampstore
 from swampstore.client.core import CoreNamespace
 from swampstore.env import phases
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.env.phases import PHASES, Laps, Operation, during, measured, traced
-from swampstore.errors import NotFound, StoreUnavailable
+from swampstore.errors import NotFound, StoreForbidden, StoreUnavailable
 from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.update import SKIP
 from swampstore.stores.base import Put as PutRequest
@@ -320,3 +321,36 @@ def test_nobody_looks_unless_asked() -> None:
     assert not phases.watched
     laps = Laps(BlockingEnv().boot, "open")
     assert laps.end().keys() <= {"open"}
+
+
+# --- the short way of small puts --------------------------------------------------------------------------------------
+
+
+def test_small_puts_into_a_lane_file_sum_up_and_count(tmp_path: Path) -> None:
+    """On the real clock: what the ack says is what the observer is told, and no more than has passed."""
+    with swampstore.open(str(tmp_path / "store"), create=True) as store:
+        namespace = store.namespace("ops")
+        namespace.put("first", b"1")
+        with traced() as trace:
+            acks = [namespace.put("a", b"1"), namespace.put_many({"b": b"2", "c": b"3"}), namespace.delete("a")]
+        assert [one.op for one in trace] == ["append"] * 3
+        assert [one.records for one in trace] == [1, 2, 1]
+        for ack, seen in zip(acks, trace, strict=True):
+            assert dict(seen.phases) == ack.phases
+            assert sum(ack.phases.values()) == pytest.approx(seen.seconds, rel=0.01)
+            assert ack.phases["log_write"] > 0
+
+
+def test_an_append_is_told_although_it_failed() -> None:
+    world = World()
+    namespace = world.open()
+    run(namespace.prove())
+
+    async def refuse(request: Request) -> None:
+        if isinstance(request, PutRequest):
+            raise StoreForbidden("no")
+
+    world.store.before = refuse
+    with traced() as trace, pytest.raises(StoreForbidden):
+        run(namespace.put(Put(key="a", data=b"1")))
+    assert [(one.op, one.outcome) for one in trace] == [("append", "store-forbidden")]
