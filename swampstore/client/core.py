@@ -29,6 +29,7 @@ from swampstore.limits import (
 )
 from swampstore.protocols.contents import read_content, read_many, stream_content
 from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
+from swampstore.protocols.fifo import Fifo
 from swampstore.protocols.log import list_and_root, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
@@ -76,6 +77,7 @@ class CoreNamespace:
         self.writer = Writer(self.place, None if self.owner.one_shot else lanes_of(self.owner.store))
         self.small = small_puts(self.place, self.writer, self.appended)
         self._proved = False
+        self._proving = Fifo(self.place.env)
         self._appends = 0
         self._commits = 0
         self._lanes: dict[str, CommitLane] = {}
@@ -128,8 +130,12 @@ class CoreNamespace:
 
     async def prove(self) -> None:
         """Make sure, once per store, that it refuses broken preconditions. Raises ``PreconditionsIgnored``."""
-        if self._proved:
-            return
+        if not self._proved:
+            async with self._proving.turn("proof"):  # of many who come at once, one asks the store
+                if not self._proved:
+                    await self._prove()
+
+    async def _prove(self) -> None:
         owner = self.owner
         proof = cached_proof(owner.url, owner.env)
         if proof is None:
