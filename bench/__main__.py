@@ -20,6 +20,7 @@ from bench.page import write_page
 BENCHMARKS = {
     "append": ("bench.append", "one append: latency and requests, by size of the namespace, beside the legacy design"),
     "burst": ("bench.burst", "100 threads and 100 tasks, one append each"),
+    "burst-s3": ("bench.cold_burst", "cold bursts of 11 to 500 creates into the large namespace; an idle daemon's bill"),
     "drivers": ("bench.drivers", "CPU of a request by S3 driver, against a server that answers at once; group commit"),
     "sync": ("bench.sync", "4 and 16 syncs at once into the large namespace, beside the legacy design"),
     "idle": ("bench.idle", "a sync with nothing new"),
@@ -37,6 +38,8 @@ BENCHMARKS = {
     "merging": ("bench.merging", "appends at a pace while another process merges everything"),
     "gc": ("bench.gc", "a gc of 7 and of 100,000 expired entries of the large namespace"),
     "tracing": ("bench.tracing", "what it costs to see where time goes, also with exporters that hang"),
+    "throughput": ("bench.throughput", "fold, merge, scan and point reads per core; a manifest beside JSON and SQLite"),
+    "growth": ("bench.growth", "how cost grows with the manifest (with --full up to ten million entries)"),
     "suite": ("bench.suite", "the everyday tests (with --full)"),
 }
 

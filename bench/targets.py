@@ -78,6 +78,23 @@ TARGETS = {
         Target("driver-page", "drivers", "CPU of a page of 1,000 names, fast driver", 10, "ms", below=True),
         Target("group-local", "drivers", "writes per append at 8 callers, local", 1, "writes", below=True),
         Target("group-s3", "drivers", "writes per append at 8 callers, S3 with 20 ms", 1, "writes", below=True),
+        Target(
+            "cold-errors", "burst-s3", "cold bursts of 11, 100, 500 and 100 processes: errors, repeats", 0, "faults"
+        ),
+        Target("cold-tasks-s3", "burst-s3", "p99 of 100 tasks, S3 with 25 ms (p99 100 ms)", 250, "ms", below=True),
+        Target("cold-threads-s3", "burst-s3", "p99 of 100 threads, S3 with 25 ms (p99 100 ms)", 500, "ms", below=True),
+        Target("cold-local", "burst-s3", "p99 of 100 tasks and of 100 threads, local", 50, "ms", below=True),
+        Target(
+            "cold-processes",
+            "burst-s3",
+            "100 processes, one append each: round trips of a store",
+            2,
+            "rounds",
+            below=True,
+        ),
+        Target(
+            "daemon-dollars", "burst-s3", "a daemon on an idle bucket, a month at list prices", 1, "dollars", below=True
+        ),
         Target("sync-4", "sync", "4 syncs of 25 new files at once: the slowest against a lone one", 1.5, "x"),
         Target("sync-4-failed", "sync", "of the 4, how many fail", 0, "failed"),
         Target("sync-16-failed", "sync", "16 syncs at once: how many fail", 0, "failed"),
@@ -91,6 +108,17 @@ TARGETS = {
         Target("pull-s5cmd", "pull", "their first pull against s5cmd", 1, "x"),
         Target("pull-rclone", "pull", "their first pull against rclone", 1, "x"),
         Target("memory-million", "pull", "peak memory at a million entries: list, pull, sync", 500, "MB", below=True),
+        Target("fold-rate", "throughput", "fold, segments of 10,000", 150_000, "deltas/s", least=True),
+        Target("merge-rate", "throughput", "merge, entries rewritten, per core", 700_000, "entries/s", least=True),
+        Target("scan-rate", "throughput", "scan of entries, per core", 700_000, "entries/s", least=True),
+        Target("warm-reads", "throughput", "warm point reads on an open snapshot", 50_000, "reads/s", least=True),
+        Target(
+            "strict-reads", "throughput", "strict reads, 32 writers' lanes in the log", 5_000, "reads/s", least=True
+        ),
+        Target("manifest-bytes", "throughput", "manifest of 500,000 entries over JSON, bytes", 0.28, "x"),
+        Target("manifest-cold", "throughput", "one cold key of 500,000", 1.7, "ms"),
+        Target("open-large", "growth", "opening a namespace of 10 M entries", 100, "ms", below=True),
+        Target("open-large-memory", "growth", "its memory", 50, "MB", below=True),
         Target("tracing-off", "tracing", "the stopwatch of an append that nobody watches", 0.5, "us", below=True),
         Target("tracing-blocked", "tracing", "append p99 with exporters that hang over without", 1.1, "x", below=True),
         Target("start-help", "start", "`swamp --help`", 0.25, "s", below=True),
