@@ -121,6 +121,8 @@ A minute with data:
             "topics": Lazy("List the topics.", _HERE + "audit_topics"),
             "drain": Lazy("Deliver what waits on this machine.", _HERE + "audit_drain"),
             "export": Lazy("Write records into a file.", _HERE + "audit_export"),
+            "sql": Lazy("Ask DuckDB about all records.", _HERE + "audit_sql"),
+            "format": Lazy("Show or change what the archives are.", _HERE + "audit_format"),
         },
     ),
     "bench": Lazy(

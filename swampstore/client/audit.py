@@ -7,13 +7,24 @@ from typing import Any
 
 from swampstore.client.audit_delivery import Rule
 from swampstore.client.core import CoreNamespace
-from swampstore.limits import AUDIT_REACH_S
+from swampstore.errors import SnapshotExpired
+from swampstore.limits import AUDIT_REACH_S, READ_RESTARTS
 from swampstore.protocols.archives import Archives
 from swampstore.protocols.audit import AuditAck, AuditWriter
-from swampstore.protocols.audit_changes import AuditChanges, AuditPosition, follow
+from swampstore.protocols.audit_changes import AuditChanges, AuditPosition, follow, head_of
+from swampstore.protocols.audit_topics import TopicStatus, topics
+from swampstore.protocols.runs import RunGone
 from swampstore.protocols.settings import change_settings
 from swampstore.protocols.writer import Ack
-from swampstore.values.audit import SETTING, AuditRecord, check_retention, check_time
+from swampstore.values.audit import (
+    SETTING,
+    AuditRecord,
+    check_format,
+    check_retention,
+    check_time,
+    check_topic,
+    topic_span,
+)
 from swampstore.values.entry import Record
 
 
@@ -71,6 +82,10 @@ class CoreTopic:
         self._core.owner.check()
         return await self._archives.changes(self.topic, position_of(after), limit=limit)
 
+    async def head(self) -> AuditPosition:
+        self._core.owner.check()
+        return head_of(await self._archives.open())
+
     async def follow(self, after: AuditPosition | str | None, seconds: float | None) -> AsyncIterator[AuditChanges]:
         self._core.owner.check()
         async for page in follow(self._archives, self.topic, position_of(after), seconds):
@@ -84,13 +99,53 @@ def position_of(after: AuditPosition | str | None) -> AuditPosition:
 
 async def set_audit_retention(core: CoreNamespace, days: Mapping[str, float]) -> dict[str, float]:
     """Say how long records are kept, by topic. Raises ``BadName``, ``BadConfig``, ``StaleWrite``."""
-    core.owner.check()
     checked = check_retention(days)
+    await _set(core, "retention", checked)
+    return checked
+
+
+async def set_audit_format(core: CoreNamespace, form: str) -> str:
+    """Say what sorted archives are to be. Raises ``BadConfig``, ``StaleWrite``."""
+    checked = check_format(form)
+    await _set(core, "format", checked)
+    return checked
+
+
+async def _set(core: CoreNamespace, name: str, value: object) -> None:
+    core.owner.check()
     await core.prove()
 
     def change(old: dict[str, Any]) -> dict[str, Any]:
         held = old.get(SETTING)
-        return {**old, SETTING: {**(held if isinstance(held, dict) else {}), "retention": checked}}
+        return {**old, SETTING: {**(held if isinstance(held, dict) else {}), name: value}}
 
     await change_settings(core.place, core.register, change)
-    return checked
+
+
+async def audit_topics(core: CoreNamespace) -> list[TopicStatus]:
+    """Raises ``SnapshotExpired`` when the archives moved on during every try."""
+    core.owner.check()
+    archives = Archives(core.place, core.reader)
+    for last in range(READ_RESTARTS, 0, -1):
+        try:
+            return await topics(archives, await archives.open())
+        except RunGone as error:
+            if last == 1:
+                raise SnapshotExpired(f"the archives moved on during every read: {error}") from error
+    raise AssertionError("unreachable")
+
+
+async def audit_files(core: CoreNamespace, topic: str, since: object, until: object) -> list[str]:
+    """The names of Parquet archives in the store. Raises ``Misuse``, ``BadName``, ``SnapshotExpired``."""
+    core.owner.check()
+    archives = Archives(core.place, core.reader)
+    begin, end = (None if time is None else check_time(time) for time in (since, until))
+    low, high = topic_span(check_topic(topic), begin, end)
+    for last in range(READ_RESTARTS, 0, -1):
+        try:
+            refs = await archives.parquet_files(await archives.open(), topic, low, high)
+            return [core.place.full(ref.name) for ref in refs]
+        except RunGone as error:
+            if last == 1:
+                raise SnapshotExpired(f"the archives moved on during every read: {error}") from error
+    raise AssertionError("unreachable")

@@ -42,6 +42,10 @@ class AsyncAuditTopic:
         """See :meth:`swampstore.client.audit_blocking.AuditTopic.changes`."""
         return await self._core.changes(after, limit)
 
+    async def head(self) -> AuditPosition:
+        """See :meth:`swampstore.client.audit_blocking.AuditTopic.head`."""
+        return await self._core.head()
+
     def follow(
         self, *, after: AuditPosition | str | None = None, seconds: float | None = None
     ) -> AsyncIterator[AuditChanges]:

@@ -60,6 +60,10 @@ class AuditTopic:
         """
         return run(self._core.changes(after, limit))
 
+    def head(self) -> AuditPosition:
+        """The position behind everything committed so far: where to begin when only what comes matters."""
+        return run(self._core.head())
+
     def follow(
         self, *, after: AuditPosition | str | None = None, seconds: float | None = None
     ) -> Iterator[AuditChanges]:

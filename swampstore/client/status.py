@@ -16,6 +16,7 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.queue_status import QueueStatus, queue_names, queue_status
 from swampstore.protocols.register import Register, Seen
+from swampstore.values.audit import BLOCKS, format_of
 from swampstore.values.names import lane_writer
 from swampstore.values.root import Root
 from swampstore.workers.audit_spool import SpoolStatus
@@ -67,6 +68,9 @@ class NamespaceStatus(msgspec.Struct, frozen=True):
     audit_bytes: int = 0
     audit_unsorted: int = 0
     queues: tuple[QueueStatus, ...] | None = None
+    audit_format: str = BLOCKS
+    audit_problem: str = ""
+    """Why archives are not sorted; empty when all is well."""
     spool: SpoolStatus | None = None
     """Audit records that wait on this machine; ``None`` where there is no spool."""
 
@@ -150,6 +154,8 @@ def _status(namespace: str, listing: Listing, seen: Seen) -> NamespaceStatus:
         audit=len(audit.inline) + sum(one.run.count for one in audit.fresh) + audit.records,
         audit_bytes=sum(one.run.size for one in audit.fresh) + audit.bytes,
         audit_unsorted=len(audit.fresh),
+        audit_format=format_of(root.settings),
+        audit_problem=audit.problem,
     )
 
 

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import READ_RESTARTS
+from swampstore.protocols.archive_runs import Block, load_archive_blocks, load_archive_indexes
 from swampstore.protocols.audit_changes import AuditChanges, AuditPosition, changes
 from swampstore.protocols.place import Place
-from swampstore.protocols.runs import RunGone, load_blocks, load_indexes
+from swampstore.protocols.runs import RunGone
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.values.audit import (
     FUTURE,
@@ -28,14 +29,12 @@ from swampstore.values.audit import (
     shown,
     topic_span,
 )
+from swampstore.values.audit_parquet import is_parquet
 from swampstore.values.entry import AUDIT, Record
 from swampstore.values.root import Root, RunRef
-from swampstore.values.run import BlockInfo
 
 _CHUNK_BLOCKS = 8
 _BEHIND = "\U0010ffff"
-
-Block = tuple[RunRef, BlockInfo]
 
 
 class Archives:
@@ -57,7 +56,7 @@ class Archives:
         for last in range(READ_RESTARTS, 0, -1):
             snapshot = await self.open()
             try:
-                async for records in self._chunks(snapshot, topic, low, high):
+                async for records in self.chunks(snapshot, topic, low, high):
                     for record in records:
                         low = record.key + "\0"
                         yield shown(record)
@@ -69,14 +68,21 @@ class Archives:
     async def records(self, snapshot: Snapshot, topic: str) -> AsyncIterator[list[Record]]:
         """All records of ``topic`` in ``snapshot`` as they are stored, in key order, in chunks. Raises ``RunGone``."""
         low, high = topic_span(topic, None, None)
-        async for records in self._chunks(snapshot, topic, low, high):
+        async for records in self.chunks(snapshot, topic, low, high):
             yield records
 
-    async def _chunks(self, snapshot: Snapshot, topic: str, low: str, high: str) -> AsyncIterator[list[Record]]:
-        """The records in [low, high), in key order, cut at block boundaries."""
+    async def chunks(
+        self, snapshot: Snapshot, topic: str, low: str, high: str, *, parquet: bool = True
+    ) -> AsyncIterator[list[Record]]:
+        """The records in [low, high), in key order, cut at block boundaries; with or without those in Parquet files.
+
+        Raises ``RunGone``.
+        """
         loose = _loose(snapshot, low, high)
         refs = [one.run for one in snapshot.root.audit.fresh]
         refs += [run_of(topic, file) for file in await self.files(snapshot.root, topic, low, high)]
+        if not parquet:
+            refs = [ref for ref in refs if not is_parquet(ref.name)]
         blocks = await self.blocks(refs, low, high)
         ends = sorted({info.last for _, info in blocks})
         start = low
@@ -89,12 +95,18 @@ class Archives:
 
     async def load(self, blocks: Sequence[Block]) -> list[list[Record]]:
         """The records of each block."""
-        return await load_blocks(self.place, blocks)
+        return await load_archive_blocks(self.place, blocks)
+
+    async def parquet_files(self, snapshot: Snapshot, topic: str, low: str, high: str) -> list[RunRef]:
+        """The Parquet archives that may hold records of ``topic`` with keys in [low, high)."""
+        refs = [one.run for one in snapshot.root.audit.fresh]
+        refs += [run_of(topic, file) for file in await self.files(snapshot.root, topic, low, high)]
+        return [ref for ref in refs if is_parquet(ref.name)]
 
     async def blocks(self, refs: Sequence[RunRef], low: str, high: str) -> list[Block]:
         """The blocks of ``refs`` that may hold keys in [low, high)."""
         wanted = [ref for ref in refs if ref.first < high and ref.last >= low]
-        indexes = await load_indexes(self.place, wanted)
+        indexes = await load_archive_indexes(self.place, wanted)
         return [
             (ref, info)
             for ref, index in zip(wanted, indexes, strict=True)

@@ -121,6 +121,14 @@ class _Page:
         return kept
 
 
+def head_of(snapshot: Snapshot) -> AuditPosition:
+    """The position behind everything that ``snapshot`` holds. Costs nothing."""
+    slots: dict[str, int] = {}
+    for lane, slot in snapshot.slots:
+        slots[lane] = max(slot, slots.get(lane, 0))
+    return AuditPosition(snapshot.root.version, slots)
+
+
 async def changes(archives: Archives, topic: str, after: AuditPosition, limit: int | None = None) -> AuditChanges:
     """The next page behind ``after``: at most ``limit`` records (10,000) and some 16 MB, at least one if there is any.
 

@@ -80,7 +80,7 @@ class AuditFile(msgspec.Struct, frozen=True, array_like=True):
     last_fold: int
 
 
-_encode_value = msgspec.msgpack.Encoder().encode
+encode_value = msgspec.msgpack.Encoder().encode
 _decode_value = msgspec.msgpack.Decoder(AuditValue).decode
 _decode_file = msgspec.msgpack.Decoder(AuditFile).decode
 _encode_data = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -176,6 +176,25 @@ def check_retention(rules: Mapping[str, float]) -> dict[str, float]:
     return dict(rules)
 
 
+BLOCKS, PARQUET = "blocks", "parquet"
+FORMATS = (BLOCKS, PARQUET)
+"""What sorted archives may be: the library's own compressed blocks, or Parquet files."""
+
+
+def check_format(form: object) -> str:
+    """``form`` itself if it is one of :data:`FORMATS`. Raises ``BadConfig``."""
+    if form not in FORMATS:
+        raise BadConfig(f"an archive format of {form!r}", hint=f"one of {', '.join(FORMATS)}")
+    return str(form)
+
+
+def format_of(settings: Mapping[str, Any]) -> str:
+    """What sorts write in this namespace. What cannot be read means the library's own."""
+    held = settings.get(SETTING)
+    form = held.get("format") if isinstance(held, dict) else None
+    return form if form in FORMATS else BLOCKS
+
+
 def retention_of(settings: Mapping[str, Any]) -> dict[str, int]:
     """How long records are kept, in ms, by topic (``*``: every other one). What cannot be read keeps for ever."""
     held = settings.get(SETTING)
@@ -215,7 +234,7 @@ def encode_data(data: object) -> AuditValue:
 def audit_record(record: AuditRecord, version: bytes) -> Record:
     """The record of the log. Raises what :func:`encode_data` raises."""
     value = encode_data(record.data)
-    return Record(audit_key(record.topic, record.ts, record.id), version, AUDIT | OPAQUE, 0, _encode_value(value))
+    return Record(audit_key(record.topic, record.ts, record.id), version, AUDIT | OPAQUE, 0, encode_value(value))
 
 
 def value_of(record: Record) -> AuditValue:
@@ -230,7 +249,7 @@ def value_of(record: Record) -> AuditValue:
 def stamped(record: Record, fold: int, lane: str, slot: int) -> Record:
     """``record`` with where it came from, as it goes into an archive."""
     full = msgspec.structs.replace(value_of(record), fold=fold, lane=lane, slot=slot)
-    return msgspec.structs.replace(record, value=_encode_value(full))
+    return msgspec.structs.replace(record, value=encode_value(full))
 
 
 def shown(record: Record) -> AuditRecord:

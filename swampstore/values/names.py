@@ -8,6 +8,7 @@
     <ns>/blob/<unique>             one large content     <ns>/pack/<unique>    many small contents
     <ns>/pin/<unique>              a long reader's pin   <ns>/saved/<name>     a saved snapshot
     <ns>/eph/<unique>              run of ephemeral entries   <ns>/audit/<unique>   audit archive, or their catalog
+    <ns>/audit/parquet/audit_topic=<topic>/audit_day=<day>/<unique>.parquet     audit archive as a Parquet file
     <ns>/queue/<hash of name>/     register, t/<number> tickets, h/<number> heartbeats
 
 Invariants:
@@ -28,12 +29,17 @@ from swampstore.values.version import WRITER_BYTES
 UniqueKind = Literal["l0", "shard", "eph", "audit", "blob", "pack", "pin"]
 
 COMMIT_LANE = "s00"
+LANE_PART = "lane"
+"""The last part of a lane file's name."""
 _UNIQUE = r"[0-9a-f]{32}"
 _LANE = rf"s[0-9]{{2}}|w[0-9a-f]{{{2 * WRITER_BYTES}}}"
 _LANE_NAME = re.compile(_LANE)
 _SEGMENT = re.compile(rf"({_LANE})/([0-9a-f]{{16}})")
 _LANE_FILE = re.compile(rf"(w[0-9a-f]{{{2 * WRITER_BYTES}}})/lane")
-_UNIQUE_NAME = re.compile(rf"(l0|shard|eph|audit|blob|pack|pin)/({_UNIQUE})")
+_UNIQUE_NAME = re.compile(
+    rf"(l0|shard|eph|audit|blob|pack|pin)/({_UNIQUE})"
+    rf"|(audit)/(parquet/audit_topic=[A-Za-z0-9_.%-]+/audit_day=[0-9-]{{10}}/{_UNIQUE}\.parquet)"
+)
 
 
 def unique(store_ms: int, dice: bytes) -> str:
@@ -104,7 +110,7 @@ class Names:
 
     def lane_file(self, lane: str) -> str:
         """The file that holds a writer's whole ``lane`` (local stores)."""
-        return f"{self.namespace}/log/{lane}/lane"
+        return f"{self.namespace}/log/{lane}/{LANE_PART}"
 
     def parse_lane_file(self, name: str) -> str | None:
         """The lane of a lane file's name; ``None`` for anything else."""
@@ -124,7 +130,7 @@ class Names:
         if not name.startswith(self.prefix):
             return None
         found = _UNIQUE_NAME.fullmatch(name, len(self.prefix))
-        return (found[1], found[2]) if found else None
+        return (found[1] or found[3], found[2] or found[4]) if found else None
 
     def is_ours(self, name: str) -> bool:
         """Whether this library may have formed ``name`` in this namespace (and so may delete it with it)."""

@@ -126,7 +126,7 @@ class Audit(msgspec.Struct, frozen=True, omit_defaults=True):
     in archives of one topic and time each, which only the ``catalog`` names (runs by time and topic).
 
     ``sorted`` is the last root version whose records lie in an archive of the catalog; ``records`` and ``bytes`` are
-    totals of the archives there.
+    totals of the archives there. ``problem`` says why the last compactor could not sort; empty when all is well.
     """
 
     inline: tuple[Record, ...] = ()
@@ -135,6 +135,7 @@ class Audit(msgspec.Struct, frozen=True, omit_defaults=True):
     sorted: int = 0
     records: int = 0
     bytes: int = 0
+    problem: str = ""
 
     @property
     def runs(self) -> tuple[RunRef, ...]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -25,37 +26,46 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.stores.base import Create, Put
 from swampstore.values.audit import (
+    PARQUET,
     AuditFile,
     catalog_parts,
     catalog_record,
     file_of,
     first_of,
+    format_of,
     key_parts,
     part_of,
     retention_of,
     run_of,
     value_of,
 )
+from swampstore.values.audit_parquet import available, encode_parquet, file_part, is_parquet
 from swampstore.values.entry import Record, record_sum
 from swampstore.values.root import Audit, Fresh, Garbage, Root, RunRef
-from swampstore.values.run import RunBuilder, decode_block
+from swampstore.values.run import RunBuilder, build_run
 from swampstore.workers.archive import sort_due
 from swampstore.workers.archive_catalog import Catalog, put_all
+from swampstore.workers.archive_reader import ArchiveReader
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.report import SortReport
-from swampstore.workers.run_reader import RunReader
 
 INPUT_BYTES = 64 * MIB
 """Stored bytes of fresh archives that one sort takes in."""
 _WORTH = 2
 """A file of up to this many times the records that are added is written anew together with them."""
 _PUTS_AT_ONCE = 32
+_PARQUET_PACKS = 4
+"""A Parquet file takes about that part of its keys and values."""
+UNSORTED_FILES = 32
+"""Archives of mixed topics that may wait where none can be sorted; then those that are small become one."""
+NO_PARQUET = "the audit archives here are Parquet files, and the compactor has no pyarrow: they wait to be sorted"
 
 _log = logging.getLogger("swampstore")
 
 
 class _Change(msgspec.Struct):
-    """What is to be published: these fresh archives leave, this catalog replaces that one, those files are garbage."""
+    """What is to be published: these fresh archives leave (or become ``joined``), this catalog replaces that one, those
+    files are garbage."""
 
     taken: tuple[Fresh, ...]
     before: tuple[RunRef, ...]
@@ -63,6 +73,8 @@ class _Change(msgspec.Struct):
     out: list[str]
     totals: tuple[int, int]
     age: Span
+    joined: Fresh | None = None
+    problem: str = ""
 
 
 async def sort_archives(
@@ -76,8 +88,11 @@ async def sort_archives(
     if not leadership.may_publish(seen, seen, one_shot=not stay, insist=insist):
         return SortReport()
     age = Span(place.env, seen.time)
+    parquet = format_of(seen.root.settings) == PARQUET
+    if parquet and not available():
+        return await _join(place, register, leadership, seen, stay=stay, insist=insist)
     taken = _bounded(audit.fresh)
-    work = _Sort(place, audit.catalog, seen.time)
+    work = _Sort(place, audit.catalog, seen.time, parquet=parquet)
     await work.take([one.run for one in taken])
     catalog = await work.write()
     report = SortReport(records=work.records_in, files=len(work.made), freed=len(work.freed))
@@ -144,6 +159,41 @@ async def retain_archives(
     return await _publish(register, leadership, seen, change, SortReport(freed=len(freed)), stay=stay, insist=insist)
 
 
+async def _join(
+    place: Place, register: Register, leadership: Leadership, seen: Seen, *, stay: bool, insist: bool
+) -> SortReport:
+    """Where nothing can be sorted: say so in the root, and make one of the small fresh archives when they are many, so that
+    the root stays small."""
+    audit, age = seen.root.audit, Span(place.env, seen.time)
+    small = _bounded([one for one in audit.fresh if one.run.size < AUDIT_FILE_BYTES // 2])
+    if len(audit.fresh) < UNSORTED_FILES or len(small) < 2:
+        report = SortReport(problem=NO_PARQUET)
+        if audit.problem == NO_PARQUET:
+            return report
+        change = _Change((), audit.catalog, audit.catalog, [], (audit.records, audit.bytes), age, problem=NO_PARQUET)
+        return await _publish(register, leadership, seen, change, report, stay=stay, insist=insist)
+    reader, table = ArchiveReader(place, [one.run for one in small]), dict[str, Record]()
+    doubled = 0
+    for _ in small:
+        for record in chain.from_iterable(await reader.next()):
+            held = table.get(record.key)
+            table[record.key] = kept = record if held is None else first_of(held, record)
+            if held is not None:
+                doubled += record_sum(record if kept is held else held)
+    part, name = place.new_object("audit")
+    run, data = build_run(f"audit/{part}", [table[key] for key in sorted(table)])
+    if run.sum + doubled != sum(one.run.sum for one in small):
+        raise Inconsistent(f"{place.names.namespace}: a join does not conserve audit records")
+    await put_all(place, [Put(name, data, Create())])
+    joined = Fresh(run, min(one.first_fold for one in small), max(one.last_fold for one in small))
+    out = [one.run.name for one in small]
+    change = _Change(small, audit.catalog, audit.catalog, out, (audit.records, audit.bytes), age, joined, NO_PARQUET)
+    report = SortReport(records=len(table), files=1, freed=len(small))
+    report = await _publish(register, leadership, seen, change, report, stay=stay, insist=insist)
+    report.problem = NO_PARQUET
+    return report
+
+
 def _totals(audit: Audit, made: Sequence[AuditFile], freed: Sequence[AuditFile]) -> tuple[int, int]:
     """Records and bytes of the sorted archives after a change."""
     records = audit.records + sum(file.count for file in made) - sum(file.count for file in freed)
@@ -165,8 +215,9 @@ def _bounded(fresh: Sequence[Fresh]) -> tuple[Fresh, ...]:
 class _Sort:
     """Takes records in, takes small files of the same parts in again, writes; the catalog ``runs`` follow."""
 
-    def __init__(self, place: Place, runs: Sequence[RunRef], now_ms: int) -> None:
+    def __init__(self, place: Place, runs: Sequence[RunRef], now_ms: int, *, parquet: bool) -> None:
         self._place = place
+        self._parquet = parquet
         self._runs = runs
         self._catalog: dict[str, Record] = {}
         self._now = now_ms
@@ -179,11 +230,11 @@ class _Sort:
 
     async def take(self, runs: Sequence[RunRef]) -> None:
         """Read fresh archives and deal their records out to topics and parts."""
-        reader = RunReader(self._place, runs)
+        reader = ArchiveReader(self._place, runs)
         for run in runs:
             self._in += run.sum
-            for info, stored in await reader.next():
-                for record in decode_block(info, stored, self._place.full(run.name)):
+            for records in await reader.next():
+                for record in records:
                     topic, ts, _ = key_parts(record.key)
                     self._add(self._parts.setdefault((part_of(ts, self._now), topic), {}), record)
                     self.records_in += 1
@@ -219,31 +270,41 @@ class _Sort:
         for key, file in sorted(files, key=lambda pair: pair[1].count):
             if file.count > _WORTH * count or size + file.size > AUDIT_FILE_BYTES:
                 break
+            if is_parquet(file.name) and not available():
+                continue
             chosen.append((key, file))
             size, count = size + file.size, count + file.count
-        reader = RunReader(self._place, [run_of(topic, file) for _, file in chosen])
+        reader = ArchiveReader(self._place, [run_of(topic, file) for _, file in chosen])
         for key, file in chosen:
             self._in += file.sum
-            for info, stored in await reader.next():
-                for record in decode_block(info, stored, self._place.full(file.name)):
+            for records in await reader.next():
+                for record in records:
                     self._add(table, record)
             self.freed.append(file)
             del self._catalog[key]
 
     def _write_part(self, part: str, topic: str, table: Mapping[str, Record]) -> None:
-        builder, held = RunBuilder(), list[Record]()
+        builder, held, size = RunBuilder(), list[Record](), 0
         for key in sorted(table):
-            builder.add(table[key])
-            held.append(table[key])
-            if builder.size >= AUDIT_FILE_BYTES:
+            record = table[key]
+            held.append(record)
+            size += len(record.key) + len(record.value)
+            if not self._parquet:
+                builder.add(record)
+            if (size // _PARQUET_PACKS if self._parquet else builder.size) >= AUDIT_FILE_BYTES:
                 self._finish(part, topic, builder, held)
-                builder, held = RunBuilder(), []
+                builder, held, size = RunBuilder(), [], 0
         if held:
             self._finish(part, topic, builder, held)
 
     def _finish(self, part: str, topic: str, builder: RunBuilder, held: Sequence[Record]) -> None:
-        unique, name = self._place.new_object("audit")
-        run, data = builder.finish(f"audit/{unique}")
+        if self._parquet:
+            unique = file_part(topic, part, self._place.new_unique())
+            name = self._place.names.unique("audit", unique)
+            run, data = encode_parquet(f"audit/{unique}", held)
+        else:
+            unique, name = self._place.new_object("audit")
+            run, data = builder.finish(f"audit/{unique}")
         folds = [value_of(record).fold for record in held]
         file = AuditFile(
             name=run.name,
@@ -304,14 +365,17 @@ def _successor(seen: Seen, change: _Change) -> Root:
     taken = {one.run.name for one in change.taken}
     named = {run.name for run in change.catalog}
     out = [*change.out, *(run.name for run in change.before if run.name not in named)]
+    fresh = [one for one in old.audit.fresh if one.run.name not in taken]
+    joined = [change.joined] if change.joined is not None else []
     garbage = {item.name: item for item in old.garbage}
     garbage |= {name: Garbage(name, old.version + 1, seen.time) for name in out}
     audit = Audit(
         inline=old.audit.inline,
-        fresh=tuple(one for one in old.audit.fresh if one.run.name not in taken),
+        fresh=tuple(sorted([*fresh, *joined], key=lambda one: one.first_fold)),
         catalog=change.catalog,
-        sorted=max([old.audit.sorted, *(one.last_fold for one in change.taken)]),
+        sorted=max([old.audit.sorted, *(one.last_fold for one in change.taken if not joined)]),
         records=change.totals[0],
         bytes=change.totals[1],
+        problem=change.problem,
     )
     return msgspec.structs.replace(old, audit=audit, garbage=tuple(garbage.values()))

@@ -10,14 +10,12 @@ from collections.abc import AsyncIterator
 
 from swampstore.errors import SnapshotExpired
 from swampstore.protocols.archives import Archives
-from swampstore.protocols.runs import RunGone, load_blocks, load_indexes
+from swampstore.protocols.audit_topics import topics
+from swampstore.protocols.runs import RunGone
 from swampstore.protocols.snapshot import Snapshot
-from swampstore.values.audit import catalog_parts, key_parts, retention_of, stamped
-from swampstore.values.entry import AUDIT, Record
-from swampstore.values.root import RunRef
+from swampstore.values.audit import key_parts, retention_of, stamped
+from swampstore.values.entry import Record
 from swampstore.workers.ground import Ground, paired
-
-_BLOCKS = 16
 
 
 class AuditDifference:
@@ -34,7 +32,7 @@ class AuditDifference:
         """The records to bring over, ready to be appended. Raises ``SnapshotExpired``: run it again."""
         there = await self._target.reader.open()
         try:
-            for topic in await self._topics():
+            for topic in [one.topic for one in await topics(self._mine, self._snapshot)]:
                 pairs = paired(self._mine.records(self._snapshot, topic), self._its.records(there, topic))
                 async for chunk in pairs:
                     found = [stamped(mine, 0, "", 0) for _, mine, its in chunk if mine is not None and its is None]
@@ -48,22 +46,3 @@ class AuditDifference:
         """Whether no retention takes the record away."""
         keep = self._keep.get(topic, self._keep.get("*"))
         return keep is None or key_parts(record.key)[1] > self._target.place.clock.now_ms() - keep
-
-    async def _topics(self) -> list[str]:
-        """The topics of the source: in the log, in fresh archives (all mixed), in the catalog of the sorted ones."""
-        audit = self._snapshot.root.audit
-        found = {key_parts(record.key)[0] for record in audit.inline}
-        found |= {key_parts(key)[0] for key, record in self._snapshot.overlay.items() if record.flags & AUDIT}
-        async for records in self._read([one.run for one in audit.fresh]):
-            found |= {key_parts(record.key)[0] for record in records}
-        async for records in self._read(list(audit.catalog)):
-            found |= {catalog_parts(record.key)[1] for record in records}
-        return sorted(found)
-
-    async def _read(self, refs: list[RunRef]) -> AsyncIterator[list[Record]]:
-        """All records of runs, a few blocks at a time."""
-        place = self._snapshot.place
-        for ref, index in zip(refs, await load_indexes(place, refs), strict=True):
-            for start in range(0, len(index), _BLOCKS):
-                for records in await load_blocks(place, [(ref, info) for info in index[start : start + _BLOCKS]]):
-                    yield records

@@ -20,7 +20,8 @@ from swampstore.errors import CorruptObject, NotFound, SwampError, UnknownFormat
 from swampstore.limits import MIB
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Got, Info
-from swampstore.values.entry import AUDIT, EPHEMERAL, Record, content_of, record_sum
+from swampstore.values.audit_parquet import decode_whole, is_parquet
+from swampstore.values.entry import AUDIT, EPHEMERAL, OPAQUE, Record, content_of, record_sum
 from swampstore.values.names import UniqueKind, unique_ms
 from swampstore.values.root import RunRef
 from swampstore.values.run import FOOTER, BlockInfo, decode_block, decode_index
@@ -85,7 +86,10 @@ async def salvage(place: Place, kind: UniqueKind, infos: Iterable[Info]) -> Asyn
 
 
 def read_run(short: str, data: bytes, name: str) -> Salvaged:
-    """The run in ``data``, every block checked. Raises ``CorruptObject`` or ``UnknownFormat`` naming the object."""
+    """The run (or Parquet archive) in ``data``, every block checked. Raises ``CorruptObject``, ``UnknownFormat``,
+    ``MissingExtra`` naming the object."""
+    if is_parquet(short):
+        return _read_parquet(short, data, name)
     index = _index_of(data, name)
     records = 0
     packs: Counter[str] = Counter()
@@ -117,6 +121,12 @@ def read_run(short: str, data: bytes, name: str) -> Salvaged:
         summary=joined(info.summary for info in index),
     )
     return Salvaged(ref, tuple(index), unique_ms(short.rpartition("/")[2]), packs, hlc, flags)
+
+
+def _read_parquet(short: str, data: bytes, name: str) -> Salvaged:
+    ref, index, groups = decode_whole(data, short, name)
+    hlc = max(split_version(record.version)[0] for records in groups for record in records)
+    return Salvaged(ref, tuple(index), unique_ms(short.rpartition("/")[2]), Counter(), hlc, AUDIT | OPAQUE)
 
 
 def _index_of(data: bytes, name: str) -> list[BlockInfo]:

@@ -11,13 +11,23 @@ from swampstore.env.blocking import run
 from swampstore.errors import SwampError
 from swampstore.protocols import audit_changes
 from swampstore.protocols.audit_changes import AuditChanges, AuditPosition, _order
-from swampstore.values.audit import AuditRecord, value_of
+from swampstore.protocols.settings import change_settings
+from swampstore.values.audit import FORMATS, SETTING, AuditRecord, value_of
+from swampstore.workers import archive_sort
 from tests.classes.audit_world import DAY_MS, Crash, Process, World
 from tests.classes.test_audit_failures import everything
 from tests.workers.test_crash import crash_at
 
 pytestmark = pytest.mark.usefixtures("tiny_archives")
 TOPICS = "tu"
+_available = archive_sort.available
+
+
+@pytest.fixture(autouse=True)
+def few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pyarrow five archives of mixed topics are as many as wait; and every history begins with it."""
+    monkeypatch.setattr(archive_sort, "UNSORTED_FILES", 5)
+    monkeypatch.setattr(archive_sort, "available", _available)
 
 
 class Story:
@@ -80,6 +90,15 @@ class Story:
         self.given[topic] += changes.records
         self.after[topic] = changes.after
 
+    def switch(self) -> None:
+        """From now on sorted archives are of another format; those that are there stay what they are."""
+        process, form = self.dice.choice(self.processes), self.dice.choice(FORMATS)
+        run(change_settings(process.place, process.register, lambda old: {**old, SETTING: {"format": form}}))
+
+    def without(self) -> None:
+        """The compactors have no pyarrow, or have it again."""
+        archive_sort.available = self.dice.choice([_available, lambda: False])  # type: ignore[assignment]
+
     def wait(self) -> None:
         self.world.env.advance(self.dice.choice([1, 40, 3700, 30 * 3600]))
 
@@ -93,7 +112,7 @@ class Story:
 
 STEPS: list[tuple[Any, int]] = [
     (Story.write, 8), (Story.write_late, 2), (Story.land, 2), (Story.fold, 4), (Story.compact, 5), (Story.follow, 5),
-    (Story.wait, 3),
+    (Story.wait, 3), (Story.switch, 1), (Story.without, 1),
 ]  # fmt: skip
 
 

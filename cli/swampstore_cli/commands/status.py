@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swampstore.errors import NotFound
+from swampstore.errors import NotFound, TryAgain
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
+from swampstore_cli.spool_shown import lines_of, note_spools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,11 @@ def status(
         _watch(session, interval, metrics)
         return
     with session.opened() as opened:
-        found = [opened.face.namespace(name).status(queues=queues) for name in opened.names(session.named)]
+        try:
+            found = [opened.face.namespace(name).status(queues=queues) for name in opened.names(session.named)]
+        except TryAgain:
+            note_spools(opened)
+            raise
     if session.named is not None and not found[0].exists:
         raise NotFound(
             f"no namespace {session.named!r} in {opened.face.url}", hint="see: swamp datastore namespace list"
@@ -86,6 +91,8 @@ def status(
             for name in one.quarantine:
                 output.line(f"  {name}")
             output.line("  see: swamp datastore doctor")
+        for text in (*lines_of(one.namespace, one.spool), *([one.audit_problem] if one.audit_problem else ())):
+            output.line(f"\n{text}")
         if one.queues is not None:
             _show_queues(one)
 
@@ -140,6 +147,12 @@ def _details(one: NamespaceStatus) -> Iterator[tuple[str, str]]:
         f"{output.count(one.garbage, 'object')} ({output.count(one.garbage_runs, 'run')}) waiting to be swept",
     )
     yield "set aside", output.count(one.quarantined, "broken segment")
+    if one.audit:
+        sorts = f", {output.count(one.audit_unsorted, 'archive')} not sorted yet" if one.audit_unsorted else ""
+        yield (
+            "audit",
+            f"{output.count(one.audit, 'record')} ({output.size(one.audit_bytes)}, {one.audit_format}){sorts}",
+        )
     for name in sorted(one.settings):
         yield f"setting {name}", str(one.settings[name])
 

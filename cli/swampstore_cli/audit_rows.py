@@ -1,0 +1,128 @@
+"""Audit records as rows: for people, as lines of JSON, as CSV, and as a Parquet file."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from swampstore.errors import Misuse
+from swampstore_cli import output
+from swampstore_cli.moments import moment_ms
+
+if TYPE_CHECKING:
+    from swampstore.values.audit import AuditRecord
+
+FORMATS = ("jsonl", "csv", "parquet")
+COLUMNS = ("topic", "ts", "time", "id", "record")
+_TEXT = 100
+
+
+def row(record: AuditRecord) -> dict[str, Any]:
+    """A record as a JSON object; bytes that are no text stand in ``base64``."""
+    shown = {"topic": record.topic, "ts": record.ts, "time": time_of(record.ts), "id": record.id}
+    if isinstance(record.data, bytes):
+        return shown | {"base64": base64.b64encode(record.data).decode()}
+    return shown | {"record": record.data}
+
+
+def time_of(ms: int) -> str:
+    """A time in UTC to the ms; for years that no calendar here knows the number of ms."""
+    from datetime import UTC, datetime
+
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
+
+
+def text_of(record: AuditRecord) -> str:
+    """What was written, as one line of JSON; bytes as a text that says so."""
+    if isinstance(record.data, bytes):
+        return f"{len(record.data)} bytes {record.data[:_TEXT]!r}"
+    return compact(record.data)
+
+
+def compact(data: Any) -> str:
+    """``data`` as JSON without blanks; what JSON does not know as the text of it."""
+    import msgspec
+
+    return msgspec.json.encode(data, enc_hook=str).decode()
+
+
+def show(records: Iterable[AuditRecord]) -> int:
+    """Records for people, one a line; how many there were."""
+    count = 0
+    for count, record in enumerate(records, 1):  # noqa: B007 (counted)
+        output.line(f"{time_of(record.ts)}  {output.printable(record.topic)}  {output.printable(text_of(record))}")
+    return count
+
+
+def write(records: Iterable[AuditRecord], form: str, target: str) -> int:
+    """Write records to the file ``target`` (``-``: standard output) as they come; how many. Raises ``Misuse``."""
+    if form not in FORMATS:
+        raise Misuse(f"--format {form!r}", hint=f"one of {', '.join(FORMATS)}")
+    if form == "parquet":
+        from swampstore.client.audit_export import export_parquet
+
+        if target == "-":
+            raise Misuse("a Parquet file cannot go to standard output", hint="name a file with --output")
+        return export_parquet(records, target)
+    with _opened(target) as file:
+        return _jsonl(records, file) if form == "jsonl" else _csv(records, file)
+
+
+@contextmanager
+def _opened(target: str) -> Iterator[IO[str]]:
+    if target == "-":
+        yield sys.stdout
+        return
+    with open(target, "w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def _jsonl(records: Iterable[AuditRecord], file: IO[str]) -> int:
+    count = 0
+    for count, record in enumerate(records, 1):  # noqa: B007
+        _put(file, compact(row(record)) + "\n")
+    return count
+
+
+def _csv(records: Iterable[AuditRecord], file: IO[str]) -> int:
+    import csv
+    import io
+
+    count = 0
+    held = io.StringIO()
+    writer = csv.writer(held)
+    writer.writerow(COLUMNS)
+    for count, record in enumerate(records, 1):  # noqa: B007
+        data = row(record)
+        writer.writerow([*(data[name] for name in COLUMNS[:-1]), data.get("base64") or compact(data.get("record"))])
+        _put(file, held.getvalue())
+        held.seek(0)
+        held.truncate()
+    _put(file, held.getvalue())
+    return count
+
+
+def _put(file: IO[str], text: str) -> None:
+    try:
+        file.write(text)
+    except BrokenPipeError:
+        output.reader_gone()
+
+
+def span(since: str, until: str) -> tuple[int | None, int | None]:
+    """The times of ``--since`` and ``--until`` in ms. Raises ``Misuse``."""
+    return (
+        moment_ms(since, "--since") if since else None,
+        moment_ms(until, "--until") if until else None,
+    )
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """The answer to a query, for people."""
+    output.table(columns, ([("" if cell is None else str(cell)) for cell in one] for one in rows))
