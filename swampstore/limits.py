@@ -49,7 +49,7 @@ COMMIT_KEYS_BYTES = 1 * MIB
 BATCH_BYTES = 8 * MIB
 LANE_FRAME_BYTES = BATCH_BYTES
 """Records of one frame of a lane file, encoded."""
-LANE_FILE_BYTES = 64 * MIB
+LANE_FILE_BYTES = 16 * MIB
 """Size that a lane file is given in advance (it takes room on the disk only where it is written); then a new lane."""
 DELTA_BYTES = 1 * MIB
 LIST_PAGE = 1000

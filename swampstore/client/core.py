@@ -183,7 +183,7 @@ class CoreNamespace:
 
     async def leave(self) -> None:
         """Before the process closes the store: those who appended look after the log, one in 64 appends on average."""
-        seldom = self.writer.files.unhelped if self.writer.files else self._appends % HELP_FOLD_SEGMENTS
+        seldom = self.writer.files.counts.unhelped if self.writer.files else self._appends % HELP_FOLD_SEGMENTS
         self.writer.close()
         await self.writer.finish()
         if seldom and not self.owner.one_shot and self.owner.env.random() * LIST_AFTER_APPEND_ODDS < seldom:

@@ -53,9 +53,11 @@ class TaskGroup(Generic[Q]):
         self.largest = max(self.largest, len(items))
         try:
             self._write(items)
-        finally:
+        except BaseException as error:
             for item in items:
-                item.settled = True
+                item.abandon(error)
+            raise
+        finally:
             for future in futures:
                 if not future.done():
                     future.set_result(None)

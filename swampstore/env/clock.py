@@ -16,7 +16,7 @@ import threading
 from swampstore.env.base import Env
 from swampstore.errors import ClockOff
 from swampstore.limits import CLOCK_OFF_MS, STORE_TIME_GRAIN_MS
-from swampstore.values.version import MAX_HLC, hlc_of
+from swampstore.values.version import MAX_HLC
 
 
 class StoreClock:
@@ -68,17 +68,23 @@ class StoreClock:
                 hint="set the clock (NTP) and try again; nothing was sent",
             )
 
+    def at(self, boot: float) -> int:
+        """:meth:`now_ms` at a reading of the boot clock that was just taken; the clock must be calibrated."""
+        return int(boot * 1000 + self._ahead_ms)  # type: ignore[operator]
+
     def stamp(self, now_ms: int | None = None) -> int:
         """A new hybrid time, above everything stamped or observed before. ``now_ms`` is :meth:`now_ms`, if just asked."""
-        return self.stamps(1, now_ms)
-
-    def stamps(self, count: int, now_ms: int | None = None) -> int:
-        """The first of ``count`` new hybrid times, one behind the other."""
-        physical = hlc_of(max(self.now_ms() if now_ms is None else now_ms, 0))
+        physical = max(self.now_ms() if now_ms is None else now_ms, 0) << 16
         with self._lock:
-            first = max(physical, self._last + 1)
+            self._last = last = max(physical, self._last + 1)
+        return last
+
+    def stamps(self, count: int, now_ms: int) -> int:
+        """The first of ``count`` new hybrid times, one behind the other."""
+        with self._lock:
+            first = max(now_ms << 16, self._last + 1)
             self._last = first + count - 1
-            return first
+        return first
 
     def observe(self, hlc: int) -> None:
         """Take in the hybrid time of a version that was read, so that later stamps exceed it."""

@@ -9,7 +9,8 @@ Invariants:
   interrupted while it was queued, not at all.
 - Whoever is queued is woken when the item is settled or the turn is its own; no wake-up is lost: an item is queued
   before the turn is tried for, and the turn is given back before the queue is looked at.
-- ``write`` settles every item of its batch, also when it raises.
+- ``write`` settles every item that it has begun with, also when it raises; what an interruption leaves unsettled is
+  settled as ``Undecided`` here.
 """
 
 from __future__ import annotations
@@ -19,16 +20,25 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
+from swampstore.errors import Undecided
+
 
 class Queued:
-    """What a caller hands over; a subclass holds what is to be written, and its outcome."""
+    """What a caller hands over; a subclass holds what is to be written. ``write`` sets ``settled``, and ``error``."""
 
-    __slots__ = ("lead", "settled", "woken")
+    __slots__ = ("error", "lead", "settled", "woken")
 
     def __init__(self) -> None:
+        self.error: BaseException | None = None
         self.settled = False
         self.lead = False
         self.woken: Lock | None = None
+
+    def abandon(self, cause: BaseException) -> None:
+        """Settle what a write that died has left: it may have landed."""
+        if not self.settled:
+            self.settled = True
+            self.error = Undecided(f"the write was interrupted: {cause!r}", hint="it may or may not have landed")
 
 
 Q = TypeVar("Q", bound=Queued)
@@ -85,9 +95,11 @@ class ThreadGroup(Generic[Q]):
             self.batches += 1
             self.largest = max(self.largest, len(batch))
             self._write(batch)
-        finally:
+        except BaseException as error:
             for one in batch:
-                one.settled = True
+                one.abandon(error)
+            raise
+        finally:
             self.leave()
             for one in batch:
                 if one.woken is not None and one.woken.locked():

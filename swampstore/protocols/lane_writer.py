@@ -13,25 +13,20 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from swampstore.env.blocking import run
 from swampstore.env.group import Queued
 from swampstore.errors import AmbiguousAppend, Misuse, SwampError, Undecided
 from swampstore.limits import (
-    HELP_LANE_BYTES,
-    HELP_LANE_PAUSE_S,
-    HELP_LANE_RECORDS,
     LANE_FILE_BYTES,
     LANE_FRAME_BYTES,
     SEGMENT_DELTAS,
-    WRITER_FIRST_ACK_S,
-    WRITER_IDLE_S,
-    WRITER_LIFE_S,
 )
+from swampstore.protocols.lane_life import Counts, Life
 from swampstore.protocols.place import Place
 from swampstore.protocols.turns import Turns, Waiting
-from swampstore.stores.lanes import DirectLaneFile, LaneFile, LaneStore
+from swampstore.stores.lanes import LaneFile, LaneStore
 from swampstore.values.lane_file import CLOSING, FRAME_HEAD_BYTES, LaneHeader, encode_frame, encode_header, lane_salt
 from swampstore.values.names import writer_lane
 from swampstore.values.version import WRITER_BYTES, make_writer_id
@@ -43,17 +38,16 @@ _SAFE = "appending the same records again is safe"
 class Batch(Queued):
     """One caller's records, encoded, and what became of them. ``open_s`` and ``write_s`` are what its write took."""
 
-    __slots__ = ("body", "closing", "count", "end", "ended", "error", "lane", "open_s", "shared", "write_s")
+    __slots__ = ("body", "closing", "count", "end", "ended", "lane", "open_s", "shared", "write_s")
 
     def __init__(self, body: bytes, count: int, *, closing: bool = False) -> None:
-        self.settled = self.lead = False
-        self.woken = None
+        self.settled = self.lead = False  # written out: one of these is made for each append
+        self.error = self.woken = None
         self.body = body
         self.count = count
         self.closing = closing
         self.lane = ""
         self.end = 0
-        self.error: BaseException | None = None
         self.shared = 1
         self.open_s = self.write_s = self.ended = 0.0
 
@@ -72,7 +66,8 @@ class Batch(Queued):
 class LaneWriter:
     """Appends frames to lane files of one namespace. Safe to share as the writer that owns it.
 
-    ``writer_id`` is whose versions these are: the id of the lane, once there is one. ``help_due`` says that so much was
+    ``writer_id`` is whose versions these are: the id of the lane, once there is one. ``durable``: acknowledged means on
+    the disk. ``help_due`` says that so much was
     appended here that this process should look after the log.
     """
 
@@ -82,6 +77,7 @@ class LaneWriter:
         self._file_bytes = file_bytes
         self._boot = place.env.boot
         grouping = getattr(place.env, "group", None) if lanes.direct else None
+        self.durable = lanes.durable
         self.direct = grouping is not None
         self.group: Group = grouping(self._write_now) if grouping else _TurnGroup(place, self._write)
         self.writer_id = place.env.random_bytes(WRITER_BYTES)
@@ -90,11 +86,11 @@ class LaneWriter:
         self.help_due = False
         self.file: LaneFile | None = None
         self._salt = 0
-        self._ages = _Ages(0, 0.0)
+        self._life = Life(0, 0.0)
+        self._look_end = 0  # where in the file the short way ends: it is full, or it is time to help to fold
         self._calibrated_ms = 0
         self._opened_s = 0.0
-        self._bytes = self._records = 0  # appended since this process last helped to fold
-        self._helped = place.env.boot()
+        self.counts = Counts(self._boot())
 
     # --- the general way ------------------------------------------------------------------------------------------
 
@@ -118,24 +114,25 @@ class LaneWriter:
         except BaseException as error:
             # Interrupted (Ctrl-C in the middle of a write): it may have landed, so the lane is finished.
             for one in batches:
-                if not one.lane and one.error is None:
-                    one.error = self._unknown(f"the append was interrupted: {error!r}")
+                if not one.settled:
+                    one.settled, one.error = True, self._unknown(f"the append was interrupted: {error!r}")
             raise
 
     async def _write_frame(self, batches: Sequence[Batch]) -> None:
         boot = self._boot
         began = boot()
         self._opened_s = 0.0
+        self.counts.appends += len(batches)
         body = batches[0].body if len(batches) == 1 else b"".join([one.body for one in batches])
         try:
             lane, end = await self._commit(body, sum([one.count for one in batches]), batches[-1].closing)
         except SwampError as error:
             for one in batches:
-                one.error = error
+                one.settled, one.error = True, error
             return
         ended, opened, shared = boot(), self._opened_s, len(batches)
         for one in batches:
-            one.lane, one.end, one.shared = lane, end, shared
+            one.settled, one.lane, one.end, one.shared = True, lane, end, shared
             one.open_s, one.write_s, one.ended = opened, ended - began - opened, ended
 
     async def _commit(
@@ -144,24 +141,21 @@ class LaneWriter:
         """One frame; once more in a new lane when the lane turns out to be finished. ``(lane, end of the frame)``."""
         undecided = isinstance(failed, Undecided)
         for _ in range(1 if failed else 2):
-            now = self._boot()
             try:
-                file = self._ready(len(body), now) or await self._open()
-                frame = encode_frame(self._salt, file.end, body, count, CLOSING if closing else 0)
-                time = await file.append(frame)
-            except Misuse:
+                file = self._ready(len(body), self._boot())
+                if file is None and not count:
+                    return self.lane, 0  # nothing to say but that a lane has ended, and it has
+                file = file or await self._open()
+                time = await file.append(encode_frame(self._salt, file.end, body, count, CLOSING if closing else 0))
+            except BaseException as error:
                 self.drop()
-                raise
-            except SwampError as error:
-                self.drop()
+                if isinstance(error, Misuse) or not isinstance(error, SwampError):
+                    raise
                 failed = error
                 undecided |= isinstance(error, Undecided)
-            except BaseException:
-                self.drop()
-                raise
             else:
                 lane, end = self.lane, file.end
-                if self._landed(time, self._boot(), len(frame), count):
+                if self._took(time, self._boot(), count):
                     if closing:
                         self.drop()
                     return lane, end
@@ -174,36 +168,39 @@ class LaneWriter:
     def _unknown(self, why: str) -> AmbiguousAppend:
         return AmbiguousAppend(why, lane=self.lane, slot=0, write_id=b"", hint=_SAFE)
 
-    # --- the short way: one frame, nobody else waiting ------------------------------------------------------------
+    # --- the short way: one record, nobody else waiting -----------------------------------------------------------
 
-    def commit_alone(self, body: bytes, began: float) -> tuple[str, int]:
-        """One record, written at once by whoever has entered the group; ``(lane, end of the frame)``."""
-        file = self._ready(len(body), began)
-        if file is None:
-            return run(self._commit(body, 1, closing=False))
-        frame = encode_frame(self._salt, file.end, body, 1)
-        try:
-            time = cast(DirectLaneFile, file).append_now(frame)
-        except Misuse:
-            self.drop()
-            raise
-        except SwampError as error:
-            self.drop()
-            return run(self._commit(body, 1, closing=False, failed=error))
-        except BaseException:
-            self.drop()
-            raise
-        lane, end = self.lane, file.end
-        if self._landed(time, self._boot(), len(frame), 1):
-            return lane, end
-        return run(self._commit(body, 1, closing=False))
+    def commit_alone(self, body: bytes, began: float) -> tuple[str, int, float]:
+        """One record, written at once by whoever has entered the group; ``(lane, end of the frame, when it landed)``.
+
+        What can wait for a second (is the lane idle, old, is it time to fold) is looked at once a second.
+        """
+        file, life, failed = self.file, self._life, None
+        if file is not None and began <= life.over_at and file.end + len(body) <= self._look_end:
+            try:
+                time = file.append_now(encode_frame(self._salt, file.end, body, 1))  # type: ignore[attr-defined]
+            except BaseException as error:
+                self.drop()
+                if isinstance(error, Misuse) or not isinstance(error, SwampError):
+                    raise
+                failed = error
+            else:
+                ended = self._boot()
+                if ended <= life.look_at and time <= life.late_ms:
+                    self.counts.alone += 1
+                    return self.lane, file.end, ended
+                lane = self.lane
+                if self._took(time, ended, 1):
+                    return lane, file.end, ended
+        lane, end = run(self._commit(body, 1, closing=False, failed=failed))
+        return lane, end, self._boot()
 
     # --- the lane -------------------------------------------------------------------------------------------------
 
     def _ready(self, size: int, now: float) -> LaneFile | None:
         """The open file, if ``size`` bytes of records fit and it is neither idle nor old."""
         file = self.file
-        if file is None or file.end + size + FRAME_HEAD_BYTES > file.size or self._ages.over(now):
+        if file is None or file.end + size + FRAME_HEAD_BYTES > file.size or now > self._life.over_at:
             return None
         return file
 
@@ -223,42 +220,38 @@ class LaneWriter:
         )
         self.opened += 1
         self.file, self.lane, self.writer_id, self._salt = file, lane, writer, lane_salt(lane)
-        self._ages = _Ages(born, began)
+        self._life = Life(born, began)
+        self.counts.begins(file.end)
         self._opened_s += self._boot() - began
         return file
 
-    def _landed(self, time: int, now: float, size: int, count: int) -> bool:
+    def _took(self, time: int, now: float, count: int) -> bool:
         """Take in an answer; whether it counts. One that comes too late in the writer's life finishes the lane."""
+        file = self.file
+        if file is None or not self._life.look(time, now):
+            self.drop()
+            return False
         if abs(time - self._calibrated_ms) > _CALIBRATE_MS:
             self._calibrated_ms = time
             self._place.clock.calibrate(time)
-        if self._ages.late(time, now):
-            self.drop()
-            return False
-        self._bytes += size
-        self._records += count
-        if self._records >= HELP_LANE_RECORDS:
-            self.help_due = self._bytes >= HELP_LANE_BYTES or now - self._helped >= HELP_LANE_PAUSE_S
+        counts = self.counts
+        counts.took(count)
+        self.help_due = counts.due(file.end, now)
+        self._look_end = min(file.size, counts.due_end) - FRAME_HEAD_BYTES
         return True
-
-    @property
-    def unhelped(self) -> int:
-        """Records appended here since this process last looked after the log."""
-        return self._records
 
     def take_help_due(self) -> bool:
         """Whether this process should look after the log now; counts anew from here."""
-        due = self.help_due
+        due, self.help_due = self.help_due, False
         if due:
-            self._bytes = self._records = 0
-            self._helped = self._boot()
-            self.help_due = False
+            self.counts.helped(self.file.end if self.file else 0, self._boot())
         return due
 
     def drop(self) -> None:
         """Finish the lane, if one is open: the next append begins another."""
         file, self.file = self.file, None
         if file is not None:
+            self.counts.ends(file.end)
             file.close()
 
     async def finish(self) -> None:
@@ -266,39 +259,8 @@ class LaneWriter:
         if self.file is None:
             return
         batch = Batch(b"", 0, closing=True)
-        await self.group.submit(batch)
+        await self.group.submit(batch)  # an error here has lost nothing: all that was acknowledged is in the file
         self.drop()
-
-
-class _Ages:
-    """How old a lane is, on the boot clock and on the store's (a paused virtual machine stops the first)."""
-
-    __slots__ = ("_first", "_half_boot", "_half_ms", "_idle_since", "_late_boot", "_late_ms", "_latest_ms")
-
-    def __init__(self, born_ms: int, born_boot: float) -> None:
-        self._first = True
-        self._half_boot = born_boot + WRITER_LIFE_S / 2
-        self._half_ms = born_ms + WRITER_LIFE_S * 500
-        self._late_boot = born_boot + WRITER_FIRST_ACK_S
-        self._late_ms = born_ms + WRITER_FIRST_ACK_S * 1000
-        self._latest_ms = born_ms
-        self._idle_since = born_boot
-
-    def over(self, now: float) -> bool:
-        """Whether the next append belongs into another lane: this one was idle, or has half its life behind it."""
-        return now - self._idle_since > WRITER_IDLE_S or now > self._half_boot or self._latest_ms > self._half_ms
-
-    def late(self, time: int, now: float) -> bool:
-        """Take in an answer; whether it came too late to count."""
-        if now > self._late_boot or time > self._late_ms:
-            return True
-        if self._first:
-            self._first = False
-            self._late_boot += WRITER_LIFE_S - WRITER_FIRST_ACK_S
-            self._late_ms += (WRITER_LIFE_S - WRITER_FIRST_ACK_S) * 1000
-        self._latest_ms = max(time, self._latest_ms)
-        self._idle_since = now
-        return False
 
 
 class Group(Protocol):

@@ -22,7 +22,7 @@ from swampstore.protocols.lane_writer import Batch, LaneWriter
 from swampstore.protocols.place import Place
 from swampstore.protocols.writer import Ack, Writer
 from swampstore.values.entry import Inline
-from swampstore.values.keys import check_key
+from swampstore.values.keys import check_key, key_problem
 from swampstore.values.version import make_version
 
 
@@ -60,47 +60,49 @@ class SmallPuts:
         if files.file is None or not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
             return None
         began = self._boot()
-        self._check_alive()
-        check_key(key)
-        now = self._clock.now_ms()
-        version = make_version(self._clock.stamp(now), files.writer_id, 1)
-        body = _encode((key, version, 0, 0, _encode(_SmallMeta(len(data), Inline(data), sha256(data).digest(), now))))
+        version, body = self._record(key, data, began)
         encoded = self._boot()
         if not self._group.enter():
+            self._check_alive()
             batch = Batch(body, 1)
             self._group.submit_now(batch)
             return run(self._ack(batch, (version,), began, encoded))
         try:
-            lane, end = files.commit_alone(body, encoded)
+            lane, end, ended = files.commit_alone(body, encoded)
         except SwampError as error:
             _failed(error, self._boot() - began)
             raise
         finally:
             self._group.leave()
-        ended = self._boot()
         spent = {"encode": encoded - began, "log_write": ended - encoded}
         if files.help_due:
             run(self._after())
             spent["help"] = self._boot() - ended
         if phases.watched:
             phases.told("append", sum(spent.values()), spent, None, 1)
-        return Ack(lane, end, (version,), spent)
+        return Ack(lane, end, (version,), spent, files.durable)
 
     async def put(self, key: str, data: object) -> Ack | None:
         """The same for tasks."""
         files = self._files
         if files.file is None or not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
             return None
-        began = self._boot()
         self._check_alive()
-        check_key(key)
-        now = self._clock.now_ms()
-        version = make_version(self._clock.stamp(now), files.writer_id, 1)
-        body = _encode((key, version, 0, 0, _encode(_SmallMeta(len(data), Inline(data), sha256(data).digest(), now))))
+        began = self._boot()
+        version, body = self._record(key, data, began)
         batch = Batch(body, 1)
         encoded = self._boot()
         await self._group.submit(batch)
         return await self._ack(batch, (version,), began, encoded)
+
+    def _record(self, key: str, data: bytes, boot: float) -> tuple[bytes, bytes]:
+        """``(version, encoded record)`` of a plain put at this moment."""
+        if key_problem(key):
+            check_key(key)
+        now = self._clock.at(boot)
+        version = make_version(self._clock.stamp(now), self._files.writer_id, 1)
+        meta = _encode(_SmallMeta(len(data), Inline(data), sha256(data).digest(), now))
+        return version, _encode((key, version, 0, 0, meta))
 
     async def put_many(self, items: Mapping[str, object]) -> Ack | None:
         """Put all of ``items`` as one atomic batch; ``None``: take the general way."""
@@ -109,7 +111,7 @@ class SmallPuts:
             return None
         began = self._boot()
         self._check_alive()
-        now = self._clock.now_ms()
+        now = self._clock.at(began)
         writer, first = files.writer_id, self._clock.stamps(len(items), now)
         versions: list[bytes] = []
         records: list[bytes] = []
@@ -142,7 +144,7 @@ class SmallPuts:
             spent["help"] = self._boot() - ended
         if phases.watched:
             phases.told("append", sum(spent.values()), spent, None, len(versions))
-        return Ack(batch.lane, batch.end, versions, spent, shared_by=batch.shared)
+        return Ack(batch.lane, batch.end, versions, spent, self._files.durable, shared_by=batch.shared)
 
 
 def _failed(error: BaseException, seconds: float) -> None:

@@ -42,7 +42,7 @@ from swampstore.values.version import WRITER_BYTES, make_version, make_writer_id
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """A write that is durable and visible to every read that begins from now on.
+    """A write that is visible to every read that begins from now on, and on the disk if ``durable``.
 
     ``lane`` and ``slot`` say where in the log (of a lane that is a file, ``slot`` is the offset behind the frame);
     ``versions`` are those of the records, in their order; ``phases`` maps a phase's name to its seconds.
@@ -117,7 +117,8 @@ class Writer:
     def stats(self) -> Stats:
         files = self.files
         if files is not None:
-            return Stats(self._appends, files.group.batches, files.group.largest, files.opened)
+            counts = files.counts
+            return Stats(counts.appends + counts.alone, counts.frames + counts.alone, files.group.largest, files.opened)
         return Stats(self._appends, self._turns.batches, self._turns.largest_batch, self._lanes)
 
     # --- versions -----------------------------------------------------------------------------------------------
@@ -180,14 +181,9 @@ class Writer:
         self, files: LaneWriter, records: Sequence[Record], batch: Batch, began: float, encoded: float
     ) -> Ack:
         await files.append(batch)
+        phases = batch.phases(began, encoded, self._place.env.boot())
         versions = tuple([record.version for record in records])
-        return Ack(
-            batch.lane,
-            batch.end,
-            versions,
-            batch.phases(began, encoded, self._place.env.boot()),
-            shared_by=batch.shared,
-        )
+        return Ack(batch.lane, batch.end, versions, phases, files.durable, shared_by=batch.shared)
 
     async def _write(self, batch: list[Waiting[_Batch, Ack]]) -> None:
         """Write one slot with what is queued, and settle the callers whose records it holds."""

@@ -40,7 +40,7 @@ except ImportError:  # Windows: refused where a local store is opened
 _FOLDER_RACES_MAX = 100
 _LOOK_NS = 50_000_000
 """How often an owner looks whether its file is still linked: a namespace may be deleted under it."""
-_sync_data = getattr(os, "fdatasync", sync_file)
+_HAS_FDATASYNC = hasattr(os, "fdatasync")
 _open_files: weakref.WeakSet[LocalLaneFile] = weakref.WeakSet()
 
 
@@ -70,7 +70,7 @@ class LocalLaneFile:
                 done += os.pwrite(fd, frames[done:], self.end + done)
             written = True
             if self._durable:
-                _sync_data(fd)
+                os.fdatasync(fd) if _HAS_FDATASYNC else sync_file(fd)
             now = time.time_ns()
             if now > self._look_at:
                 self._look(now)

@@ -22,7 +22,9 @@ import pytest
 
 Event = tuple[Any, ...]
 ROOT = 0
-CALLS = ("open", "mkdir", "link", "replace", "rename", "unlink", "remove", "rmdir", "close", "fsync")
+_LARGE = 1 << 24
+"""A file of this size is a lane file: of what these tests write nothing else is."""
+CALLS = ("open", "mkdir", "link", "replace", "rename", "unlink", "remove", "rmdir", "close", "fsync", "fdatasync")
 
 
 class Ledger:
@@ -123,6 +125,8 @@ class Ledger:
         elif node is not None:
             self.events.append(("kept", node, _contents(fd)))
 
+    _saw_fdatasync = _saw_fsync
+
     # --- crashes --------------------------------------------------------------------------------------------------
 
     @property
@@ -203,5 +207,12 @@ def _write(
 
 
 def _contents(fd: int) -> bytes:
+    """What a file holds, without the hole up to a size that was fixed in advance."""
     path = Path(f"/proc/self/fd/{fd}")
-    return path.read_bytes() if path.is_file() else b""
+    if not path.is_file():
+        return b""
+    size = path.stat().st_size
+    if size < _LARGE:
+        return path.read_bytes()
+    with path.open("rb") as file:
+        return os.pread(file.fileno(), os.lseek(file.fileno(), 0, os.SEEK_HOLE), 0)

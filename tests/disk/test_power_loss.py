@@ -22,7 +22,7 @@ from swampstore.errors import SwampError
 from swampstore.protocols import update
 from swampstore.protocols.queue_local import LocalQueue
 from swampstore.protocols.queue_register import QueueBase
-from swampstore.stores import disk, local
+from swampstore.stores import disk, local, local_lanes
 from swampstore.stores.local import LocalStore
 from swampstore.testing.env import FakeEnv
 from tests.disk.ledger import Ledger, Luck
@@ -31,6 +31,7 @@ from tests.workers.world import Crash
 MODEL = swampstore.Model("power", "one")
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to see the contents of open files")
 pytestmark = LINUX
+LANES = {"files": False}
 LOSSES = (Luck(0.0), Luck(1.0), Luck(0.5, 1), Luck(0.5, 2))
 
 
@@ -40,11 +41,18 @@ def env(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEnv]:
     env = FakeEnv()
     clock = SimpleNamespace(time_ns=lambda: env.wall * 1_000_000, time=lambda: env.wall / 1000)
     monkeypatch.setattr(local, "time", clock)
+    monkeypatch.setattr(local_lanes, "time", clock)
     return env
 
 
+@pytest.fixture(params=["segments", "files"])
+def lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What writers' lanes are."""
+    monkeypatch.setitem(LANES, "files", request.param == "files")
+
+
 def open_ns(folder: Path, env: FakeEnv) -> Namespace:
-    namespace = Datastore(CoreStore(LocalStore(folder), env)).namespace("ops")
+    namespace = Datastore(CoreStore(LocalStore(folder, lanes=LANES["files"]), env)).namespace("ops")
     namespace._core._proved = True  # the probe is tested elsewhere
     return namespace
 
@@ -186,6 +194,7 @@ def crash_everywhere(ledger: Ledger, target: Path, env: FakeEnv, step: int, loss
     return wrong
 
 
+@pytest.mark.usefixtures("lanes")
 def test_power_loss_at_some_moments(tmp_path: Path, env: FakeEnv) -> None:
     ledger = Work(tmp_path / "store", env).run()
     assert len(ledger.events) > 500
@@ -194,17 +203,22 @@ def test_power_loss_at_some_moments(tmp_path: Path, env: FakeEnv) -> None:
 
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("lanes")
 def test_power_loss_at_every_moment(tmp_path: Path, env: FakeEnv) -> None:
     ledger = Work(tmp_path / "store", env).run()
     assert crash_everywhere(ledger, tmp_path / "after", env, 1, LOSSES) == []
 
 
-@pytest.mark.parametrize("guard", ["files", "folders"])
+@pytest.mark.parametrize("guard", ["files", "folders", "frames"])
 def test_without_syncs_something_is_lost(
     guard: str, tmp_path: Path, env: FakeEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if guard == "files":
         monkeypatch.setattr(local, "sync_file", lambda fd: None)
+    elif guard == "frames":
+        monkeypatch.setitem(LANES, "files", True)
+        monkeypatch.setattr(local_lanes, "_HAS_FDATASYNC", False)
+        monkeypatch.setattr(local_lanes, "sync_file", lambda fd: None)
     else:
         monkeypatch.setattr(disk.Folders, "sync", lambda self, path: None)
     ledger = Work(tmp_path / "store", env).run()
