@@ -11,6 +11,8 @@ Invariants:
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from swampstore.errors import Misuse
+from swampstore.errors import CorruptObject, Misuse
 from swampstore.stores.base import Body, Create, Got, Headed, Info, NotModified, Overwrite, Page, Replace, Stored, When
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_whole
 from swampstore.stores.s3_listing import bare, not_s3, read_listing
@@ -62,6 +64,7 @@ class S3Options(msgspec.Struct, frozen=True, kw_only=True):
     kms_key: str | None = None
     storage_class: str | None = None
     driver: str = "auto"
+    checksum: str | None = None
     connect_seconds: float = CONNECT_SECONDS
     read_seconds: float = READ_SECONDS
 
@@ -88,8 +91,8 @@ def client_args(options: S3Options) -> Args:
 def config_args(options: S3Options) -> Args:
     """Arguments of a client configuration: one attempt per call, a pool that holds a burst of :data:`SIDE_BY_SIDE`.
 
-    Checksums beyond the signature's own hash of the body are sent and asked for only where the service requires them:
-    many compatible servers refuse or ignore them, and every stored format here carries its own.
+    Checksums beyond the signature's own hash of the body are sent and asked for only where the service requires them, or
+    with ``checksum``: many compatible servers refuse or ignore them, and every stored format here carries its own.
     """
     path_style = options.path_style if options.path_style is not None else bool(options.endpoint)
     style = {True: "path", False: "virtual"}[path_style] if options.path_style is not None or path_style else "auto"
@@ -158,6 +161,8 @@ class S3Calls:
             args["Range"] = f"bytes={span[0]}-{span[0] + span[1] - 1}"
         if if_none_match is not None:
             args["IfNoneMatch"] = if_none_match
+        if self.options.checksum:
+            args["ChecksumMode"] = "ENABLED"  # see :meth:`check`
         return args
 
     def head(self, name: str) -> Args:
@@ -165,7 +170,9 @@ class S3Calls:
 
     def put(self, name: str, body: Body, when: When) -> Args:
         args = self.place(name) | self._kept
-        args["Body"] = read_whole(body)
+        args["Body"] = whole = read_whole(body)
+        if self.options.checksum:
+            args |= {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _sha256(whole)}
         if isinstance(when, Create):
             args["IfNoneMatch"] = "*"
         elif isinstance(when, Replace):
@@ -214,6 +221,12 @@ class S3Calls:
                 body = body[span[0] : span[0] + span[1]]
         return Got(body, bare_etag(response), size, millis(response["LastModified"]), server_time(response))
 
+    def check(self, name: str, response: Response, body: bytes) -> None:
+        """Raises ``CorruptObject`` when the server has kept a checksum of the whole object and ``body`` is another."""
+        kept = response.get("ChecksumSHA256") if self.options.checksum and "ContentRange" not in response else None
+        if kept and "-" not in kept and kept != _sha256(body):  # with a dash it is one of the checksums of parts
+            raise CorruptObject(f"{name}: does not match the SHA-256 that {self.options.url} keeps of it", name=name)
+
     def empty(self, response: Response, if_none_match: str | None) -> Got | NotModified:
         """The answer for an empty span, from a HeadObject response (not every server checks a condition there)."""
         etag, told = bare_etag(response), server_time(response)
@@ -241,6 +254,10 @@ class S3Calls:
             for one in response.get("Contents", ())
         ]
         return Page(tuple(found), bool(response.get("IsTruncated")), server_time(response))
+
+
+def _sha256(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
 def is_large(body: Body) -> bool:

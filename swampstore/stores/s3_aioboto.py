@@ -78,6 +78,7 @@ class AioBotoStore:
                 response = await client.get_object(**args)
                 async with response["Body"] as stream:
                     body = await stream.read()
+                self._calls.check(name, response, body)
                 return self._calls.got(response, body, span)
             except client.exceptions.ClientError as error:
                 if error_status(error) == 304:

@@ -110,6 +110,7 @@ class BotoStore:
                 response = client.get_object(**args)
                 with response["Body"] as stream:
                     body = stream.read()
+                self._calls.check(name, response, body)
                 return self._calls.got(response, body, span)
             except client.exceptions.ClientError as error:
                 if error_status(error) == 304:

@@ -103,7 +103,9 @@ def _settled(status: int, code: str, text: str, what: str, when: When | None) ->
             f"{text}: the server does not implement conditional writes", hint=NO_CONDITIONS_HINT
         )
     if status == 501:
-        return BadConfig(text, hint="the server does not implement an option of the URL (sse, kms_key, storage_class)")
+        return BadConfig(
+            text, hint="the server does not implement an option of the URL (sse, kms_key, storage_class, checksum)"
+        )
     return StoreUnavailable(text)
 
 

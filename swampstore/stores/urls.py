@@ -2,7 +2,7 @@
 
     a path, file:///path, filesystem:/path
     memory://name
-    s3://bucket/prefix?endpoint=...&region=...&path_style=...&profile=...&sse=...&kms_key=...&storage_class=...&driver=...
+    s3://bucket/prefix?endpoint=...&region=...&path_style=...&profile=...&sse=...&kms_key=...&storage_class=...&driver=...&checksum=...
     s3:{"bucket": ..., "prefix": ..., ...}        the same names, as JSON
 
 Invariants:
@@ -33,7 +33,7 @@ _MEMORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _STORAGE_CLASS = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-_PARAMETERS = ("endpoint", "region", "path_style", "profile", "sse", "kms_key", "storage_class", "driver")
+_PARAMETERS = ("endpoint", "region", "path_style", "profile", "sse", "kms_key", "storage_class", "driver", "checksum")
 _OTHER_SPELLINGS = {"forcePathStyle": "path_style", "pathStyle": "path_style", "kmsKey": "kms_key"} | {
     "storageClass": "storage_class"
 }
@@ -97,6 +97,7 @@ def s3_options(fields: Mapping[str, Any]) -> S3Options:
         kms_key=given.get("kms_key"),
         storage_class=_storage_class(given.get("storage_class")),
         driver=_driver(given.get("driver")),
+        checksum=_checksum(given.get("checksum")),
     )
 
 
@@ -215,6 +216,12 @@ def _driver(driver: str | None) -> str:
     if driver is not None and driver not in DRIVERS:
         raise BadURL(f"driver={driver!r} is unknown", hint=f"possible are {', '.join(DRIVERS)}")
     return driver or "auto"
+
+
+def _checksum(checksum: str | None) -> str | None:
+    if checksum not in (None, "sha256"):
+        raise BadURL(f"checksum={checksum!r} is unknown", hint="possible is sha256")
+    return checksum
 
 
 def _truth(name: str, value: str | bool | None) -> bool | None:
