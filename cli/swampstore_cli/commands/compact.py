@@ -30,6 +30,7 @@ app = new_app()
     swamp datastore compact
     swamp datastore compact --watch
     swamp datastore compact --watch --namespace ops --interval 5
+    swamp datastore compact --watch --metrics 127.0.0.1:9464
     """,
 )
 def compact(
@@ -39,6 +40,15 @@ def compact(
     interval: Annotated[
         float, typer.Option("--interval", metavar="SECONDS", help="Shortest pause between rounds of --watch.")
     ] = 1.0,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            metavar="TARGET",
+            help="Metrics for Prometheus: a file to replace now and then, or 127.0.0.1:PORT to answer on.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Fold the log into the manifest, merge it into shards, and sweep what is no longer needed.
 
@@ -49,6 +59,10 @@ def compact(
         raise Misuse("--once and --watch exclude each other")
     if not 0.01 <= interval <= 3600:
         raise Misuse(f"--interval {interval} makes no sense", hint="seconds from 0.01 to 3600")
+    if metrics:
+        from swampstore.telemetry import metrics as exporter
+
+        exporter.start(metrics)
     with session.opened() as opened:
         if watch:
             _watch(session, opened, interval)
