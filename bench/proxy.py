@@ -1,19 +1,23 @@
 """A TCP proxy on loopback that makes a server behind it far away: every byte towards it arrives some ms later.
 
-    python -m bench.proxy SERVER_PORT [--delay-ms 20] [--port 0]
+    python -m bench.proxy SERVER_PORT [--delay-ms 20] [--p99-ms 0] [--seed 0] [--port 0]
 
 It prints ``READY port`` and ends when its standard input does. What a client sends is held for the delay and passed on
 in order; answers pass at once. So a request and its answer take one delay more, whatever its size; connections share
-nothing, and the delay costs no CPU while it runs.
+nothing, and the delay costs no CPU while it runs. With ``--p99-ms`` delays are log-normal: ``--delay-ms`` is their
+median, and equal seeds draw equal delays.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
+import random
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 HOST = "127.0.0.1"
@@ -50,7 +54,7 @@ class _Client(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, port: int, delay: float) -> None:
+    def __init__(self, port: int, delay: Callable[[], float]) -> None:
         self._port = port
         self._delay = delay
         self._loop = asyncio.get_running_loop()
@@ -83,7 +87,7 @@ class _Client(asyncio.Protocol):
         self._held += len(data)
         self.balance()
         # Timers of one moment may fire in any order, so a timer does not carry its data: it lets the oldest go.
-        self._loop.call_later(self._delay, self._one_is_due)
+        self._loop.call_later(self._delay(), self._one_is_due)
 
     def _one_is_due(self) -> None:
         self._due += 1
@@ -122,7 +126,16 @@ class _Client(asyncio.Protocol):
             self._server.close()
 
 
-async def serve(server_port: int, delay: float, port: int) -> None:
+def delays(median: float, p99: float, seed: int) -> Callable[[], float]:
+    """A die of delays in seconds: always ``median``, or with ``p99`` log-normal."""
+    if not p99:
+        return lambda: median
+    dice = random.Random(seed)
+    spread = math.log(p99 / median) / 2.326  # the 99th percentile of a normal distribution
+    return lambda: dice.lognormvariate(math.log(median), spread)
+
+
+async def serve(server_port: int, delay: Callable[[], float], port: int) -> None:
     """Serve until standard input ends."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -144,9 +157,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("server_port", type=int)
     parser.add_argument("--delay-ms", type=float, default=20.0)
+    parser.add_argument("--p99-ms", type=float, default=0.0, help="99th percentile of the delays; 0: all are equal")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, default=0, help="0: any that is free")
     chosen: Any = parser.parse_args(argv)
-    asyncio.run(serve(chosen.server_port, chosen.delay_ms / 1000, chosen.port))
+    delay = delays(chosen.delay_ms / 1000, chosen.p99_ms / 1000, chosen.seed)
+    asyncio.run(serve(chosen.server_port, delay, chosen.port))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def s3_server(scratch: Path, delay_ms: float) -> Iterator[S3]:
     """A fresh server with an empty bucket, and its proxy. Raises ``JobFailed`` if the emulator is not installed."""
     with contextlib.ExitStack() as stack:
         near = stack.enter_context(_emulator(scratch))
-        far = stack.enter_context(_proxy(near, delay_ms))
+        far = stack.enter_context(proxy(near, delay_ms))
         _make_bucket(near)
         yield S3(near, far)
 
@@ -87,8 +87,10 @@ def _emulator(scratch: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _proxy(server_port: int, delay_ms: float) -> Iterator[int]:
+def proxy(server_port: int, delay_ms: float, *, p99_ms: float = 0.0, seed: int = 0) -> Iterator[int]:
+    """The port of a proxy that makes a server far away; see :mod:`bench.proxy`."""
     command = [sys.executable, "-m", "bench.proxy", str(server_port), "--delay-ms", str(delay_ms)]
+    command += ["--p99-ms", str(p99_ms), "--seed", str(seed)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
