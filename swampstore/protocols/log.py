@@ -13,7 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -31,8 +31,10 @@ from swampstore.limits import (
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.slots import Broken, FileSlot, SegmentGone, Slot, Tail
-from swampstore.protocols.tails import fetch_frames, read_tails
+from swampstore.protocols.tails import NOTHING, fetch_frames, read_tails
 from swampstore.stores.base import Get, Got, Info, List, Outcome, Page, Request
+from swampstore.stores.lanes import lanes_of
+from swampstore.values.names import LANE_PART
 from swampstore.values.root import Root
 from swampstore.values.segment import Segment, decode_segment
 
@@ -83,11 +85,8 @@ async def list_root_and(
     """Like :func:`list_and_root`, with the outcomes of ``extra`` requests of the same parallel round."""
     span = Span(place.env)
     before = place.clock.now_ms() if place.clock.calibrated else 0
-    first = List(place.names.log, limit=LIST_PAGE)
-    page, root, *others = await place.store.many([first, register.request(), *extra])
-    if isinstance(page, SwampError):
-        raise page
-    assert isinstance(page, Page)
+    known = place.caches.tails.get(place.names.log, {})
+    page, peeked, root, others = await _first_page(place, register, extra, known)
     place.clock.calibrate(page.time)  # before the root: one that is missing is dated by this clock
     seen = register.take(root)
     began = page.time
@@ -112,24 +111,52 @@ async def list_root_and(
         await refuse_lost_root(place)
         register.known_new = True
     listing, files = parse_listing(place, items, began)
-    if files:
-        listing, gone = await with_tails(place, listing, files, seen.root, most_bytes=most_bytes)
+    if files or peeked:
+        new = {lane: (known[lane], body) for lane, body in peeked.items()}
+        listing, gone = await with_tails(place, listing, files, seen.root, peeked=new, most_bytes=most_bytes)
         if gone:
             seen = await register.read()  # it covers what was in the file that is gone
     return listing, seen, others
 
 
+async def _first_page(
+    place: Place, register: Register, extra: Sequence[Request], known: Mapping[str, Tail]
+) -> tuple[Page, dict[str, bytes], Outcome, Sequence[Outcome]]:
+    """The first page of the log, what is new in lane files that are known already, the root, and the others.
+
+    Side by side; where lane files are looked at together with the listing, that comes first.
+    """
+    lanes = lanes_of(place.store)
+    if lanes is not None and known:
+        look = await lanes.look(place.names.log, LANE_PART, {lane: tail.end for lane, tail in known.items()})
+        if look is not None:
+            root, *others = await place.store.many([register.request(), *extra])
+            return look.page, look.found, root, others
+    page, root, *others = await place.store.many([List(place.names.log, limit=LIST_PAGE), register.request(), *extra])
+    if isinstance(page, SwampError):
+        raise page
+    assert isinstance(page, Page)
+    return page, {}, root, others
+
+
 async def with_tails(
-    place: Place, listing: Listing, files: Sequence[Info], root: Root, *, most_bytes: int | None = None
+    place: Place,
+    listing: Listing,
+    files: Sequence[Info],
+    root: Root,
+    *,
+    peeked: Mapping[str, tuple[Tail, bytes]] = NOTHING,
+    most_bytes: int | None = None,
 ) -> tuple[Listing, bool]:
     """``listing`` with the tails of its lane files behind the watermarks of ``root``; and whether one was gone by then.
 
     Such a file is not in the result. Whoever goes on with it must read the root again: a published one covers the file.
     """
     lanes = {lane: info for info in files if (lane := place.names.parse_lane_file(info.name)) is not None}
-    tails, gone = await read_tails(place, lanes, root, most_bytes=most_bytes)
-    used = sum(tail.end - lanes[lane].size for lane, tail in tails.items())
-    return msgspec.structs.replace(listing, files=tails, bytes=listing.bytes + used), gone
+    tails, gone = await read_tails(place, lanes, root, peeked=peeked, most_bytes=most_bytes)
+    size = listing.bytes - sum(info.size for info in files) + sum(tail.end for tail in tails.values())
+    names = listing.names + len(peeked)
+    return msgspec.structs.replace(listing, files=tails, names=names, bytes=size), gone
 
 
 async def refuse_lost_root(place: Place) -> None:

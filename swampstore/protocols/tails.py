@@ -10,13 +10,16 @@ Invariants:
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from swampstore.errors import CorruptObject, NotFound, SwampError
 from swampstore.limits import KIB, LANE_FILE_BYTES, MIB
 from swampstore.protocols.place import Place
 from swampstore.protocols.slots import Broken, FileSlot, SegmentGone, Slot, Stretch, Tail, stretch_header
 from swampstore.stores.base import Get, Got, Outcome
+from swampstore.stores.lanes import LOOK_BYTES
 from swampstore.values.lane_file import (
     FRAME_HEAD_BYTES,
     HEADER_BYTES,
@@ -37,34 +40,53 @@ _LOOK_BYTES = 4 * KIB
 _FIRST_BYTES = 64 * KIB
 _MOST_BYTES = MIB
 _REST_BYTES = 2 * LANE_FILE_BYTES
+NOTHING: Mapping[str, tuple[Tail, bytes]] = {}
 
 
 async def read_tails(
-    place: Place, lanes: Iterable[str], root: Root, *, most_bytes: int | None = None
+    place: Place,
+    lanes: Iterable[str],
+    root: Root,
+    *,
+    peeked: Mapping[str, tuple[Tail, bytes]] = NOTHING,
+    most_bytes: int | None = None,
 ) -> tuple[dict[str, Tail], bool]:
     """The tails of ``lanes`` behind the watermarks of ``root``; and whether a file is gone that was looked for.
+
+    ``peeked`` are tails that were known, with what a look has read behind their ends: of these lanes only what goes on
+    behind that is asked for.
 
     With ``most_bytes`` about that many bytes are read at most, shared by all lanes: the others are told by ``more``.
     Raises ``UnknownFormat`` for the file of a newer program, and what the store raises.
     """
     known = place.caches.tails.get(place.names.log, {})
-    readings = [_Reading(place, lane, root.watermark(lane), known.get(lane)) for lane in lanes]
+    tails: dict[str, Tail] = {}
+    readings: list[_Reading] = []
+    for lane, (tail, body) in peeked.items():
+        watermark = root.watermark(lane)
+        if not body and tail.end >= watermark and (not tail.slots or tail.slots[0].start >= watermark):
+            tails[lane] = tail if not tail.stuck else msgspec.structs.replace(tail, stuck=False)
+        else:
+            readings.append(_Reading(place, lane, watermark, tail, body))
+    readings += [_Reading(place, lane, root.watermark(lane), known.get(lane)) for lane in lanes]
     share = max(most_bytes // len(readings), _MOST_BYTES) if most_bytes is not None and readings else None
-    due = readings
+    due = [one for one in readings if not one.done]
     while due:
         answers = await place.store.many([one.request() for one in due])
         for one, answer in zip(due, answers, strict=True):
             one.take(answer, share)
         due = [one for one in due if not one.done]
-    tails = {one.lane: one.tail() for one in readings if not one.gone}
+    tails |= {one.lane: one.tail() for one in readings if not one.gone}
     place.caches.tails[place.names.log] = tails
-    return tails, len(tails) < len(readings)
+    return tails, any(one.gone for one in readings)
 
 
 class _Reading:
     """The reading of one file, from what is known of it to its end."""
 
-    def __init__(self, place: Place, lane: str, watermark: int, known: Tail | None) -> None:
+    def __init__(
+        self, place: Place, lane: str, watermark: int, known: Tail | None, peeked: bytes | None = None
+    ) -> None:
         self._place = place
         self._name = place.names.lane_file(lane)
         self._slots: list[FileSlot] = []
@@ -77,6 +99,8 @@ class _Reading:
         self.done = self.gone = False
         if known is not None and known.end >= self._at:
             self._go_on(known)
+            if peeked is not None and self._at == known.end:
+                self._decode(peeked, LOOK_BYTES, None)
 
     def _go_on(self, known: Tail) -> None:
         """Take over what is known behind the watermark; read on behind it."""
@@ -111,6 +135,9 @@ class _Reading:
             self._check_header(body)
             body = body[HEADER_BYTES:]
             self._header = False
+        self._decode(body, asked, share)
+
+    def _decode(self, body: bytes, asked: int, share: int | None) -> None:
         frames = decode_frames(body, self.lane, self._at, self._name)
         start, self._at = self._at, frames.end
         self._fresh += frames.end - start

@@ -13,9 +13,13 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from swampstore.stores.base import Store
+import msgspec
+
+from swampstore.limits import KIB
+from swampstore.stores.base import Page, Store
 
 
 class LaneFile(Protocol):
@@ -51,6 +55,18 @@ class DirectLaneFile(LaneFile, Protocol):
         ...
 
 
+LOOK_BYTES = 64 * KIB
+"""How much of each file a look reads at most."""
+
+
+class LaneLook(msgspec.Struct, frozen=True):
+    """``page``: what else lies in the folder. ``found``: of the files asked about that are there, what lies behind the
+    offset given, at most ``LOOK_BYTES`` of it; nothing when that is free space."""
+
+    page: Page
+    found: dict[str, bytes]
+
+
 class LaneStore(Protocol):
     """The lane files of one store. ``durable``: acknowledged means on the disk, not only out of the process.
 
@@ -73,6 +89,13 @@ class LaneStore(Protocol):
 
     async def remove_lane(self, name: str, covered: int) -> bool:
         """Delete the lane file if its owner is gone and its good frames end at ``covered``; whether it is gone now."""
+        ...
+
+    async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> LaneLook | None:
+        """List ``folder``, and read the files ``<folder><name>/<file>`` on from ``ends[name]`` instead of naming them.
+
+        Of each it is as if it was listed, and read after that. ``None``: this store gains nothing by it.
+        """
         ...
 
 

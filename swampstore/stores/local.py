@@ -66,6 +66,7 @@ from swampstore.stores.disk import (
     write_all,
 )
 from swampstore.stores.local_lanes import LocalLanes
+from swampstore.stores.local_tails import LocalTails
 from swampstore.stores.mounts import on_local_disk
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_chunks
 from swampstore.stores.walk import Walker, etag_of, modified_ms
@@ -121,7 +122,14 @@ class LocalStore:
         self._folders = Folders(self.root, durable, self._modes)
         wanted = on_local_disk(self.root) if lanes is None else lanes
         self.lanes = (
-            LocalLanes(self.root, self._temp, self._folders, self._modes, durable=durable and not buffered)
+            LocalLanes(
+                self.root,
+                self._temp,
+                self._folders,
+                self._modes,
+                LocalTails(self.root, self._walker),
+                durable=durable and not buffered,
+            )
             if wanted
             else None
         )
@@ -202,7 +210,9 @@ class LocalStore:
         return [await outcome(self, request) for request in requests]
 
     async def close(self) -> None:
-        """Nothing is kept open between calls."""
+        """Let go of the lane files that were looked at; nothing else is kept open between calls."""
+        if self.lanes is not None:
+            self.lanes.close()
 
     def clean_temp(self, older_than_seconds: float = TEMP_KEPT_SECONDS, *, dry_run: bool = False) -> int:
         """Remove (with ``dry_run`` only count) temporary files that old whose process is gone; how many.

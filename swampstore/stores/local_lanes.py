@@ -19,10 +19,13 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 
 from swampstore.errors import AlreadyExists, Misuse, StoreMissing, StoreUnavailable, Undecided
 from swampstore.stores.disk import Folders, Modes, read_span, sync_file, translate, translated, write_all
+from swampstore.stores.lanes import LaneLook
+from swampstore.stores.local_tails import LocalTails
 from swampstore.stores.names import check_name
 from swampstore.values.lane_file import (
     FRAME_HEAD_BYTES,
@@ -132,12 +135,15 @@ def _frames_from(fd: int, start: int, lane: str, name: str) -> bool:
 
 class LocalLanes:
     """See :class:`swampstore.stores.lanes.LaneStore`. ``root`` is that of the store, ``temp`` its folder for temporary
-    files; ``folders`` syncs."""
+    files; ``folders`` syncs, ``tails`` looks."""
 
     direct = True
 
-    def __init__(self, root: str, temp: str, folders: Folders, modes: Modes, *, durable: bool) -> None:
+    def __init__(
+        self, root: str, temp: str, folders: Folders, modes: Modes, tails: LocalTails, *, durable: bool
+    ) -> None:
         self.durable = durable
+        self._tails = tails
         self._root = root
         self._url = f"file://{root}"
         self._temp = temp
@@ -216,6 +222,15 @@ class LocalLanes:
                 os.close(fd)
             self._folders.drop_empty(os.path.dirname(path))
         return True
+
+    async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> LaneLook:
+        """See :meth:`swampstore.stores.lanes.LaneStore.look`."""
+        with translated(folder, self._url):
+            return self._tails.look(folder, file, ends)
+
+    def close(self) -> None:
+        """Let go of the files that :meth:`look` keeps open."""
+        self._tails.close()
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{check_name(name)}"

@@ -7,7 +7,7 @@ Invariants: every call is one critical section of the store; a name that was use
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Protocol
 
@@ -90,6 +90,9 @@ class MemoryLanes:
             if self.durable:
                 self.synced[file.name] = len(held) + len(frames)
             return self._shelf.hold(file.name, held + frames)
+
+    async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> None:
+        """See :meth:`swampstore.stores.lanes.LaneStore.look`: there is nothing to save here."""
 
     async def sync_lane(self, name: str) -> None:
         """See :meth:`swampstore.stores.lanes.LaneStore.sync_lane`."""

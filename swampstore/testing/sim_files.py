@@ -12,7 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from swampstore.errors import StoreUnavailable
@@ -170,6 +170,9 @@ class SimFiles:
         file = await self._files.open_lane(self._store.process, name, header, size)
         await self._store.travel()
         return SimFile(self._store, self._files, file)
+
+    async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> None:
+        """See :meth:`swampstore.stores.lanes.LaneStore.look`: here everything is one request after the other."""
 
     async def sync_lane(self, name: str) -> None:
         """See :meth:`swampstore.stores.lanes.LaneStore.sync_lane`."""

@@ -120,7 +120,7 @@ def through_gaps() -> AbstractContextManager[Any]:
 def root_first() -> AbstractContextManager[Any]:
     """The root is read, then the log is listed, and nothing is looked at again."""
 
-    async def list_root_and(place: Any, reg: Any, extra: Any) -> Any:
+    async def list_root_and(place: Any, reg: Any, extra: Any, **_: Any) -> Any:
         place.clock.calibrate(await place.store.now())
         root, *others = await place.store.many([reg.request(), *extra])
         seen = reg.take(root)
