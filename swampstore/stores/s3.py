@@ -172,7 +172,7 @@ class S3Calls:
         args = self.place(name) | self._kept
         args["Body"] = whole = read_whole(body)
         if self.options.checksum:
-            args |= {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _sha256(whole)}
+            args |= {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": sha256_text(whole)}
         if isinstance(when, Create):
             args["IfNoneMatch"] = "*"
         elif isinstance(when, Replace):
@@ -224,7 +224,7 @@ class S3Calls:
     def check(self, name: str, response: Response, body: bytes) -> None:
         """Raises ``CorruptObject`` when the server has kept a checksum of the whole object and ``body`` is another."""
         kept = response.get("ChecksumSHA256") if self.options.checksum and "ContentRange" not in response else None
-        if kept and "-" not in kept and kept != _sha256(body):  # with a dash it is one of the checksums of parts
+        if kept and "-" not in kept and kept != sha256_text(body):  # with a dash it is one of the checksums of parts
             raise CorruptObject(f"{name}: does not match the SHA-256 that {self.options.url} keeps of it", name=name)
 
     def empty(self, response: Response, if_none_match: str | None) -> Got | NotModified:
@@ -256,7 +256,8 @@ class S3Calls:
         return Page(tuple(found), bool(response.get("IsTruncated")), server_time(response))
 
 
-def _sha256(body: bytes) -> str:
+def sha256_text(body: bytes) -> str:
+    """The SHA-256 of ``body`` as the service writes it."""
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 

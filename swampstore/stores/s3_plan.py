@@ -145,8 +145,6 @@ def _configured(session: Any, scoped: Mapping[str, Any]) -> str | None:
 
 
 def _check_settings(session: Any, scoped: Mapping[str, Any], options: S3Options) -> None:
-    if options.checksum:
-        raise Unfit("checksum is set")
     for name in ("use_dualstack_endpoint", "use_fips_endpoint"):
         if session.get_config_variable(name):
             raise Unfit(f"{name} is set")

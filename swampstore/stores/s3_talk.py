@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from swampstore.errors import BadConfig, StoreUnavailable, SwampError
+from swampstore.errors import BadConfig, CorruptObject, StoreUnavailable, SwampError
 from swampstore.stores.base import (
     Answer,
     Body,
@@ -42,7 +42,7 @@ from swampstore.stores.base import (
     When,
 )
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_chunks, read_whole
-from swampstore.stores.s3 import DELETE_MAX, PAGE_MAX, S3Calls, S3Options, is_large, part_bytes
+from swampstore.stores.s3 import DELETE_MAX, PAGE_MAX, S3Calls, S3Options, is_large, part_bytes, sha256_text
 from swampstore.stores.s3_faults import delete_refusal, masked, missing_bucket, refusal
 from swampstore.stores.s3_listing import LISTING_BYTES, bare, http_date_ms, not_s3, read_listing, unescaped
 from swampstore.stores.s3_wire import Told
@@ -50,7 +50,7 @@ from swampstore.stores.s3_wire import Told
 WORDS_BYTES = 8 << 20
 """Bound on an answer that is XML but no listing: a thousand names that could not be deleted."""
 
-_CONTENT_RANGE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d{1,18})", re.ASCII)
 _ERROR = re.compile(rb"<Error>(.*?)</Error>", re.DOTALL)
 _FACT = re.compile(rb"<(Code|Message|Key|Region)>([^<]*)</")
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
@@ -114,8 +114,11 @@ class S3Talk:
                 headers["range"] = f"bytes={span[0]}-{span[0] + span[1] - 1}"
             if if_none_match is not None:
                 headers["if-none-match"] = if_none_match
+            if self._options.checksum:
+                headers["x-amz-checksum-mode"] = "ENABLED"
             told = yield Ask("GET", path, "", headers, limit=None)
             if told.status in (200, 206):
+                self._check(name, told)
                 return _got(told, span)
             if told.status == 304:
                 return NotModified(_time(told))
@@ -143,7 +146,11 @@ class S3Talk:
             headers = {**headers, "if-none-match": "*"}
         elif isinstance(when, Replace):
             headers = {**headers, "if-match": when.etag}
-        told = yield Ask("PUT", self._place(name), "", headers, read_whole(body))
+        whole = read_whole(body)
+        if self._options.checksum:
+            told_of = {"x-amz-sdk-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": sha256_text(whole)}
+            headers = {**headers, **told_of}
+        told = yield Ask("PUT", self._place(name), "", headers, whole)
         if told.status != 200:
             self._refuse(told, name, when)
         return Stored(_etag(told), _time(told))
@@ -227,6 +234,14 @@ class S3Talk:
     def _place(self, name: str) -> str:
         return self._path + _quoted(check_name(name))
 
+    def _check(self, name: str, told: Told) -> None:
+        """Raises ``CorruptObject`` when the server has kept a checksum of the whole object and the body is another."""
+        kept = told.headers.get("x-amz-checksum-sha256", "") if self._options.checksum and told.status == 200 else ""
+        if (
+            kept and "-" not in kept and kept != sha256_text(told.body)
+        ):  # with a dash it is one of the checksums of parts
+            raise CorruptObject(f"{name}: does not match the SHA-256 that {self.url} keeps of it", name=name)
+
     def _refuse(self, told: Told, name: str, when: When | None = None) -> NoReturn:
         """Raise what an answer means that is not the one hoped for."""
         found = _ERROR.search(told.body)
@@ -277,7 +292,7 @@ def _etag(told: Told) -> str:
 
 def _length(told: Told) -> int:
     length = told.headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit()):
+    if not (length.isascii() and length.isdigit() and len(length) <= 18):
         raise not_s3("a head without a length")
     return int(length)
 

@@ -22,10 +22,14 @@ def sha(body: bytes) -> str:
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
+DRIVERS = pytest.mark.parametrize("driver", ["fast", "botocore"])
+
+
 @pytest.mark.server
+@DRIVERS
 @pytest.mark.parametrize("asked", [True, False])
-def test_the_server_keeps_it(asked: bool, moto_bucket: Bucket) -> None:
-    url = moto_bucket.url("team") + ("&checksum=sha256" if asked else "")
+def test_the_server_keeps_it(asked: bool, driver: str, moto_bucket: Bucket) -> None:
+    url = moto_bucket.url("team") + f"&driver={driver}" + ("&checksum=sha256" if asked else "")
     with swampstore.open(url) as store:
         store.namespace("ops").put("key", b"value" * 10_000)
         assert store.namespace("ops").read("key") == b"value" * 10_000
@@ -37,8 +41,9 @@ def test_the_server_keeps_it(asked: bool, moto_bucket: Bucket) -> None:
         assert found.get("ChecksumSHA256") == (sha(found["Body"].read()) if asked else None)
 
 
+@DRIVERS
 @pytest.mark.parametrize("checksum", ["", "&checksum=sha256"])
-def test_what_does_not_match_is_named(checksum: str) -> None:
+def test_what_does_not_match_is_named(checksum: str, driver: str) -> None:
     def answer(asked: Asked) -> Reply:
         headers = {
             "ETag": '"e"',
@@ -48,7 +53,8 @@ def test_what_does_not_match_is_named(checksum: str) -> None:
         return Reply(200, b"evil", headers)
 
     with stub_server(answer) as stub:
-        store = open_store(f"s3://bucket?endpoint={stub.endpoint}&region=us-east-1{checksum}", env=BlockingEnv())
+        url = f"s3://bucket?endpoint={stub.endpoint}&region=us-east-1&driver={driver}{checksum}"
+        store = open_store(url, env=BlockingEnv())
         if not checksum:
             got = run(store.get("ns/root"))
             assert isinstance(got, Got)
@@ -60,9 +66,11 @@ def test_what_does_not_match_is_named(checksum: str) -> None:
     assert stub.asked[0].headers["x-amz-checksum-mode"] == "ENABLED"
 
 
-def test_the_server_is_told_what_it_should_get() -> None:
+@DRIVERS
+def test_the_server_is_told_what_it_should_get(driver: str) -> None:
     with stub_server(lambda asked: Reply(200, b"", {"ETag": '"e"'})) as stub:
-        store = open_store(f"s3://b-1?endpoint={stub.endpoint}&region=us-east-1&checksum=sha256", env=BlockingEnv())
+        url = f"s3://b-1?endpoint={stub.endpoint}&region=us-east-1&checksum=sha256&driver={driver}"
+        store = open_store(url, env=BlockingEnv())
         run(store.put("ns/root", b"value", Create()))
     assert stub.asked[0].headers["x-amz-checksum-sha256"] == sha(b"value")
 
