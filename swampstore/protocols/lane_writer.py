@@ -227,13 +227,13 @@ class LaneWriter:
 
     def _took(self, time: int, now: float, count: int) -> bool:
         """Take in an answer; whether it counts. One that comes too late in the writer's life finishes the lane."""
+        if abs(time - self._calibrated_ms) > _CALIBRATE_MS:
+            self._calibrated_ms = time
+            self._place.clock.calibrate(time)
         file = self.file
         if file is None or not self._life.look(time, now):
             self.drop()
             return False
-        if abs(time - self._calibrated_ms) > _CALIBRATE_MS:
-            self._calibrated_ms = time
-            self._place.clock.calibrate(time)
         counts = self.counts
         counts.took(count)
         self.help_due = counts.due(file.end, now)

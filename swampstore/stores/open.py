@@ -42,7 +42,7 @@ def open_store(
             return memory_store(place.name, env)
         from swampstore.stores.local import LocalStore
 
-        return LocalStore(place.path, create=create, durable=durable)
+        return LocalStore(place.path, create=create, durable=durable, lanes=place.lanes, buffered=place.buffered)
     if given:
         old = {name: getattr(place, name) for name in place.__struct_fields__ if not name.endswith("_seconds")}
         merged: dict[str, Any] = {name: value for name, value in old.items() if value is not None} | given

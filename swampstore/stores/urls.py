@@ -1,6 +1,6 @@
 """Store URLs: which store a text names, checked to the last character before anything is opened.
 
-    a path, file:///path, filesystem:/path
+    a path, file:///path?durability=...&lanes=..., filesystem:/path
     memory://name
     s3://bucket/prefix?endpoint=...&region=...&path_style=...&profile=...&sse=...&kms_key=...&storage_class=...&driver=...&checksum=...
     s3:{"bucket": ..., "prefix": ..., ...}        the same names, as JSON
@@ -34,15 +34,22 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _STORAGE_CLASS = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _PARAMETERS = ("endpoint", "region", "path_style", "profile", "sse", "kms_key", "storage_class", "driver", "checksum")
+_LOCAL_PARAMETERS = {"durability": ("durable", "buffered"), "lanes": ("auto", "on", "off")}
 _OTHER_SPELLINGS = {"forcePathStyle": "path_style", "pathStyle": "path_style", "kmsKey": "kms_key"} | {
     "storageClass": "storage_class"
 }
 
 
 class LocalPlace(msgspec.Struct, frozen=True):
-    """A directory; ``path`` is absolute."""
+    """A directory; ``path`` is absolute.
+
+    ``buffered`` acknowledges an append once the kernel has it; ``lanes`` says whether writers' lanes are files, ``None``:
+    where the directory is on a disk of this machine (see :mod:`swampstore.stores.local_lanes`).
+    """
 
     path: str
+    buffered: bool = False
+    lanes: bool | None = None
 
 
 class MemoryPlace(msgspec.Struct, frozen=True):
@@ -106,9 +113,25 @@ def _file(text: str) -> LocalPlace:
         parts = urlsplit(text)
     except ValueError:  # brackets that are no address
         raise BadURL("the file URL cannot be read", hint="such as file:///data/team") from None
-    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.fragment:
         raise BadURL("a file URL is file:///absolute/path", hint="write a '?' or '#' of a file name as %3F or %23")
-    return LocalPlace(os.path.abspath(unquote(parts.path)))
+    return _local(os.path.abspath(unquote(parts.path)), parts.query)
+
+
+def _local(path: str, query: str) -> LocalPlace:
+    try:
+        given = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        given = [(query, "")]
+    for number, (name, value) in enumerate(given):
+        if value not in _LOCAL_PARAMETERS.get(name, ()):
+            known = "durability=durable|buffered, lanes=auto|on|off"
+            raise BadURL(f"a file URL has no parameter {name}={value}", hint=f"possible are {known}; a '?' is %3F")
+        if name in dict(given[:number]):
+            raise BadURL(f"the parameter {name!r} is given twice")
+    wanted = dict(given)
+    lanes = {"on": True, "off": False}.get(wanted.get("lanes", ""))
+    return LocalPlace(path, wanted.get("durability") == "buffered", lanes)
 
 
 def _filesystem(path: str) -> LocalPlace:

@@ -30,6 +30,10 @@ GOOD = {
     "~/team": LocalPlace(f"{HOME}/team"),
     "file:///data/a%20b%3Fc": LocalPlace("/data/a b?c"),
     "FILE://localhost/data": LocalPlace("/data"),
+    "file:///data?durability=durable&lanes=auto": LocalPlace("/data"),
+    "file:///data?durability=buffered": LocalPlace("/data", buffered=True),
+    "file:///a%3Fb?lanes=off": LocalPlace("/a?b", lanes=False),
+    "file:///data?lanes=on&durability=buffered": LocalPlace("/data", buffered=True, lanes=True),
     "filesystem:/data/team": LocalPlace("/data/team"),
     "filesystem:~/team": LocalPlace(f"{HOME}/team"),
     "memory://tests-1.a_b": MemoryPlace("tests-1.a_b"),
@@ -51,6 +55,7 @@ GOOD = {
 }
 BAD = [
     "", "  ", "a\0b", "http://host/x", "gs://bucket", "file:data", "file://host/data", "file:///data?x=1",
+    "file:///data?durability=none", "file:///data?lanes=1", "file:///data?lanes", "file:///data?lanes=on&lanes=off",
     "filesystem:", "filesystem://data", "memory:", "memory://", "memory:///a", "memory://a/b", "memory://-a",
     "s3:", "s3://", "s3:bucket", "s3:///prefix", "s3://ab", "s3://b_cket!/x", "s3://bucket:80/x", "s3://bucket/a//b",
     "s3://bucket/../b", "s3://bucket/x#y", "s3://bucket?regoin=x", "s3://bucket?region=", "s3://bucket?region",

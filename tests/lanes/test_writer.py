@@ -1,0 +1,441 @@
+"""Writers whose lanes are files: the same records on both ways, shared frames, and when a lane is finished."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import swampstore
+from swampstore.client.aio import AsyncDatastore
+from swampstore.client.blocking import Namespace
+from swampstore.client.core import CoreStore
+from swampstore.env.aio import AioEnv
+from swampstore.env.blocking import BlockingEnv, run
+from swampstore.errors import AmbiguousAppend, BadKey, Misuse, StoreFull, TooLarge
+from swampstore.limits import HELP_LANE_RECORDS, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
+from swampstore.protocols import lane_life
+from swampstore.protocols.lane_writer import LaneWriter
+from swampstore.stores import local_lanes
+from swampstore.stores.local import LocalStore
+from swampstore.stores.memory import MemoryStore
+from swampstore.testing.env import FakeEnv
+from swampstore.values.deltas import Delete, Put
+from swampstore.values.entry import Record, meta_of
+from swampstore.values.version import split_version
+from tests.lanes.conftest import frames_of, lane_names, open_ns
+from tests.protocols.support import Process
+
+
+def everything(bare: Any) -> list[Record]:
+    return [record for name in lane_names(bare) for record in frames_of(bare, name).records]
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def test_the_short_way_writes_what_the_general_way_writes(ns: Namespace, bare: Any) -> None:
+    """To the byte, but for the version and the time, which are drawn anew."""
+    ns.put("opens the lane", b"")
+    items = {"a": b"", "b/c": b"x" * 127, "d": os.urandom(300), "é": b"z" * INLINE_CONTENT_BYTES}
+    for key, data in items.items():
+        ns.put(key, data)
+    ns.put_many(items)
+    short, many = everything(bare)[1:5], everything(bare)[5:]
+    ns._core.small = None
+    for key, data in items.items():
+        ns.put(key, data)
+    general = everything(bare)[9:]
+    assert [record.key for record in general] == list(items)
+    for one, other, third in zip(short, many, general, strict=True):
+        assert (one.key, one.flags, one.expires) == (third.key, third.flags, third.expires)
+        stamp = meta_of(third).created
+        for record in (one, other):
+            assert record.value.replace(meta_of(record).created.to_bytes(8), stamp.to_bytes(8)) == third.value
+            assert len(record.version) == len(third.version)
+    versions = [record.version for record in everything(bare)]
+    assert versions == sorted(versions)
+    assert len({split_version(version)[0] for version in versions}) == len(versions)
+
+
+def test_every_kind_of_append_goes_to_the_one_lane(ns: Namespace, bare: Any) -> None:
+    acks = [ns.put("a", b"1"), ns.put("a", b"2"), ns.put("b", "text", tags={"x": "y"}), ns.delete("a")]
+    acks += [ns.put_many({"c": b"1", "d": b"2"}), ns.append([Put(key="e", data=b"x" * 9000), Delete(key="b")])]
+    (name,) = lane_names(bare)
+    frames = frames_of(bare, name)
+    assert [ack.slot for ack in acks] == list(frames.ends)
+    assert {ack.lane for ack in acks} == {name.split("/")[-2]}
+    assert [version for ack in acks for version in ack.versions] == [record.version for record in frames.records]
+    assert sorted(entry.key for entry in ns.list()) == ["c", "d", "e"]
+    assert ns.read("e") == b"x" * 9000
+
+
+def test_acknowledged_says_how_durable_it_is(ns: Namespace, bare: Any) -> None:
+    assert {ns.put("a", b"1").durable, ns.put("a", b"2").durable, ns.delete("a").durable} == {bare.lanes.durable}
+
+
+def test_phases_sum_up_to_the_time_it_took(ns: Namespace) -> None:
+    boot = BlockingEnv().boot
+    for _ in range(20):
+        began = boot()
+        acks = [ns.put("a", b"1"), ns.put_many({"a": b"1"}), ns.delete("a")]
+        took = boot() - began
+        spent = sum(seconds for ack in acks for seconds in ack.phases.values())
+        assert 0 < spent <= took
+        if spent > 0.5 * took:  # the rest is this test's calls; a machine that stands still meanwhile proves nothing
+            return
+    raise AssertionError("the phases held less than half of the time, again and again")
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a//b", "a/../b", "a\0b", "x" * 1025, 5])
+def test_the_short_way_checks_keys(ns: Namespace, key: Any) -> None:
+    ns.put("a", b"")
+    with pytest.raises(BadKey):
+        ns.put(key, b"1")
+    with pytest.raises(BadKey):
+        ns.put_many({"b": b"1", key: b"2"})
+    assert [entry.key for entry in ns.list()] == ["a"]
+
+
+def test_a_batch_is_one_frame_or_none(ns: Namespace, bare: Any) -> None:
+    ns.put("a", b"")
+    with pytest.raises(TooLarge):
+        ns.put_many({f"k{number}": b"" for number in range(SEGMENT_DELTAS + 1)})
+    ns.put_many({f"k{number}": b"" for number in range(SEGMENT_DELTAS)})
+    (name,) = lane_names(bare)
+    assert frames_of(bare, name).count == 2
+    assert len(frames_of(bare, name).records) == SEGMENT_DELTAS + 1
+
+
+def test_one_shot_processes_write_segments(bare: Any) -> None:
+    core = CoreStore(bare, BlockingEnv(), one_shot=True).namespace("ops")
+    core._proved = True
+    run(core.put(Put(key="a", data=b"1")))
+    assert lane_names(bare) == []
+    assert len(run(bare.list("ops/log/")).items) == 1
+
+
+def test_appends_read_and_list_nothing(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ns = open_ns(local)
+    ns.put("a", b"")
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("asked the store")
+
+    for verb in ("get", "put", "list", "head", "many", "delete", "now"):
+        monkeypatch.setattr(local, verb, refuse)
+    for number in range(50):
+        ns.put(f"k/{number}", b"x")
+    ns.put_many({"b": b"1", "c": b"2"})
+    ns.delete("a")
+
+
+# --- when a lane is finished ------------------------------------------------------------------------------------------
+
+
+def failing_once(monkeypatch: pytest.MonkeyPatch, call: str, code: int, times: int = 1) -> None:
+    real, left = getattr(os, call), [times]
+
+    def one(*args: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(code, os.strerror(code))
+        return real(*args)
+
+    monkeypatch.setattr(local_lanes.os, call, one)
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
+def test_what_failed_goes_to_a_new_lane(
+    call: str, short: bool, local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ns = open_ns(local)
+    first = ns.put("a", b"1")
+    failing_once(monkeypatch, call, errno.EIO)
+    second = ns.put("a", b"2") if short else ns.delete("a")
+    assert second.lane != first.lane
+    assert len(lane_names(local)) == 2
+    written = [record.version for record in everything(local)]
+    assert sorted(set(written)) == [first.version, second.version]
+    third = ns.put("b", b"3")
+    assert third.lane == second.lane
+    assert first.version < second.version < third.version
+
+
+def test_a_full_disk_says_so_and_goes_on_later(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ns = open_ns(local)
+    ns.put("a", b"1")
+    with monkeypatch.context() as patch:
+        failing_once(patch, "pwrite", errno.ENOSPC, 2)
+        with pytest.raises(StoreFull):
+            ns.put("b", b"2")
+    ns.put("c", b"3")
+    assert [entry.key for entry in ns.list()] == ["a", "c"]
+
+
+def test_what_may_have_landed_is_called_undecided(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ns = open_ns(local)
+    ns.put("a", b"1")
+    failing_once(monkeypatch, "fdatasync", errno.EIO, 2)
+    with pytest.raises(AmbiguousAppend, match="synced"):
+        ns.put("b", b"2")
+
+
+def test_a_full_file_is_followed_by_another(local: LocalStore) -> None:
+    ns = open_ns(local)
+    ns._core.writer.files._file_bytes = 4096  # type: ignore[union-attr]
+    acks = [ns.put(f"k/{number:02}", b"x" * 500) for number in range(30)]
+    assert len({ack.lane for ack in acks}) == len(lane_names(local)) > 4
+    assert len(list(ns.list("k/"))) == 30
+    for name in lane_names(local):
+        assert frames_of(local, name).end <= 4096
+
+
+class Clocked:
+    """A writer over lanes in memory, on clocks that the test sets."""
+
+    def __init__(self) -> None:
+        self.env = FakeEnv()
+        self.store = MemoryStore(self.env, lanes=True)
+        self.process = Process(self.store, self.env, "ops")
+        self.files = LaneWriter(self.process.place, self.store.lanes)  # type: ignore[arg-type]
+        self.process.writer.files = self.files
+
+    def lane(self) -> str:
+        return self.process.put("k").lane
+
+
+def test_a_lane_ends_with_idleness_and_at_half_its_life() -> None:
+    world = Clocked()
+    first = world.lane()
+    world.env.advance(1799)
+    assert world.lane() == first
+    world.env.advance(1801)
+    second = world.lane()
+    assert second != first
+    for _ in range(24):
+        world.env.advance(1790)
+        assert world.lane() == second
+    world.env.advance(1790)
+    assert world.lane() != second
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+@pytest.mark.parametrize(("first", "seconds", "counts"), [(True, 299, True), (True, 301, False)])
+def test_a_first_frame_counts_for_five_minutes(first: bool, seconds: float, counts: bool, asleep: bool) -> None:
+    """Time passes in the middle of the append: the machine hangs, or is paused and its boot clock with it."""
+    world = Clocked()
+    real = world.store.lanes.open_lane  # type: ignore[union-attr]
+    waits = [seconds]
+
+    async def slow(*args: Any) -> Any:
+        file = await real(*args)
+        write = file._write
+
+        def late(*more: Any) -> int:
+            world.env.advance(waits.pop() if waits else 0, asleep=asleep)
+            return write(*more)
+
+        file._write = late
+        return file
+
+    world.store.lanes.open_lane = slow  # type: ignore[union-attr, method-assign]
+    world.lane()
+    assert world.files.opened == (1 if counts else 2)
+
+
+def test_without_the_rule_a_late_first_frame_would_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_life, "WRITER_FIRST_ACK_S", 1e9)
+    with pytest.raises(AssertionError):
+        test_a_first_frame_counts_for_five_minutes(first=True, seconds=301, counts=False, asleep=False)
+
+
+def test_closing_says_in_the_lane_that_it_ends(bare: Any) -> None:
+    ns = open_ns(bare)
+    ns.put("a", b"1")
+    run(ns._core.leave())
+    (name,) = lane_names(bare)
+    frames = frames_of(bare, name)
+    assert frames.closed
+    assert run(bare.lanes.remove_lane(name, frames.end))
+    with pytest.raises(Misuse):
+        ns.put("b", b"2")
+
+
+def test_a_forked_child_is_refused_and_the_parent_goes_on(local: LocalStore) -> None:
+    ns = open_ns(local)
+    ns.put("a", b"1")
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        for write in (lambda: ns.put("b", b"2"), lambda: ns.put_many({"b": b"2"}), lambda: ns.delete("a")):
+            try:
+                write()
+            except Misuse:
+                refused += 1
+        os._exit(0 if refused == 3 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    ns.put("c", b"3")
+    assert [entry.key for entry in ns.list()] == ["a", "c"]
+
+
+def test_who_appends_much_looks_after_the_log(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_life, "HELP_LANE_BYTES", 20_000)
+    ns = open_ns(local)
+    for number in range(200):
+        ns.put(f"k/{number}", b"x" * 300)
+    assert ns.status().root_version > 0
+    assert ns.status().log_depth < 100
+    counts = ns._core.writer.files.counts  # type: ignore[union-attr]
+    assert counts.unhelped < HELP_LANE_RECORDS
+
+
+# --- many callers -----------------------------------------------------------------------------------------------------
+
+
+def test_threads_share_frames_and_each_gets_its_own(local: LocalStore) -> None:
+    ns = open_ns(local)
+    ns.put("first", b"")
+    go = threading.Barrier(16)
+    acks: dict[str, Any] = {}
+
+    def work(thread: int) -> None:
+        go.wait()
+        for number in range(25):
+            key = f"{thread}/{number}"
+            acks[key] = ns.put(key, key.encode()) if number % 3 else ns.put_many({key: key.encode(), f"{key}b": b""})
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (name,) = lane_names(local)
+    frames = frames_of(local, name)
+    assert len(frames.records) == 1 + 16 * (25 + 9)
+    at = {record.version: position for position, record in enumerate(frames.records)}
+    for key, ack in acks.items():
+        number = list(frames.ends).index(ack.slot)
+        last, first = frames.upto[number], frames.upto[number - 1]
+        assert frames.records[at[ack.version]].key == key
+        assert all(first <= at[version] < last for version in ack.versions)  # an atomic batch is in one frame
+    stats = ns._core.writer.stats
+    assert stats.appends == 1 + 16 * 25
+    assert stats.batches == frames.count
+
+
+def test_tasks_of_one_turn_share_one_frame(local: LocalStore) -> None:
+    async def work() -> None:
+        core = CoreStore(local, AioEnv())
+        ns = AsyncDatastore(core).namespace("ops")
+        ns._core._proved = True
+        await ns.put("first", b"")
+        acks = await asyncio.gather(*(ns.put(f"k/{number}", b"x") for number in range(64)))
+        assert {(ack.slot, ack.shared_by) for ack in acks} == {(acks[0].slot, 64)}
+        assert (await ns.put("alone", b"")).shared_by == 1
+        cancelled = asyncio.ensure_future(ns.put("cancelled", b""))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert len((await ns.list()).entries) == 67  # cancelling a caller never cancels a write
+        await core.close()
+
+    asyncio.run(work())
+
+
+def test_a_batch_that_fails_fails_for_each_and_the_turn_goes_on(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ns = open_ns(local)
+    ns.put("first", b"")
+    inside, release = threading.Event(), threading.Event()
+    real = os.pwrite
+
+    def held(*args: Any) -> int:
+        if not release.is_set():
+            inside.set()
+            release.wait()
+            return real(*args)
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(local_lanes.os, "pwrite", held)
+    outcomes: list[object] = []
+
+    def work(number: int) -> None:
+        try:
+            outcomes.append(ns.put(f"k/{number}", b""))
+        except StoreFull as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=work, args=(0,))]
+    threads[0].start()
+    inside.wait()
+    threads += [threading.Thread(target=work, args=(number,)) for number in range(1, 6)]
+    for thread in threads[1:]:
+        thread.start()
+    while len(ns._core.writer.files.group._queue) < 5:  # type: ignore[union-attr, attr-defined]
+        threading.Event().wait(0.001)
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(one, StoreFull) for one in outcomes) == 5
+    monkeypatch.setattr(local_lanes.os, "pwrite", real)
+    ns.put("last", b"")
+    assert [entry.key for entry in ns.list()] == ["first", "k/0", "last"]
+
+
+def test_an_interrupted_write_finishes_the_lane(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ns = open_ns(local)
+    ns.put("first", b"")
+
+    def interrupt(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    for write in (lambda: ns.put("a", b""), lambda: ns.delete("a")):
+        before = ns.put("before", b"")
+        with monkeypatch.context() as patch:
+            patch.setattr(local_lanes.os, "pwrite", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                write()
+        assert ns.put("after", b"").lane != before.lane
+
+
+# --- the process dies -------------------------------------------------------------------------------------------------
+
+CHILD = """
+import sys
+import swampstore
+ns = swampstore.open(sys.argv[1]).namespace("ops")
+for number in range(10**9):
+    ns.put(f"k/{number:06}", b"x" * 100)
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("durability", ["durable", "buffered"])
+def test_a_killed_process_loses_nothing(durability: str, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}?lanes=on&durability={durability}"
+    child = subprocess.Popen([sys.executable, "-c", CHILD, url], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    acknowledged = -1
+    while acknowledged < 300:
+        acknowledged = int(child.stdout.readline())
+    child.send_signal(signal.SIGKILL)
+    rest = child.stdout.read().split()
+    child.wait()
+    acknowledged = max([acknowledged, *map(int, rest)])
+    with swampstore.open(url) as store:
+        held = [entry.key for entry in store.namespace("ops").list("k/")]
+        assert held[: acknowledged + 1] == [f"k/{number:06}" for number in range(acknowledged + 1)]
+        assert len(held) <= acknowledged + 2
+        store.namespace("ops").put("k/next", b"")
