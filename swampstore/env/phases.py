@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, Protocol, Self
 
 from swampstore.env.base import Env
 from swampstore.errors import SwampError
@@ -94,14 +94,20 @@ class Observer(Protocol):
         ...
 
 
-class Seen(NamedTuple):
+class Seen:
     """One operation that ended: ``seconds`` in all, and of each phase. ``outcome`` is ``ok`` or the code of an error."""
 
-    op: str
-    seconds: float
-    phases: Mapping[str, float]
-    outcome: str
-    records: int
+    __slots__ = ("op", "outcome", "phases", "records", "seconds")
+
+    def __init__(self, op: str, seconds: float, phases: Mapping[str, float], outcome: str, records: int) -> None:
+        self.op = op
+        self.seconds = seconds
+        self.phases = phases
+        self.outcome = outcome
+        self.records = records
+
+    def __repr__(self) -> str:
+        return f"Seen({self.op!r}, {self.seconds!r}, {self.phases!r}, {self.outcome!r}, {self.records!r})"
 
     @property
     def slowest(self) -> str:
