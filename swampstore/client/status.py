@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from swampstore.limits import MIB
 from swampstore.protocols.log import Listing, list_and_root, oldest_ms, segments_in, unfolded
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue import fair_queue
@@ -24,6 +25,8 @@ from swampstore.workers.audit_spool import SpoolStatus
 NAMED = 5
 """Set-aside segments that are named; all of them are counted."""
 _RECORD_BYTES = 40
+_LANE_BYTES = 64 * MIB
+"""Of lane files longer than that, behind what is folded, only so much is looked at: then ``log_depth`` is a lower bound."""
 _TICKETS = 20
 
 
@@ -81,13 +84,25 @@ class NamespaceStatus(msgspec.Struct, frozen=True):
 
 
 class Positions(msgspec.Struct, frozen=True):
-    """How far each lane has come, by what was listed and what is folded: only ever up."""
+    """How far each lane has come, by what was listed and what is folded: only ever up.
+
+    ``slots`` of the lanes that are segments, ``offsets`` (bytes) of those that are files.
+    """
 
     slots: dict[str, int]
+    offsets: dict[str, int]
 
-    def since(self, before: Positions) -> int:
+    def slots_since(self, before: Positions) -> int:
         """How many slots were taken since an earlier look, in the lanes that are still there."""
-        return sum(max(slot - before.slots.get(lane, 0), 0) for lane, slot in self.slots.items())
+        return _risen(self.slots, before.slots)
+
+    def bytes_since(self, before: Positions) -> int:
+        """How many bytes of lane files were written since then."""
+        return _risen(self.offsets, before.offsets)
+
+
+def _risen(now: dict[str, int], before: dict[str, int]) -> int:
+    return sum(max(place - before.get(lane, 0), 0) for lane, place in now.items())
 
 
 async def status_of(place: Place, register: Register, *, queues: bool = False) -> NamespaceStatus:
@@ -97,7 +112,7 @@ async def status_of(place: Place, register: Register, *, queues: bool = False) -
 
 async def look(place: Place, register: Register, *, queues: bool = False) -> tuple[NamespaceStatus, Positions]:
     """Like :func:`status_of`, with the positions that two looks are compared by."""
-    listing, seen = await list_and_root(place, register)
+    listing, seen = await list_and_root(place, register, most_bytes=_LANE_BYTES)
     status, positions = _status(place.names.namespace, listing, seen), _positions(listing, seen.root)
     if queues:
         status = msgspec.structs.replace(status, queues=await _queues(place))
@@ -105,11 +120,10 @@ async def look(place: Place, register: Register, *, queues: bool = False) -> tup
 
 
 def _positions(listing: Listing, root: Root) -> Positions:
-    """Lane files are left out: offsets say nothing of how many appends there were."""
     found = {lane: root.watermark(lane) for lane in root.watermarks if lane not in listing.files}
     for lane, listed in listing.lanes.items():
         found[lane] = max(found.get(lane, 0), listed[-1])
-    return Positions(found)
+    return Positions(found, {lane: max(tail.end, root.watermark(lane)) for lane, tail in listing.files.items()})
 
 
 async def _queues(place: Place) -> tuple[QueueStatus, ...]:

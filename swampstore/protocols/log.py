@@ -267,7 +267,7 @@ async def fetch(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:
     Raises ``SegmentGone`` if one was deleted meanwhile, ``UnknownFormat`` for one of a newer program.
     """
     frames = [slot for slot in slots if isinstance(slot, FileSlot)]
-    found: dict[Slot, Segment | Broken] = dict(await fetch_frames(place, frames)) if frames else {}
+    found = await fetch_frames(place, frames) if frames else {}
     missing: list[Slot] = []
     for slot in slots:
         if isinstance(slot, FileSlot):

@@ -31,6 +31,7 @@ from swampstore.values.lane_file import (
     find_frame,
 )
 from swampstore.values.root import Root
+from swampstore.values.segment import Segment
 from swampstore.values.version import version_ms
 
 STRETCH_WEIGHT = 8
@@ -60,6 +61,7 @@ async def read_tails(
     Raises ``UnknownFormat`` for the file of a newer program, and what the store raises.
     """
     known = place.caches.tails.get(place.names.log, {})
+    place.caches.fresh[place.names.log] = {}
     tails: dict[str, Tail] = {}
     readings: list[_Reading] = []
     for lane, (tail, body) in peeked.items():
@@ -172,6 +174,7 @@ class _Reading:
             if held is None:
                 break
             self._place.caches.segments.pop(_key(self._name, last))
+            self._place.caches.fresh[self._place.names.log].pop(_key(self._name, last), None)
             self._slots.pop()
             piece = held.joined(piece)
         self._slots.append(_keep(self._place, self._name, piece))
@@ -243,22 +246,23 @@ def _keep(place: Place, name: str, piece: Stretch) -> FileSlot:
     made_ms = version_ms(piece.records[0].version) if piece.records else 0
     slot = FileSlot(piece.header.lane, piece.header.slot, piece.start, len(piece.ends), made_ms)
     place.caches.segments.put(_key(name, slot), piece, piece.stored_bytes * STRETCH_WEIGHT + 1000)
+    place.caches.fresh.setdefault(place.names.log, {})[_key(name, slot)] = piece
     return slot
 
 
 def _cached(place: Place, slot: FileSlot) -> Stretch | None:
     """What the cache holds of ``slot``, by itself or as the end of what it was cut from."""
-    name = place.names.lane_file(slot.lane)
+    name, fresh = place.names.lane_file(slot.lane), place.caches.fresh.get(place.names.log, {})
     for held in (slot, slot.whole):
-        found = place.caches.segments.get(_key(name, held))
+        found = fresh.get(_key(name, held)) or place.caches.segments.get(_key(name, held))
         if isinstance(found, Stretch):
             return found.past(slot.start)
     return None
 
 
-async def fetch_frames(place: Place, slots: Sequence[FileSlot]) -> dict[Slot, Stretch | Broken]:
+async def fetch_frames(place: Place, slots: Sequence[FileSlot]) -> dict[Slot, Segment | Broken]:
     """What ``slots`` hold, from the cache or read side by side. Raises ``SegmentGone`` when a file is gone or replaced."""
-    found: dict[Slot, Stretch | Broken] = {}
+    found: dict[Slot, Segment | Broken] = {}
     missing: list[FileSlot] = []
     for slot in slots:
         cached = _cached(place, slot)
@@ -266,6 +270,9 @@ async def fetch_frames(place: Place, slots: Sequence[FileSlot]) -> dict[Slot, St
             missing.append(slot)
         else:
             found[slot] = cached
+    fresh = place.caches.fresh.get(place.names.log, {})
+    for slot in slots:
+        fresh.pop(_key(place.names.lane_file(slot.lane), slot.whole), None)
     requests = [Get(place.names.lane_file(slot.lane), span=(slot.start, slot.bytes)) for slot in missing]
     answers = await place.store.many(requests) if requests else ()
     for slot, answer in zip(missing, answers, strict=True):

@@ -14,7 +14,14 @@ from swampstore.protocols.slots import Broken, FileSlot, Slot, Stretch, new_sinc
 from swampstore.stores.base import Get, Request
 from swampstore.testing.env import FakeEnv
 from swampstore.values.entry import record_sum
-from swampstore.values.lane_file import HEADER_BYTES, LaneHeader, encode_frame, encode_header, lane_salt
+from swampstore.values.lane_file import (
+    HEADER_BYTES,
+    LaneHeader,
+    decode_frames,
+    encode_frame,
+    encode_header,
+    lane_salt,
+)
 from swampstore.values.names import writer_lane
 from swampstore.values.segment import encode_records
 from swampstore.values.version import make_writer_id
@@ -290,6 +297,18 @@ def test_a_frame_that_cannot_be_decoded_is_passed_over_and_named(pair: Pair) -> 
     assert root.watermarks[lane.lane] == lane.end > start
     held = run(find_uses(process.place, process.register, ["blob/" + "0" * 32]))
     assert held.held_until_ms > 0, "what it named is not known: nothing from before may go"
+
+
+def test_one_bad_frame_among_many_is_found_without_reading_all_of_them_again(pair: Pair) -> None:
+    _, _, _, lane = pair
+    for number in range(2000):
+        lane.body += (
+            encode_frame(lane_salt(lane.lane), lane.end, b"\x95no record", 1) if number == 1234 else lane.frame("k")
+        )
+    frames = decode_frames(lane.body[HEADER_BYTES:], lane.lane, HEADER_BYTES)
+    assert (frames.count, len(frames.records), len(frames.broken)) == (2000, 1999, 1)
+    assert frames.broken[0].end == frames.ends[1234]
+    assert [frames.upto[at] for at in (1233, 1234, 1235)] == [1234, 1234, 1235]
 
 
 # --- damage --------------------------------------------------------------------------------------------------------------
