@@ -27,6 +27,7 @@ from swampstore.env.blocking import BlockingEnv
 from swampstore.errors import StoreUnavailable
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.wrappers import CountingStore
+from swampstore.workers.audit_spool import SpoolStatus
 from swampstore_cli.watch import phases as phases_module
 from swampstore_cli.watch.figures import facts, figures
 from swampstore_cli.watch.page import page
@@ -57,8 +58,8 @@ def watched(store: Path) -> Iterator[Watched]:
 
 class TestSamples:
     def test_rates_are_those_of_the_slots_taken_meanwhile(self, watched: Watched, store: Path) -> None:
-        assert watched.look().append_rate == 0
         began = time.monotonic()
+        assert watched.look().append_rate == 0
         for _ in range(4):
             with swampstore.open(f"{store}") as opened:
                 opened.namespace("ops").stream("s").append([b"x"])
@@ -69,6 +70,25 @@ class TestSamples:
         assert 4 / span <= sample.append_rate
         assert sample.publish_rate > 0
         assert sample.depth == 0
+
+    def test_lane_files_are_told_by_their_bytes(self, watched: Watched, store: Path) -> None:
+        with swampstore.open(str(store)) as opened:
+            namespace = opened.namespace("ops")
+            namespace.put("first", b"x")
+            began = time.monotonic()
+            watched.look()
+            for _ in range(10):
+                namespace.put("k", b"x" * 100)
+            sample = watched.look()
+        assert sample.append_rate == 0
+        assert sample.bytes_rate >= 1000 / (time.monotonic() - began)
+
+    def test_what_waits_on_this_machine_is_told(self, watched: Watched, monkeypatch: Any) -> None:
+        waits = SpoolStatus("/spool", writes=2, records=3, oldest_s=70.0, problem="no route")
+        monkeypatch.setattr(watched._core.delivery, "status", lambda: waits)
+        told = dict(facts(watched.look()))
+        assert told["spool"] == "3 audit records wait on this machine for 70 s: no route"
+        assert next(figure.now for figure in figures(list(watched.samples)) if figure.name == "spool") == "3"
 
     def test_queues_are_looked_at_now_and_then_and_remembered(self, watched: Watched, store: Path) -> None:
         with swampstore.open(str(store)) as opened, opened.namespace("ops").lock("deploy", purpose="now"):

@@ -45,6 +45,11 @@ def figures(samples: Sequence[Sample]) -> Iterator[Figure]:
         "appends", "slots of the log taken, per second",
         now(f"{last.append_rate:.1f} /s"), _of(samples, lambda sample, _: sample.append_rate),
     )  # fmt: skip
+    if any(sample.bytes_rate for sample in samples):
+        yield Figure(
+            "lane files", "bytes appended to them, per second",
+            now(f"{output.size(last.bytes_rate)}/s"), _of(samples, lambda sample, _: sample.bytes_rate),
+        )  # fmt: skip
     yield Figure(
         "log depth", "segments that are not folded yet",
         now(f"{last.depth:,}"), _of(samples, lambda sample, _: sample.depth),
@@ -70,6 +75,9 @@ def figures(samples: Sequence[Sample]) -> Iterator[Figure]:
         "answer", "what one list and one root took, ms",
         now(f"{last.answer_ms:.1f} ms"), _of(samples, lambda sample, _: sample.answer_ms),
     )  # fmt: skip
+    spooled = _of(samples, lambda _, one: one.spool.records if one.spool else 0)
+    if any(spooled):
+        yield Figure("spool", "audit records that wait on this machine", now(f"{spooled[-1] or 0:,.0f}"), spooled)
     waiting = [_waiting(sample) for sample in samples]
     if any(waiting):
         yield Figure("waiting", "callers that wait in queues and for locks", now(f"{waiting[-1] or 0:,}"), waiting)
@@ -107,6 +115,11 @@ def facts(sample: Sample) -> Iterator[tuple[str, str]]:
     yield "manifest", f"{output.count(status.shards, 'shard')}, {output.size(status.manifest_bytes)}"
     if status.ephemeral or status.audit:
         yield "beside it", f"{status.ephemeral:,} of runtime state, {output.count(status.audit, 'audit record')}"
+    spool = status.spool
+    if spool is not None and (spool.records or spool.problem):
+        since = f" for {output.age(spool.oldest_s)}" if spool.records else ""
+        why = f": {spool.problem}" if spool.problem else ""
+        yield "spool", f"{output.count(spool.records, 'audit record')} wait on this machine{since}{why}"
     if status.garbage:
         yield "garbage", f"{output.count(status.garbage, 'object')} waiting to be swept"
     if status.quarantined:

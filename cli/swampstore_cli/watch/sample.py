@@ -37,6 +37,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     status: NamespaceStatus | None = None
     answer_ms: float = 0.0
     append_rate: float = 0.0
+    bytes_rate: float = 0.0
     publish_rate: float = 0.0
     phases: dict[str, float] = {}
 
@@ -83,19 +84,21 @@ class Watched:
         except SwampError as error:
             return Sample(at=now, error=str(error))
         ended = time.monotonic()
+        status = msgspec.structs.replace(status, spool=self._core.delivery.status())
         if not with_queues and self.samples and self.samples[-1].status is not None:
             status = msgspec.structs.replace(status, queues=self.samples[-1].status.queues)
         last, self._last = self._last, _Last(ended, positions, status.root_version)
-        segments = versions = 0.0
+        slots = size = versions = 0.0
         if last is not None and ended > last.at:
             span = ended - last.at
-            segments = positions.since(last.positions) / span
+            slots, size = positions.slots_since(last.positions) / span, positions.bytes_since(last.positions) / span
             versions = max(status.root_version - last.root_version, 0) / span
         return Sample(
             at=now,
             status=status,
             answer_ms=(ended - began) * 1000,
-            append_rate=segments,
+            append_rate=slots,
+            bytes_rate=size,
             publish_rate=versions,
             phases=self._phases.look() if self._phases else {},
         )
