@@ -1,0 +1,1 @@
+"""Stores in which segments are damaged while work goes on."""
