@@ -18,13 +18,17 @@ Switch = Callable[[], AbstractContextManager[Any]]
 
 @dataclass(frozen=True)
 class Fault:
-    """``roles``: a world without one of these cannot meet it. ``model``: the variant of the specification, if any."""
+    """``roles``: a world without one of these cannot meet it. ``model``: the variant of the specification, if any.
+
+    ``segments``: it is one of lanes that are segments, so worlds are played in which no lane is a file.
+    """
 
     name: str
     breaks: str
     on: Switch
     roles: tuple[str, ...] = ()
     model: str = ""
+    segments: bool = False
 
 
 _WRITERS = ("writer", "pusher", "keeper", "collector")
@@ -63,14 +67,28 @@ FAULTS: dict[str, Fault] = {
             faults.root_first,
             (),
             "log root before list",
+            segments=True,
         ),
-        Fault("412 taken as failure", "one's own landed write looks like another's", faults.failed_412, _LANES),
-        Fault("undecided taken as done", "what may not have landed is acknowledged", faults.hopeful, _WRITERS),
+        Fault(
+            "412 taken as failure",
+            "one's own landed write looks like another's",
+            faults.failed_412,
+            _LANES,
+            segments=True,
+        ),
+        Fault(
+            "undecided taken as done",
+            "what may not have landed is acknowledged",
+            faults.hopeful,
+            _WRITERS,
+            segments=True,
+        ),
         Fault(
             "cancelled write re-sent with new content",
             "a slot is tried again with other bytes",
             faults.same_slot_again,
             _WRITERS,
+            segments=True,
         ),
         Fault(
             "retire by age alone",
@@ -78,6 +96,7 @@ FAULTS: dict[str, Fault] = {
             faults.retire_by_age,
             _WRITERS,
             "retirement floor by age alone",
+            segments=True,
         ),
         Fault(
             "drop watermarks by age",

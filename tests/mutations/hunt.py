@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.mutations.gallery import Fault
 from tests.sim.mix import failure, plan_of
@@ -22,6 +22,8 @@ def hunt(fault: Fault, *, most: int = 400, first: int = 0) -> Caught:
     played, seed = 0, first
     while played < most:
         plan = plan_of(seed)
+        if fault.segments:
+            plan = replace(plan, files=0.0)
         if not fault.roles or any(cast.role in fault.roles for cast in plan.casts):
             played += 1
             with fault.on():
