@@ -99,7 +99,8 @@ class Block(msgspec.Struct, array_like=True, gc=False):
         """Records number ``start`` up to ``end``, exclusive."""
         if start <= 0 and end >= len(self.keys):
             return self
-        return Block(*(column[start:end] for column in self.columns))
+        part = slice(start, end)
+        return Block(self.keys[part], self.versions[part], self.flags[part], self.expires[part], self.values[part])
 
     def between(self, low: str, high: str) -> Block:
         """The records with keys from ``low`` to ``high``, both included."""

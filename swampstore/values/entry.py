@@ -335,7 +335,7 @@ def record_sum(record: Record) -> int:
 
 def sum_of(keys: Iterable[str], versions: Iterable[bytes], values: Iterable[bytes]) -> int:
     """The sum of the :func:`record_sum` of many records, given as columns."""
-    return sum(map(crc32, values, map(crc32, versions, map(crc32, map(str.encode, keys)))))
+    return sum(map(crc32, map(b"".join, zip(map(str.encode, keys), versions, values, strict=True))))
 
 
 def record_sums(records: Sequence[Record]) -> int:

@@ -27,7 +27,7 @@ from swampstore.limits import BLOCK_MAX_RAW_BYTES, BLOCK_RAW_BYTES, INDEX_BLOCKS
 from swampstore.values.block import COLUMNS, OVERHEAD, RECORDS, Block, decode_columns, encode_block
 from swampstore.values.bounds import check_count
 from swampstore.values.entry import TOMBSTONE, Record
-from swampstore.values.frame import UNREADABLE, Kind, compress, decompress, pack, unpack
+from swampstore.values.frame import UNREADABLE, Kind, compress_fast, decompress, pack, unpack
 from swampstore.values.root import RunRef
 from swampstore.values.summary import NOTHING, Summary, earliest, joined
 
@@ -113,7 +113,7 @@ class RunBuilder:
     def _close_block(self, rows: Block) -> None:
         rows.check()
         raw = encode_block(rows)
-        stored = compress(raw)
+        stored = compress_fast(raw)
         info = BlockInfo(
             first=rows.keys[0],
             last=rows.keys[-1],
