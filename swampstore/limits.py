@@ -66,6 +66,8 @@ HELP_LANE_BYTES = 32 * MIB
 every so many seconds."""
 HELP_LANE_RECORDS = 4096
 HELP_LANE_PAUSE_S = 10.0
+DEEP_LANE_BYTES = 256 * MIB
+"""A process of whose own appends more than this waits to be folded folds before it goes on, whoever leads."""
 LIST_AFTER_APPEND_ODDS = 64
 HELP_EVERY_COMMITS = 32
 """How many commits of its own a process makes in a deep log between two tries to fold it."""

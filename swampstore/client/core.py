@@ -21,6 +21,7 @@ from swampstore.client.core_store import CoreStore as CoreStore  # noqa: PLC0414
 from swampstore.env.phases import Operation, during, measured
 from swampstore.errors import AmbiguousAppend, Misuse, NotFound, SnapshotExpired, SwampError, VersionConflict
 from swampstore.limits import (
+    DEEP_LANE_BYTES,
     HELP_EVERY_COMMITS,
     HELP_FOLD_SEGMENTS,
     LIST_AFTER_APPEND_ODDS,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
     from swampstore.client.namespaces import Removal
     from swampstore.client.status import NamespaceStatus
     from swampstore.protocols.commit import CommitLane
+    from swampstore.protocols.lane_writer import LaneWriter
     from swampstore.protocols.pins import PinnedSnapshot
     from swampstore.protocols.stream import Stream
     from swampstore.protocols.update import Decide, Updated, Updates
@@ -151,6 +153,7 @@ class CoreNamespace:
         if self.writer.files is not None:
             if self.writer.files.take_help_due():
                 await self.help(listed=True)
+                await self._hold_back(self.writer.files)
         elif self.owner.one_shot:
             if self.owner.env.random() * LIST_AFTER_APPEND_ODDS < 1:
                 await self.help()
@@ -175,6 +178,19 @@ class CoreNamespace:
                     await self.compactor().round(stay=False, insist=False)
         except SwampError as error:
             _log.warning("namespace %s: could not help to fold the log: %s", self.name, error)
+
+    async def _hold_back(self, files: LaneWriter) -> None:
+        """Back-pressure: while too much that was appended here waits to be folded, fold it here, whoever leads."""
+        try:
+            for _ in range(READ_RESTARTS):
+                waiting = files.unfolded((await self.register.read()).root)
+                if waiting <= DEEP_LANE_BYTES:
+                    return
+                _log.warning("namespace %s: %d bytes wait to be folded: appends wait for that", self.name, waiting)
+                with during("admission_wait", apart=True):
+                    await self.compactor().round(stay=False, insist=True)
+        except SwampError as error:
+            _log.warning("namespace %s: the log is deep and could not be folded: %s", self.name, error)
 
     async def _is_deep(self) -> bool:
         """Whether the log holds more than 256 unfolded segments: a list and a root, and none of the segments."""

@@ -29,6 +29,7 @@ from swampstore.protocols.turns import Turns, Waiting
 from swampstore.stores.lanes import LaneFile, LaneStore
 from swampstore.values.lane_file import CLOSING, FRAME_HEAD_BYTES, LaneHeader, encode_frame, encode_header, lane_salt
 from swampstore.values.names import writer_lane
+from swampstore.values.root import Root
 from swampstore.values.version import WRITER_BYTES, make_writer_id
 
 _CALIBRATE_MS = 1000
@@ -91,6 +92,7 @@ class LaneWriter:
         self._calibrated_ms = 0
         self._opened_s = 0.0
         self.counts = Counts(self._boot())
+        self._ends: dict[str, int] = {}  # of lanes that are finished and, when last asked, were not folded
 
     # --- the general way ------------------------------------------------------------------------------------------
 
@@ -247,11 +249,20 @@ class LaneWriter:
             self.counts.helped(self.file.end if self.file else 0, self._boot())
         return due
 
+    def unfolded(self, root: Root) -> int:
+        """Bytes that were appended here and that ``root`` does not cover."""
+        self._ends = {lane: end for lane, end in self._ends.items() if end > root.watermark(lane)}
+        ends = dict(self._ends)
+        if self.file is not None:
+            ends[self.lane] = self.file.end
+        return sum([max(end - root.watermark(lane), 0) for lane, end in ends.items()])
+
     def drop(self) -> None:
         """Finish the lane, if one is open: the next append begins another."""
         file, self.file = self.file, None
         if file is not None:
             self.counts.ends(file.end)
+            self._ends[self.lane] = file.end
             file.close()
 
     async def finish(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import swampstore
+from swampstore.client import core
 from swampstore.client.aio import AsyncDatastore
 from swampstore.client.blocking import Namespace
 from swampstore.client.core import CoreStore
@@ -116,9 +117,9 @@ def test_a_batch_is_one_frame_or_none(ns: Namespace, bare: Any) -> None:
 
 
 def test_one_shot_processes_write_segments(bare: Any) -> None:
-    core = CoreStore(bare, BlockingEnv(), one_shot=True).namespace("ops")
-    core._proved = True
-    run(core.put(Put(key="a", data=b"1")))
+    shot = CoreStore(bare, BlockingEnv(), one_shot=True).namespace("ops")
+    shot._proved = True
+    run(shot.put(Put(key="a", data=b"1")))
     assert lane_names(bare) == []
     assert len(run(bare.list("ops/log/")).items) == 1
 
@@ -299,6 +300,24 @@ def test_who_appends_much_looks_after_the_log(local: LocalStore, monkeypatch: py
     assert counts.unhelped < HELP_LANE_RECORDS
 
 
+def test_who_is_far_ahead_of_the_fold_folds_whoever_leads(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process leads and does nothing: the helpful fold gives way to it, back-pressure does not."""
+    monkeypatch.setattr(lane_life, "HELP_LANE_BYTES", 4_000)
+    ns, leader = open_ns(local), open_ns(local)
+    ns.put("a", b"")
+    run(leader._core.compactor().round(stay=True, insist=True))
+
+    def fill(prefix: str) -> int:
+        for number in range(100):
+            ns.put(f"{prefix}/{number}", b"x" * 300)
+        return ns._core.writer.files.unfolded(run(ns._core.register.read()).root)  # type: ignore[union-attr]
+
+    assert fill("without") > 30_000
+    monkeypatch.setattr(core, "DEEP_LANE_BYTES", 10_000)
+    assert fill("with") < 20_000
+    assert len(list(ns.list("with"))) == 200
+
+
 # --- many callers -----------------------------------------------------------------------------------------------------
 
 
@@ -335,8 +354,8 @@ def test_threads_share_frames_and_each_gets_its_own(local: LocalStore) -> None:
 
 def test_tasks_of_one_turn_share_one_frame(local: LocalStore) -> None:
     async def work() -> None:
-        core = CoreStore(local, AioEnv())
-        ns = AsyncDatastore(core).namespace("ops")
+        opened = CoreStore(local, AioEnv())
+        ns = AsyncDatastore(opened).namespace("ops")
         ns._core._proved = True
         await ns.put("first", b"")
         acks = await asyncio.gather(*(ns.put(f"k/{number}", b"x") for number in range(64)))
@@ -348,7 +367,7 @@ def test_tasks_of_one_turn_share_one_frame(local: LocalStore) -> None:
         with pytest.raises(asyncio.CancelledError):
             await cancelled
         assert len((await ns.list()).entries) == 67  # cancelling a caller never cancels a write
-        await core.close()
+        await opened.close()
 
     asyncio.run(work())
 
