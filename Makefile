@@ -12,6 +12,7 @@ SECONDS ?= 120
 MINUTES ?= 5
 EMULATOR := .venv-emulator
 FUZZ := .venv-fuzz
+CONTROLS := .venv-controls
 PEERS := .venv-peers
 CODE := swampstore cli tests bench
 
@@ -19,9 +20,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SWAMPSTORE_PROVE_SECONDS := $(PROVE_SECONDS)
 export SWAMPSTORE_EMULATOR := $(CURDIR)/$(EMULATOR)
 export SWAMPSTORE_PEERS := $(CURDIR)/$(PEERS)
+export SWAMPSTORE_CONTROLS := $(CURDIR)/$(CONTROLS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench plots prove fuzz soak clean
+.PHONY: help run test check format bench plots prove fuzz soak ceph controls clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
@@ -62,6 +64,11 @@ fuzz: .venv/.stamp-test $(FUZZ)/.stamp ## hostile bytes for every decoder: seede
 soak: .venv/.stamp-test $(EMULATOR)/.stamp ## everything at once in real processes, with faults (MINUTES=120; ARGS="--store emulator --rate 1")
 	@nice $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
+ceph: ## install Ceph's gateway and what it needs from the system's packages, for `make prove` (Debian, as root)
+	apt-get install -y --no-install-recommends radosgw ceph-mon ceph-osd ceph-common
+
+controls: $(PEERS)/.stamp $(CONTROLS)/.stamp ## install S3 servers that a store must refuse, for `make prove` (needs npm)
+
 clean: ## remove the environments, caches and demo data
 	rm -rf .venv .venv-* .prove .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -97,6 +104,12 @@ $(FUZZ)/.stamp: Makefile pyproject.toml | .venv/bin/python
 	@echo "installing atheris into $(FUZZ)"
 	@$(BIN)/python -m venv $(FUZZ)
 	@$(FUZZ)/bin/python -m pip install -q -e . 'atheris==3.0.0'
+	@touch $@
+
+# A server that takes no notice of conditions.
+$(CONTROLS)/.stamp: Makefile
+	@echo "installing s3rver into $(CONTROLS)"
+	@npm install --silent --no-audit --no-fund --prefix $(CONTROLS) s3rver@3.7.1
 	@touch $@
 
 # What ours is compared with: programs that copy trees, stores that append.

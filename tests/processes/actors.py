@@ -5,6 +5,7 @@ The name of an actor says which; ``ACTORS`` has them all. None knows when it wil
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import time
@@ -16,7 +17,7 @@ from swampstore import Model
 from swampstore.client.blocking import Datastore, Namespace
 from swampstore.client.core import CoreStore
 from swampstore.env.blocking import BlockingEnv
-from swampstore.errors import Conflict, FenceConflict, FencedError, TryAgain
+from swampstore.errors import Conflict, FenceConflict, FencedError, NotDelivered, TryAgain
 from tests.histories.record import Doing, Recorder
 from tests.processes.drivers import DRIVERS, open_with
 from tests.processes.root_watch import RootWatch
@@ -30,7 +31,15 @@ class Desk:
     """One process at work: its record, its dice, its namespace."""
 
     def __init__(
-        self, url: str, namespace: str, record: Path, seed: int, seconds: float, turn: int, driver: str = DRIVERS[0]
+        self,
+        url: str,
+        namespace: str,
+        record: Path,
+        seed: int,
+        seconds: float,
+        turn: int,
+        driver: str = DRIVERS[0],
+        timeout: float = TIMEOUT_S,
     ) -> None:
         self.recorder = Recorder(record)
         self.name = record.stem
@@ -39,8 +48,8 @@ class Desk:
         self.until = time.monotonic() + seconds
         self.turn = turn
         env = BlockingEnv()
-        self.bare = RootWatch(open_with(driver, url, env, TIMEOUT_S), self.recorder, namespace)
-        self.store = Datastore(CoreStore(self.bare, env, timeout=TIMEOUT_S))
+        self.bare = RootWatch(open_with(driver, url, env, timeout), self.recorder, namespace)
+        self.store = Datastore(CoreStore(self.bare, env, timeout=timeout))
         self.ns: Namespace = self.store.namespace(namespace)
         self.count = 0
         self.pause_s = 0.0
@@ -196,7 +205,7 @@ def auditor(desk: Desk) -> None:
     topic = desk.ns.audit("kills")
     while desk.working:
         text = desk.next()
-        with desk.recorder.doing("audit", n=text) as doing:
+        with contextlib.suppress(NotDelivered), desk.recorder.doing("audit", n=text) as doing:  # then it is unknown
             doing.gave = topic.write({"n": text}).slot
 
 

@@ -34,13 +34,14 @@ import msgspec
 import swampstore
 from tests.histories.record import Op, load
 from tests.processes import actors
-from tests.processes.actors import ACTORS, Desk
+from tests.processes.actors import ACTORS, TIMEOUT_S, Desk
 from tests.processes.books import check_history, check_trees
 from tests.processes.broken import BROKEN, break_on_purpose
 from tests.processes.drivers import DRIVERS
 from tests.proxy.proxy import proxy_program
 from tests.proxy.weather import CLIMATES
-from tests.servers import AWS_ENVIRONMENT, emulator_server, moto_server
+from tests.real.ceph import ceph_program
+from tests.servers import AWS_ENVIRONMENT, emulator_server, make_bucket, moto_server, server_at
 
 WORK_S = 0.45
 END_S = 30.0
@@ -64,6 +65,8 @@ class Plan(msgspec.Struct):
     stop_s: float = 0.4
     pause_s: float = 0.0
     driver: str = DRIVERS[0]
+    more_urls: tuple[str, ...] = ()
+    timeout_s: float = TIMEOUT_S
 
 
 class Tally(msgspec.Struct):
@@ -117,7 +120,8 @@ def one_round(plan: Plan, folder: Path, namespace: str, number: int, tally: Tall
     for name in taking:
         record = folder / f"{name}.r{number}.jsonl"
         seed = dice.randrange(1 << 30)
-        pids[_fork(partial(_act, plan, namespace, name, record, seed, number), folder)] = name
+        url = dice.choice((plan.url, *plan.more_urls)) if plan.more_urls else plan.url
+        pids[_fork(partial(_act, plan, url, namespace, name, record, seed, number), folder)] = name
     events: list[tuple[float, int, int]] = []
     for pid in () if plan.calm else pids:
         roll, when = dice.random(), dice.random() * plan.work_s
@@ -143,9 +147,9 @@ def one_round(plan: Plan, folder: Path, namespace: str, number: int, tally: Tall
     return wrong
 
 
-def _act(plan: Plan, namespace: str, name: str, record: Path, seed: int, number: int) -> list[str]:
+def _act(plan: Plan, url: str, namespace: str, name: str, record: Path, seed: int, number: int) -> list[str]:
     break_on_purpose(plan.broken)
-    desk = Desk(plan.url, namespace, record, seed, plan.work_s, number, plan.driver)
+    desk = Desk(url, namespace, record, seed, plan.work_s, number, plan.driver, plan.timeout_s)
     desk.pause_s = plan.pause_s
     ACTORS[name](desk)
     return []
@@ -202,7 +206,9 @@ def _in_child(work: Callable[[], list[str]], folder: Path) -> list[str]:
 def verify(plan: Plan, folder: Path, namespace: str, number: int, found: Path) -> list[str]:
     """What a new process finds; that it can do at once everything that the dead were doing."""
     began = time.monotonic()
-    desk = Desk(plan.url, namespace, folder / f"verify.r{number}.jsonl", number, 0.0, number, plan.driver)
+    desk = Desk(
+        plan.url, namespace, folder / f"verify.r{number}.jsonl", number, 0.0, number, plan.driver, plan.timeout_s
+    )
     desk.ns.get("a/nothing")
     opened = (time.monotonic() - began) * 1000
     actors.read_list(desk)
@@ -240,7 +246,7 @@ def _check_bodies(desk: Desk) -> None:
 
 def rest(plan: Plan, folder: Path, namespace: str, trees: list[Path]) -> list[str]:
     """Sync the trees until nothing is left to do."""
-    desk = Desk(plan.url, namespace, folder / "rest.jsonl", 0, 0.0, 0, plan.driver)
+    desk = Desk(plan.url, namespace, folder / "rest.jsonl", 0, 0.0, 0, plan.driver, plan.timeout_s)
     held = desk.store.namespace(f"{namespace}-tree")
     for tree in (*trees, *trees):
         report = held.sync(tree)
@@ -252,20 +258,40 @@ def rest(plan: Plan, folder: Path, namespace: str, trees: list[Path]) -> list[st
 
 
 @contextlib.contextmanager
-def backend(name: str, scratch: Path, weather: str = "", seed: int = 1) -> Iterator[str]:
-    """The URL of a fresh store of a kind: ``local``, ``moto`` or ``emulator``; servers in a ``weather`` (a fault proxy)."""
+def backend(name: str, scratch: Path) -> Iterator[str]:
+    """The URL of a fresh store of a kind."""
+    with backends(name, scratch) as urls:
+        yield urls[0]
+
+
+@contextlib.contextmanager
+def backends(name: str, scratch: Path, weather: str = "", seed: int = 1) -> Iterator[list[str]]:
+    """The URLs of a fresh store of a kind; servers in a ``weather`` (a fault proxy).
+
+    ``ceph`` is in memory, with two gateways; the daemons of ``ceph-killed`` are killed and started again meanwhile.
+    """
     if name == "local":
         (scratch / "store").mkdir()
-        yield str(scratch / "store")
+        yield [str(scratch / "store")]
+        return
+    if name.startswith("ceph"):
+        crashing = {"store": "bluestore", "kills": seed} if name == "ceph-killed" else {"store": "memstore"}
+        with ceph_program(scratch, gateways=2, **crashing) as endpoints:  # type: ignore[arg-type]
+            servers = [server_at(int(endpoint.rpartition(":")[2])) for endpoint in endpoints]
+            make_bucket(servers[0], "kills")
+            if not weather:
+                yield [server.url("kills", "store") for server in servers]
+                return
+            with proxy_program(endpoints[0], weather, seed, scratch / "proxy.jsonl") as endpoint:
+                yield [servers[0]._replace(endpoint=endpoint).url("kills", "store"), servers[1].url("kills", "store")]
         return
     with (moto_server if name == "moto" else emulator_server)(scratch) as server:
-        server.client.create_bucket(Bucket="kills")
-        server.client.close()
+        make_bucket(server, "kills")
         if not weather:
-            yield server.url("kills", "store")
+            yield [server.url("kills", "store")]
             return
         with proxy_program(server.endpoint, weather, seed, scratch / "proxy.jsonl") as endpoint:
-            yield server._replace(endpoint=endpoint).url("kills", "store")
+            yield [server._replace(endpoint=endpoint).url("kills", "store")]
 
 
 def _faults(scratch: Path) -> str:
@@ -287,7 +313,7 @@ def load_all() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backend", choices=["local", "moto", "emulator"])
+    parser.add_argument("backend", choices=["local", "moto", "emulator", "ceph", "ceph-killed"])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--group", type=int, default=25)
@@ -307,10 +333,11 @@ def main() -> int:
     scratch = Path(tempfile.mkdtemp(prefix="swampstore-kills-"))
     os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
     load_all()
-    with backend(given.backend, scratch, given.weather, given.seed) as url:
+    with backends(given.backend, scratch, given.weather, given.seed) as urls:
         plan = Plan(
-            url, scratch / "rounds", given.rounds, given.seed, given.group, tuple(given.actors.split(",")), given.most,
-            patient=given.backend == "local" or given.calm, calm=given.calm, broken=given.broken, work_s=given.work_s, stop_s=given.stop_s, pause_s=given.pause_s, driver=given.driver,
+            urls[0], scratch / "rounds", given.rounds, given.seed, given.group, tuple(given.actors.split(",")), given.most,
+            patient=given.backend == "local" or given.calm, calm=given.calm, broken=given.broken, work_s=given.work_s, stop_s=given.stop_s, pause_s=given.pause_s, driver=given.driver, more_urls=tuple(urls[1:]),
+            timeout_s=90.0 if given.backend == "ceph-killed" else TIMEOUT_S,  # its storage daemon takes 12 s to come back
         )  # fmt: skip
         tally = run_rounds(plan)
     print(f"seed {given.seed}, {given.backend}: {tally.describe()}{_faults(scratch)}")

@@ -1,6 +1,9 @@
 """Ceph on one machine, without systemd: a monitor, one storage daemon and gateways that speak S3, on free ports.
 
-    python -m tests.real.ceph [--store bluestore] [--gateways 2]     runs one until standard input ends
+    python -m tests.real.ceph [--store bluestore] [--gateways 2] [--kills SEED]
+
+runs one until standard input ends, and prints ``READY`` and its endpoints. With ``--kills`` its storage daemon and gateways
+are killed (SIGKILL) and started again, one at a time, every few seconds, as drawn from the seed.
 
 Debian's packages radosgw, ceph-mon, ceph-osd and ceph-common have the programs; ``make ceph`` installs them. What is kept
 in ``memstore`` is gone with the storage daemon; ``bluestore`` keeps it in a file, and outlives a kill.
@@ -13,6 +16,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import random
+import select
 import shutil
 import subprocess
 import sys
@@ -22,7 +27,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.servers import AWS_ENVIRONMENT, S3Server, ServerFailed, end, free_port, server_at
+from tests.servers import AWS_ENVIRONMENT, ROOT, S3Server, ServerFailed, end, free_port, server_at
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 STARTUP_S = 60.0
@@ -50,6 +55,8 @@ osd pool default pg num = 8
 osd pool default pgp num = 8
 osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
+osd heartbeat interval = 1
+osd heartbeat grace = 4
 mon allow pool size one = true
 mon max pg per osd = 1000
 mon data avail crit = 1
@@ -152,6 +159,10 @@ class Ceph:
         self._start(f"g{number}", "radosgw", "-f", "-n", f"client.rgw.g{number}")
         self._until(f"gateway {number}", lambda: _answers(self._ports[number]))
 
+    def served(self) -> None:
+        """Wait until what is kept by the storage daemon can be asked for (a second or two after it has come back)."""
+        self._until("service", lambda: any(map(_serves, self.gateways)))
+
     def kill(self, name: str) -> None:
         """SIGKILL for ``osd``, ``mon``, ``g0`` ..."""
         process = self._running.pop(name)
@@ -213,6 +224,16 @@ def _answers(port: int) -> bool:
         line.close()
 
 
+def _serves(gateway: S3Server) -> bool:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        gateway.client.list_buckets()
+    except (BotoCoreError, ClientError):
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def ceph(scratch: Path, *, store: str = "memstore", gateways: int = 1) -> Iterator[Ceph]:
     """A fresh cluster. Raises ``ServerFailed``; see :func:`missing` first."""
@@ -225,17 +246,59 @@ def ceph(scratch: Path, *, store: str = "memstore", gateways: int = 1) -> Iterat
             cluster.close()
 
 
+@contextlib.contextmanager
+def ceph_program(scratch: Path, *, store: str, gateways: int, kills: int = 0) -> Iterator[list[str]]:
+    """A cluster as a program of its own, which also kills its daemons; the endpoints."""
+    command = [sys.executable, "-m", "tests.real.ceph", "--scratch", str(scratch), "--store", store]
+    process = subprocess.Popen(
+        [*command, "--gateways", str(gateways), "--kills", str(kills)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        ready, *endpoints = process.stdout.readline().decode().split() or [""]
+        if ready != "READY":
+            raise ServerFailed("Ceph did not start")
+        yield endpoints
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait()
+
+
+def _kill_until_told(cluster: Ceph, seed: int) -> None:
+    """Kill and start again until standard input ends."""
+    dice = random.Random(seed)
+    while not select.select([sys.stdin], [], [], 1.0 + dice.random() * 4.0)[0]:
+        number = dice.randrange(len(cluster.gateways) + 1)
+        if number == len(cluster.gateways):
+            cluster.kill("osd")
+            cluster.start_osd()
+        else:
+            cluster.kill(f"g{number}")
+            cluster.start_gateway(number)
+        cluster.served()
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", choices=["memstore", "bluestore"], default="memstore")
     parser.add_argument("--gateways", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=0, metavar="SEED")
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     chosen = parser.parse_args()
     if told := missing():
         sys.exit(told)
-    with ceph(Path(tempfile.gettempdir()), store=chosen.store, gateways=chosen.gateways) as cluster:
+    with ceph(chosen.scratch, store=chosen.store, gateways=chosen.gateways) as cluster:
         print("READY", *(gateway.endpoint for gateway in cluster.gateways), flush=True)
-        sys.stdin.read()
+        if chosen.kills:
+            _kill_until_told(cluster, chosen.kills)
+        else:
+            sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ far apart to show a server that looks first and writes later.
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import socket
 import time
@@ -50,12 +51,13 @@ class Race(NamedTuple):
 
 
 def signed(endpoint: str, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
-    """A request as it goes over the wire, signed."""
+    """A request as it goes over the wire, signed with the keys of the environment."""
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
-    keys = Credentials(AWS_ENVIRONMENT["AWS_ACCESS_KEY_ID"], AWS_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"])
+    known = AWS_ENVIRONMENT | os.environ
+    keys = Credentials(known["AWS_ACCESS_KEY_ID"], known["AWS_SECRET_ACCESS_KEY"])
     request = AWSRequest(method, f"{endpoint}{path}", dict(headers), body)
     request.context["client_config"] = None
     request.context["payload_signing_enabled"] = True
