@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from swampstore.errors import AlreadyExists, NotFound, StaleWrite, SwampError
 from swampstore.stores.base import Create, Get, Got, NotModified, Outcome, Put, Replace, Request, Store, Stored, outcome
+from swampstore.stores.lanes import LaneStore, lanes_of
 from swampstore.testing.wrappers import Wrapper
 from swampstore.values.root import decode_root
 from tests.histories.record import Recorder
@@ -22,6 +23,11 @@ class RootWatch(Wrapper):
         self._recorder = recorder
         self._root = f"{namespace}/root"
         self._nonces: dict[str, str] = {}
+
+    @property
+    def lanes(self) -> LaneStore | None:
+        """Lanes that are files, where the store has them."""
+        return lanes_of(self.inner)
 
     async def one(self, request: Request):  # type: ignore[no-untyped-def]
         result = (await self.many([request]))[0]
