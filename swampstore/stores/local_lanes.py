@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from swampstore.errors import AlreadyExists, Misuse, StoreMissing, StoreUnavailable, Undecided
+from swampstore.stores.base import Page
 from swampstore.stores.disk import Folders, Modes, read_span, sync_file, translate, translated, write_all
 from swampstore.stores.lanes import LaneLook
 from swampstore.stores.local_tails import LocalTails
@@ -225,8 +226,10 @@ class LocalLanes:
 
     async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> LaneLook:
         """See :meth:`swampstore.stores.lanes.LaneStore.look`."""
+        now = time.time_ns() // 1_000_000
         with translated(folder, self._url):
-            return self._tails.look(folder, file, ends)
+            items, found = self._tails.look(folder, file, ends)
+        return LaneLook(Page(tuple(items), False, now), found)
 
     def close(self) -> None:
         """Let go of the files that :meth:`look` keeps open."""

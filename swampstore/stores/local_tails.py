@@ -15,8 +15,8 @@ import threading
 import time
 from collections.abc import Mapping
 
-from swampstore.stores.base import Info, Page
-from swampstore.stores.lanes import LOOK_BYTES, LaneLook
+from swampstore.stores.base import Info
+from swampstore.stores.lanes import LOOK_BYTES
 from swampstore.stores.walk import Walker
 
 KEPT_FILES = 128
@@ -44,9 +44,8 @@ class LocalTails:
         self._mutex = threading.Lock()
         self._kept: dict[str, dict[str, _Kept]] = {}
 
-    def look(self, folder: str, file: str, ends: Mapping[str, int]) -> LaneLook:
-        """See :meth:`swampstore.stores.lanes.LaneStore.look`. Raises ``OSError``."""
-        now = time.time_ns() // 1_000_000
+    def look(self, folder: str, file: str, ends: Mapping[str, int]) -> tuple[list[Info], dict[str, bytes]]:
+        """See :meth:`swampstore.stores.lanes.LaneStore.look`: what else there is, and what was found. Raises ``OSError``."""
         path = f"{self._root}/{folder}"
         others: list[str] = []
         found: dict[str, bytes] = {}
@@ -75,7 +74,7 @@ class LocalTails:
                 items += self._walker.walk(f"{folder}{name}/", "")
             else:
                 items += [item for item in self._walker.walk(f"{folder}{name}", "") if item.name == folder + name]
-        return LaneLook(Page(tuple(items), False, now), found)
+        return items, found
 
     @staticmethod
     def _sure(path: str, kept: _Kept | None) -> _Kept | None:
