@@ -40,6 +40,7 @@ BENCHMARKS = {
     "tracing": ("bench.tracing", "what it costs to see where time goes, also with exporters that hang"),
     "throughput": ("bench.throughput", "fold, merge, scan and point reads per core; a manifest beside JSON and SQLite"),
     "growth": ("bench.growth", "how cost grows with the manifest (with --full up to ten million entries)"),
+    "audit": ("bench.audit", "audit writes beside a lock and merges, through an outage; a million of them"),
     "suite": ("bench.suite", "the everyday tests (with --full)"),
 }
 

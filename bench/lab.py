@@ -68,6 +68,7 @@ class Lab:
             **kept,
             **CREDENTIALS,
             "XDG_CACHE_HOME": str(self.scratch / "cache"),
+            "XDG_STATE_HOME": str(self.scratch / "state"),
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "NO_PROXY": "127.0.0.1",

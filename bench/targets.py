@@ -161,6 +161,18 @@ TARGETS = {
         Target("gc7-appends", "gc", "its appends", 1, "requests"),
         Target("gc100k-seconds", "gc", "gc of 100,000 of 262,000, S3 with 20 ms per request", 15, "s", below=True),
         Target("gc100k-memory", "gc", "its peak memory", 300, "MB", below=True),
+        Target(
+            "audit-p99-s3", "audit", "p99 of 1,000 audit writes, lock held, merges; S3 20 ms", 150, "ms", below=True
+        ),
+        Target("audit-p99-local", "audit", "the same on a local disk", 20, "ms", below=True),
+        Target("audit-outage-lost", "audit", "store away for 60 s under 50 writes/s: lost", 0, "records"),
+        Target("audit-outage-doubled", "audit", "of those records: doubled", 0, "records"),
+        Target("audit-outage-acks", "audit", "of those acks: dishonest", 0, "acks"),
+        Target("audit-outage-drained", "audit", "from the store's return to an empty spool", 10, "s", below=True),
+        Target("audit-manifest", "audit", "1,000,000 audit records: bytes of manifest", 0, "bytes"),
+        Target("audit-root", "audit", "1,000,000 audit records: growth of the root", 10 * 1024, "bytes", below=True),
+        Target("audit-scan", "audit", "DuckDB scan of Parquet archives: 5 M records", 1, "s", below=True),
+        Target("audit-shell", "audit", "one `swamp audit append` on a local store", 0.3, "s", below=True),
         Target("make-test", "suite", "the everyday tests", 360, "s", below=True),
     )
 }

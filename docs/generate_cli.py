@@ -34,6 +34,7 @@ standard error. The codes are in [errors](errors.md), where settings come from i
 | 2 | wrong usage: the same call will always fail |
 | 3 | conflict: somebody else was first, or what is there is not what was expected |
 | 75 | nothing was decided: the store did not answer, or a deadline passed; trying again may succeed |
+| 76 | audit records wait on this machine for the store; they are kept, and delivered later |
 | 130 | interrupted by Ctrl-C |
 | 141 | the reader of the output went away (`swamp object list \\| head`) |
 | 143 | terminated (SIGTERM); `compact --watch` ends its round and exits with 0 |

@@ -35,7 +35,7 @@ from swampstore.values.root import RunRef
 
 _ROWS = 50_000
 _FETCH = 8
-_COLUMNS = "topic, epoch_ms(ts) AS ts, id, record, raw, kind, fold, lane, slot"
+_COLUMNS = "topic, epoch_ms(epoch_ms(ts)) AS ts, id, record, raw, kind, fold, lane, slot"
 
 
 class SqlAnswer(msgspec.Struct, frozen=True):
