@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from swampstore.errors import BadConfig
+from swampstore.errors import BadConfig, MissingExtra
 from swampstore.telemetry import watch
 from swampstore.telemetry.buffer import GOODBYE_S
 from swampstore.telemetry.reference import BUCKETS_S, Metric
@@ -99,7 +99,8 @@ def start(target: str = "", *, every_s: float = FILE_EVERY_S) -> None:
     """Measure from now on, and say it in ``target``: a file's path, or ``HOST:PORT`` on loopback; empty: :func:`text` only.
 
     A file is replaced every ``every_s`` seconds and when the process ends. Again with the same target does nothing.
-    Raises ``BadConfig`` (the library is not installed, the address is not on this machine or is taken, no such folder).
+    Raises ``MissingExtra`` (the library is not installed), ``BadConfig`` (the address is not on this machine or is taken,
+    there is no such folder).
     """
     global _running  # noqa: PLW0603 (one process has one set of metrics)
     with _mutex:
@@ -112,7 +113,9 @@ def start(target: str = "", *, every_s: float = FILE_EVERY_S) -> None:
         try:
             from prometheus_client.core import CollectorRegistry
         except ImportError as error:
-            raise BadConfig("prometheus_client is not installed", hint="pip install 'swampstore[metrics]'") from error
+            raise MissingExtra(
+                "prometheus_client is not installed", hint="pip install 'swampstore[metrics]'"
+            ) from error
         tables = Tables()
         registry = CollectorRegistry()
         registry.register(_Series(tables))

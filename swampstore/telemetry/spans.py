@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from swampstore.errors import BadConfig
+from swampstore.errors import MissingExtra
 from swampstore.telemetry import watch
 from swampstore.telemetry.buffer import Buffer
 from swampstore.version import __version__
@@ -77,13 +77,13 @@ _mutex = threading.Lock()
 def start(provider: TracerProvider | None = None) -> None:
     """Make spans from now on, by ``provider`` or the program's global one. Again does nothing.
 
-    Raises ``BadConfig`` when OpenTelemetry's API is not installed.
+    Raises ``MissingExtra`` when OpenTelemetry's API is not installed.
     """
     global _running  # noqa: PLW0603 (one process has one tracer)
     try:
         from opentelemetry.trace import get_tracer
     except ImportError as error:
-        raise BadConfig("OpenTelemetry's API is not installed", hint="pip install 'swampstore[otel]'") from error
+        raise MissingExtra("OpenTelemetry's API is not installed", hint="pip install 'swampstore[otel]'") from error
     with _mutex:
         if _running is None:
             _running = Spans(get_tracer("swampstore", __version__, provider))

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import swampstore
 from swampstore.env import phases
 from swampstore.env.blocking import run
-from swampstore.errors import BadConfig, NotFound, VersionConflict
+from swampstore.errors import BadConfig, MissingExtra, NotFound, VersionConflict
 from swampstore.telemetry import asked, metrics
 from swampstore.telemetry.buffer import Buffer
 from swampstore.telemetry.reference import METRICS
@@ -148,7 +148,7 @@ def test_a_second_target_is_refused_and_the_same_one_is_not(tmp_path: Path) -> N
 
 def test_without_the_library_the_hint_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client.core", None)
-    with pytest.raises(BadConfig) as caught:
+    with pytest.raises(MissingExtra) as caught:
         metrics.start()
     assert "swampstore[metrics]" in caught.value.hint
 
