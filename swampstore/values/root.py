@@ -10,6 +10,8 @@ Invariants (checked by :func:`check_successor` before every CAS):
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -188,8 +190,14 @@ class Root(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def retired(self, lane: str) -> bool:
         """Whether a writer's lane without a watermark was retired (its segments are inert) rather than new."""
-        writer = lane_writer(lane)
-        return writer is not None and lane not in self.watermarks and writer_birth(writer) <= self.retire_floor
+        return lane not in self.watermarks and lane_birth(lane) <= self.retire_floor
+
+
+@lru_cache(maxsize=4096)
+def lane_birth(lane: str) -> float:
+    """When (ms) the writer of ``lane`` was born; later than ever for a lane that many share. Asked in every read."""
+    writer = lane_writer(lane)
+    return math.inf if writer is None else writer_birth(writer)
 
 
 NO_ROOT = Root(version=0, nonce=b"")
