@@ -17,7 +17,7 @@ from typing import Protocol
 
 from swampstore.env.blocking import run
 from swampstore.env.group import Queued
-from swampstore.errors import AmbiguousAppend, Misuse, SwampError, Undecided
+from swampstore.errors import AmbiguousAppend, Misuse, StoreUnavailable, SwampError, Undecided
 from swampstore.limits import (
     LANE_FILE_BYTES,
     LANE_FRAME_BYTES,
@@ -33,6 +33,7 @@ from swampstore.values.root import Root
 from swampstore.values.version import WRITER_BYTES, make_writer_id
 
 _CALIBRATE_MS = 1000
+_MAY_HAVE_LANDED = (Undecided, StoreUnavailable)
 _SAFE = "appending the same records again is safe"
 
 
@@ -141,7 +142,7 @@ class LaneWriter:
         self, body: bytes, count: int, closing: bool, failed: SwampError | None = None
     ) -> tuple[str, int]:
         """One frame; once more in a new lane when the lane turns out to be finished. ``(lane, end of the frame)``."""
-        undecided = isinstance(failed, Undecided)
+        undecided = isinstance(failed, _MAY_HAVE_LANDED)
         for _ in range(1 if failed else 2):
             try:
                 file = self._ready(len(body), self._boot())
@@ -154,7 +155,7 @@ class LaneWriter:
                 if isinstance(error, Misuse) or not isinstance(error, SwampError):
                     raise
                 failed = error
-                undecided |= isinstance(error, Undecided)
+                undecided |= isinstance(error, _MAY_HAVE_LANDED)
             else:
                 lane, end = self.lane, file.end
                 if self._took(time, self._boot(), count):

@@ -36,6 +36,8 @@ from swampstore.stores.base import (
     When,
     perform,
 )
+from swampstore.stores.lanes import lanes_of
+from swampstore.testing.lane_wrappers import WrappedLanes
 
 A = TypeVar("A")
 DELETE_BATCH = 1000
@@ -48,6 +50,8 @@ class Wrapper:
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
+        files = lanes_of(inner)
+        self.lanes = None if files is None else WrappedLanes(self, files)
 
     @property
     def url(self) -> str:
@@ -92,7 +96,7 @@ class Wrapper:
         return await perform(self.inner, request)
 
     async def other(self, verb: str, names: tuple[str, ...], call: Callable[[], Awaitable[A]]) -> A:  # noqa: ARG002
-        """Carry out ``delete`` or ``now``."""
+        """Carry out ``delete``, ``now``, or a call of a lane file (:mod:`swampstore.testing.lane_wrappers`)."""
         return await call()
 
 

@@ -12,16 +12,26 @@ from typing import Any
 import pytest
 
 from swampstore.env.blocking import run
-from swampstore.errors import AlreadyExists, Misuse, NotFound, StoreFull, StoreMissing, StoreUnavailable, Undecided
+from swampstore.errors import (
+    AlreadyExists,
+    AmbiguousAppend,
+    Misuse,
+    NotFound,
+    StoreFull,
+    StoreMissing,
+    StoreUnavailable,
+    Undecided,
+)
 from swampstore.stores import local_lanes
 from swampstore.stores.lanes import lanes_of
 from swampstore.stores.local import LocalStore
 from swampstore.stores.mounts import file_system, on_local_disk
 from swampstore.stores.retry import Retrying
 from swampstore.testing.env import FakeEnv
+from swampstore.testing.wrappers import CountingStore, FaultyStore, in_order, lost_answer, lost_request
 from swampstore.values.lane_file import HEADER_BYTES, LaneHeader, encode_frame, encode_header, lane_salt
 from swampstore.values.names import writer_lane
-from tests.lanes.conftest import frames_of
+from tests.lanes.conftest import frames_of, open_ns
 from tests.lanes.test_format import encode_records, records
 
 LANE = writer_lane(b"w" * 12)
@@ -99,6 +109,24 @@ def test_a_sync_of_what_is_not_there_says_so(bare: Any) -> None:
 def test_the_layer_of_retries_hands_lanes_through(bare: Any) -> None:
     assert lanes_of(Retrying(bare, FakeEnv())) is bare.lanes
     assert lanes_of(LocalStore("/", lanes=False)) is None
+
+
+def test_wrappers_hand_lanes_through_call_by_call(bare: Any) -> None:
+    """One append is one request, also on the way back from a fault."""
+    counting = CountingStore(bare)
+    faulty = FaultyStore(
+        counting,
+        in_order([None, lost_request(), None, lost_answer(), None, *[lost_request()] * 2], verbs=["append_lane"]),
+    )
+    ns = open_ns(faulty)
+    ns.put("a", b"1")
+    assert counting.requests == {"now": 1, "open_lane": 1, "append_lane": 1}
+    ns.put("b", b"2")  # the request is lost, and with it the lane; a new one takes it
+    ns.put("c", b"3")  # the answer is lost: in the log it stands twice, with one version
+    assert (counting.requests["open_lane"], counting.requests["append_lane"]) == (3, 4)
+    with pytest.raises(AmbiguousAppend):
+        ns.put("d", b"4")
+    assert [entry.key for entry in ns.list()] == ["a", "b", "c"]
 
 
 # --- on a disk --------------------------------------------------------------------------------------------------------
