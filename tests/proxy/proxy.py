@@ -246,7 +246,8 @@ class FaultProxy:
         """Serve until ``ended``."""
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await _Client(self, reader, writer).serve()
+            with contextlib.suppress(asyncio.CancelledError):  # the proxy is being closed
+                await _Client(self, reader, writer).serve()
 
         server = await asyncio.start_server(serve, HOST, port, limit=LINE_BYTES, backlog=BACKLOG)
         self.port = server.sockets[0].getsockname()[1]

@@ -4,7 +4,8 @@ Invariants:
 - A request's fault follows from the seed, what is asked (method, name, query) and how often that was asked before;
   from no clock, and from no other request. So a run with one client can be repeated, and of a run with many each
   request that comes again meets the same again.
-- Random parts of names (writers, unique names) count as one: the first segment of any writer is the first.
+- Random parts of names (writers, unique names) count as one, and so do buckets: the first segment of any writer is the
+  first.
 - Throttling alone looks at a clock: it is a rate.
 """
 
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-_RANDOM_PART = re.compile(r"[0-9a-f]{20,}|(?<=/w)[0-9a-f]{16}(?=/)")
+_RANDOM_PART = re.compile(r"^/[^/?]+|[0-9a-f]{20,}|(?<=/w)[0-9a-f]{16}(?=/)")
 
 BEFORE = ("reset-before", "hang", "status", "late", "cut-request", "throttled")
 """Faults of requests that the server has not carried out when their client stops waiting."""
