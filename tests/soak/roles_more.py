@@ -233,6 +233,6 @@ def _saved(desk: Desk) -> None:
 ROLES: dict[str, tuple[int, Callable[[Desk], None]]] = {
     "writer": (3, writer), "reader": (2, reader), "updater": (2, updater), "locker": (2, locker), "pusher": (2, pusher),
     "follower": (1, follower), "auditor": (2, auditor), "poller": (2, poller), "queuer": (4, queuer),
-    "versioner": (2, versioner), "syncer": (2, syncer), "compactor": (1, compactor), "tidier": (1, tidier),
+    "versioner": (2, versioner), "syncer": (2, syncer), "compactor": (2, compactor), "tidier": (1, tidier),
 }  # fmt: skip
 """Who takes part, and how many of each. The first of each lives through the whole run."""
