@@ -17,10 +17,11 @@ import pytest
 import swampstore
 from swampstore.client.aio import AsyncNamespace
 from swampstore.env.blocking import BlockingEnv, run
-from swampstore.errors import FenceConflict, TryAgain
-from swampstore.stores.base import Create
+from swampstore.errors import FenceConflict, StoreUnavailable, TryAgain
+from swampstore.stores.base import Create, Stored
 from swampstore.stores.open import open_store
 from swampstore.stores.retry import Retrying
+from swampstore.stores.settle import Conditional
 from swampstore.values.names import unique
 from tests.conftest import Bucket
 from tests.histories.checks import check_all
@@ -104,6 +105,28 @@ def test_tasks_in_harsh_weather(moto_bucket: Bucket, tmp_path: Path, driver: str
     assert check_all(ops) == []
     assert sum(kinds.values()) - kinds["pass"] >= 15, kinds
     assert sum(op.ok for op in ops if op.kind in ("append", "update", "push")) > 3 * TURNS
+
+
+def test_an_acknowledgement_too_many_is_found(
+    moto_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the settling of lost answers switched off the same run fails."""
+    real = Conditional.take
+
+    def take(self: Conditional, outcome: object) -> None:
+        if isinstance(outcome, StoreUnavailable) and not self.reading:
+            self.result = Stored("hoped for", time.time_ns() // 1_000_000)
+        else:
+            real(self, outcome)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Conditional, "take", take)
+    with fault_proxy(moto_bucket.server.endpoint, Seeded(Climate({"reset-before": 0.2}), 1)) as running:
+        url = moto_bucket.server._replace(endpoint=running.proxy.endpoint).url(moto_bucket.name, "p")
+        try:
+            asyncio.run(_work(url, tmp_path, "fast"))
+        except ExceptionGroup:  # the library has met the hole itself
+            return
+    assert check_all(load(tmp_path.glob("*.jsonl")))
 
 
 def test_two_runs_of_one_seed_meet_the_same(moto_bucket: Bucket, emulator_bucket: Bucket) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
+import swampstore
 from tests.conftest import Bucket
 from tests.real.ceph import Ceph
 from tests.real.races import create_race, replace_race
@@ -44,3 +48,37 @@ def test_one_wins_whichever_gateway_is_asked(cluster: Ceph, ceph_bucket: Bucket,
             run = race(ceph_bucket.server, ceph_bucket.name, f"r{number}-{len(endpoints)}", 48, endpoints)  # type: ignore[operator]
             assert len(run.told) == len(run.winners) == 1, run
             assert set(run.statuses) <= {200, 412, 500}, run
+
+
+def test_the_main_job(cluster: Ceph, ceph_bucket: Bucket, tmp_path: Path) -> None:
+    """Four syncs at once over two gateways, a compactor, a bounded queue and a stream: everybody succeeds."""
+    urls = [gateway.url(ceph_bucket.name, "team") for gateway in cluster.gateways]
+    inside: list[int] = []
+    most: list[int] = []
+
+    def job(number: int) -> int:
+        tree = tmp_path / f"tree-{number}"
+        tree.mkdir()
+        for name in range(25):
+            (tree / f"{number}-{name}.json").write_bytes(b"%d" % name * (1 + 97 * name))
+        with swampstore.open(urls[number % 2]) as store:
+            ns = store.namespace("pipeline")
+            with ns.queue("jobs", 2).acquire():
+                inside.append(number)
+                most.append(len(inside))
+                report = ns.sync(tree)
+                inside.remove(number)
+            ns.stream("runs").append([b"%d" % number])
+            ns.update("count", lambda current: str(int(current or b"0") + 1).encode())
+            ns.compact(full=number == 0)
+            return report.pushed
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(job, range(4))) == [25] * 4
+    with swampstore.open(urls[0]) as store:
+        ns = store.namespace("pipeline")
+        assert len([entry for entry in ns.list() if entry.key.endswith(".json")]) == 100
+        assert ns.read("count") == b"4"
+        assert sorted(record.data for record in ns.stream("runs").read()) == [b"0", b"1", b"2", b"3"]
+        assert ns.doctor(deep=True).healthy
+    assert max(most) == 2
