@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from swampstore.errors import AlreadyExists, NotFound, StaleWrite, SwampError
 from swampstore.stores.base import Create, Get, Got, NotModified, Outcome, Put, Replace, Request, Store, Stored, outcome
-from swampstore.stores.lanes import LaneStore, lanes_of
+from swampstore.stores.lanes import lanes_of
 from swampstore.testing.wrappers import Wrapper
 from swampstore.values.root import decode_root
 from tests.histories.record import Recorder
@@ -20,14 +20,10 @@ class RootWatch(Wrapper):
 
     def __init__(self, inner: Store, recorder: Recorder, namespace: str) -> None:
         super().__init__(inner)
+        self.lanes = lanes_of(inner)  # type: ignore[assignment]  # as they are, with the short way of small puts
         self._recorder = recorder
         self._root = f"{namespace}/root"
         self._nonces: dict[str, str] = {}
-
-    @property
-    def lanes(self) -> LaneStore | None:
-        """Lanes that are files, where the store has them."""
-        return lanes_of(self.inner)
 
     async def one(self, request: Request):  # type: ignore[no-untyped-def]
         result = (await self.many([request]))[0]

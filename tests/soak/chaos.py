@@ -9,7 +9,7 @@ import random
 from collections import Counter
 
 from swampstore.stores.base import Store
-from swampstore.stores.lanes import LaneStore, lanes_of
+from swampstore.stores.lanes import lanes_of
 from swampstore.testing.wrappers import Fault, FaultyStore, busy, lost_answer, lost_request, slow_down
 
 FAULTS = {"lost request": lost_request, "lost answer": lost_answer, "503": slow_down, "409": busy}
@@ -20,14 +20,10 @@ class ChaosStore(FaultyStore):
 
     def __init__(self, inner: Store, odds: float, seed: int) -> None:
         super().__init__(inner)
+        self.lanes = lanes_of(inner)  # type: ignore[assignment]  # what they meet is the disk's, and being killed
         self._odds = odds
         self._dice = random.Random(seed)
         self.met: Counter[str] = Counter()
-
-    @property
-    def lanes(self) -> LaneStore | None:
-        """Lanes that are files, where the store has them: what they meet is the disk's, and being killed."""
-        return lanes_of(self.inner)
 
     def _fault(self, verb: str, names: tuple[str, ...]) -> Fault:
         if self._dice.random() >= self._odds:
