@@ -20,16 +20,13 @@ if TYPE_CHECKING:
 PREFIX = "swamp-bench-"
 MOST_OPERATIONS = 200_000
 MOST_PROCESSES = 256
+MOST_THREADS = 2000
 MOST_BYTES = 64 << 20
+MOST_ITEMS = 1_000_000
 _BAR = 24
 
 PROCS = Annotated[int, typer.Option("--procs", metavar="N", help="Processes that work at the same time.")]
-COUNT = Annotated[
-    int | None,
-    typer.Option(
-        "--n", metavar="N", help="Operations in all (each workload has a fitting default).", show_default=False
-    ),
-]
+COUNT = Annotated[int, typer.Option("--n", metavar="N", help="Operations in all.")]
 COLD = Annotated[
     bool,
     typer.Option("--cold", help="Open the store anew for each operation, as a program that does one thing and ends."),
@@ -44,12 +41,12 @@ def bench(
     workload: str,
     *,
     procs: int,
-    count: int | None,
+    count: int,
     cold: bool,
     seconds: float,
     size: int,
     yes: bool,
-    items: int | None = None,
+    items: int = 1,
 ) -> None:
     """Run ``workload`` against the configured store in a namespace of its own, and print the figures.
 
@@ -58,14 +55,12 @@ def bench(
     from swampstore_cli.bench.crew import Crew
     from swampstore_cli.bench.job import Job
     from swampstore_cli.bench.result import result
-    from swampstore_cli.bench.workloads import WORKLOADS
     from swampstore_cli.progress import Progress
 
-    work = WORKLOADS[workload]
-    count, items = count or work.operations, items or work.items
     _check("--procs", procs, MOST_PROCESSES)
     _check("--n", count, MOST_OPERATIONS)
     _check("--size", size, MOST_BYTES)
+    _check("their number", items, MOST_ITEMS)
     if not 0 < seconds <= 3600:
         raise Misuse(f"--seconds {seconds}", hint="more than 0, at most 3600")
     if session.named is not None:
@@ -74,6 +69,9 @@ def bench(
         url = opened.face.url
     namespace = f"{PREFIX}{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     procs = min(procs, count)
+    threads = -(-count // procs) if workload == "burst" else 1
+    if threads > MOST_THREADS:
+        raise Misuse(f"{threads:,} threads in a process", hint=f"at most {MOST_THREADS:,}: spread them with --procs")
     if url.startswith("memory:") and procs > 1:
         raise Misuse("a store in memory is that of one process", hint="leave --procs out, or name another store")
     _ask(url, namespace, count, workload, yes=yes, json=session.json)
@@ -85,7 +83,7 @@ def bench(
         folder=folder,
         count=count,
         procs=procs,
-        threads=-(-count // procs) if workload == "burst" else 1,
+        threads=threads,
         size=size,
         items=items,
         cold=cold,

@@ -22,6 +22,7 @@ from typing import IO, Any, Self
 import msgspec
 
 from swampstore.errors import SwampError, TryAgain
+from swampstore.telemetry.asked import METRICS_VARIABLE
 from swampstore_cli.bench.job import Job, Sample, decode_samples, encode_job
 
 GRACE_S = 30.0
@@ -64,7 +65,10 @@ class Crew:
 
     def _start(self, name: str, **more: Any) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", "-m", "swampstore_cli.bench.worker", name]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **more)
+        plain = {
+            key: value for key, value in os.environ.items() if key != METRICS_VARIABLE
+        }  # a target is of one process
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=plain, **more)
 
     def _listen(self, number: int, stream: IO[str]) -> None:
         with stream:

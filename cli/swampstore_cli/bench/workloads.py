@@ -33,14 +33,12 @@ class Turn(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """``op`` is the operation as it is called in metrics. ``operations`` and ``items`` are what is done unless said otherwise.
+    """``op`` is the operation as it is called in metrics.
 
     ``prepare`` runs once, ``ready`` before each operation (its time does not count), ``act`` is what is measured.
     """
 
     op: str
-    operations: int
-    items: int
     prepare: Callable[[Namespace, Job], None]
     ready: Callable[[Namespace, Job, Turn], Any]
     act: Callable[[Namespace, Job, Turn], Any]
@@ -103,10 +101,10 @@ def _fold(namespace: Namespace, _: Job, __: Turn) -> Any:
 
 
 WORKLOADS = {
-    "burst": Workload("append", 100, 1, _nothing, _nothing, _put),
-    "append": Workload("append", 1000, 1, _nothing, _nothing, _put),
-    "read": Workload("read", 1000, 1000, _fill, _nothing, _read),
-    "rmw": Workload("update", 200, 1, _nothing, _nothing, _count),
-    "sync": Workload("sync", 10, 25, _nothing, _new_files, _sync),
-    "fold": Workload("fold", 5, 10_000, _nothing, _log, _fold),
+    "burst": Workload("append", _nothing, _nothing, _put),
+    "append": Workload("append", _nothing, _nothing, _put),
+    "read": Workload("read", _fill, _nothing, _read),
+    "rmw": Workload("update", _nothing, _nothing, _count),
+    "sync": Workload("sync", _nothing, _new_files, _sync),
+    "fold": Workload("fold", _nothing, _log, _fold),
 }

@@ -21,7 +21,7 @@ app = new_app()
 def append(
     session: Session,
     procs: common.PROCS = 1,
-    n: common.COUNT = None,
+    n: common.COUNT = 1000,
     size: common.SIZE = 300,
     cold: common.COLD = False,
     seconds: common.SECONDS = 30.0,

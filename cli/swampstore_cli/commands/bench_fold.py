@@ -23,10 +23,8 @@ app = new_app()
 )
 def fold(
     session: Session,
-    n: common.COUNT = None,
-    records: Annotated[
-        int | None, typer.Option("--records", metavar="N", help="Records to fold each time.", show_default=False)
-    ] = None,
+    n: common.COUNT = 5,
+    records: Annotated[int, typer.Option("--records", metavar="N", help="Records to fold each time.")] = 10_000,
     size: common.SIZE = 300,
     seconds: common.SECONDS = 30.0,
     yes: common.YES = False,

@@ -25,10 +25,8 @@ app = new_app()
 def read(
     session: Session,
     procs: common.PROCS = 1,
-    n: common.COUNT = None,
-    keys: Annotated[
-        int | None, typer.Option("--keys", metavar="N", help="Records there are to read.", show_default=False)
-    ] = None,
+    n: common.COUNT = 1000,
+    keys: Annotated[int, typer.Option("--keys", metavar="N", help="Records there are to read.")] = 1000,
     size: common.SIZE = 300,
     cold: common.COLD = False,
     seconds: common.SECONDS = 30.0,

@@ -24,10 +24,8 @@ app = new_app()
 def rmw(
     session: Session,
     procs: common.PROCS = 1,
-    n: common.COUNT = None,
-    keys: Annotated[
-        int | None, typer.Option("--keys", metavar="N", help="Counters to count up.", show_default=False)
-    ] = None,
+    n: common.COUNT = 200,
+    keys: Annotated[int, typer.Option("--keys", metavar="N", help="Counters to count up.")] = 1,
     size: common.SIZE = 300,
     cold: common.COLD = False,
     seconds: common.SECONDS = 30.0,

@@ -24,10 +24,8 @@ app = new_app()
 def sync(
     session: Session,
     procs: common.PROCS = 1,
-    n: common.COUNT = None,
-    files: Annotated[
-        int | None, typer.Option("--files", metavar="N", help="New files before each sync.", show_default=False)
-    ] = None,
+    n: common.COUNT = 10,
+    files: Annotated[int, typer.Option("--files", metavar="N", help="New files before each sync.")] = 25,
     size: common.SIZE = 300,
     cold: common.COLD = False,
     seconds: common.SECONDS = 30.0,
