@@ -16,6 +16,7 @@ from bench.lab import NAMESPACE, Lab
 SIZES = {"quick": (2_000, 20_000), "normal": (10_000, 100_000, 1_000_000)}
 SIZES["full"] = (*SIZES["normal"], 10_000_000)
 FEW, MANY, ROUNDS = 7, 2_000, 12
+"""Few changes are merged at once, many when a daemon finds that it is due."""
 LARGE = 10_000_000
 
 
@@ -51,7 +52,7 @@ def _measure(report: Report, entries: int, job: Any) -> None:
     report.info(f"open {at}", found["open_ms"], "ms", note=grown)
     report.info(f"cold look-up {at}", found["cold_ms"], "ms", figure="median", note="a client that knows nothing")
     for count in (FEW, MANY):
-        done = job("changes", entries=entries, count=count, rounds=ROUNDS)
+        done = job("changes", entries=entries, count=count, rounds=ROUNDS, full=count == FEW)
         note = f"{done['middle']} merges in the middle, {done['bottom']} to the bottom, {done['runs']} runs of level 0"
         report.info(f"{count:,} changes everywhere: append {at}", done["append_s"] / ROUNDS * 1000, "ms", figure="mean")
         report.info(

@@ -1,4 +1,4 @@
-"""Draws docs/explanation/cost-and-scale.svg of the kept results: ``python -m bench.plot_growth``.
+"""Draws docs/explanation/plots/cost-by-entries.svg of the kept results: ``python -m bench.plot_growth``.
 
 Two panels over the number of entries, both axes logarithmic: times, and bytes that a round of compaction rewrites.
 """
@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 
 from bench.harness import RESULTS
 
-OUT = RESULTS.parent.parent / "docs" / "explanation" / "cost-and-scale.svg"
+OUT = RESULTS.parent.parent / "docs" / "explanation" / "plots" / "cost-by-entries.svg"
 LINES = {
     "ms": {
         "open a namespace": "open",
         "one cold look-up": "cold look-up",
         "append of 7 changes": "7 changes everywhere: append",
+        "7 changes, all the way down": "7 changes everywhere: round",
         "round after 2,000 changes": "2,000 changes everywhere: round",
         "everything rewritten": "everything rewritten",
     },
@@ -27,7 +28,7 @@ LINES = {
         "rewritten for 7 changes": "7 changes everywhere: rewritten",
     },
 }
-COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#8d6a9f", "#c98a1b")
+COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#8d6a9f", "#c98a1b", "#555555")
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 560, 320, 70, 40, 50, 190
 _AT = re.compile(r"^(.*) at ([\d,]+) entries$")
 _TO_MS = {"ms": 1.0, "s": 1000.0, "bytes": 1.0, "entries/s": 1.0}

@@ -113,7 +113,7 @@ ROOT_STORED_PER_ITEM = 4
 INLINE_LEVEL0_BYTES = 256 * KIB
 LEVEL0_RUNS = 4
 """Level-0 objects at which a merge is due."""
-MIDDLE_FREE_BYTES = 64 * MIB
+MIDDLE_FREE_BYTES = 16 * MIB
 """Level 0 is merged into shards of up to this size together, however little it holds."""
 MIDDLE_SHARE = 8
 """Level 0 is merged into larger ones when it holds one byte for so many of theirs; until then within itself."""

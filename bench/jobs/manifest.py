@@ -115,35 +115,44 @@ class _Clock:
     def seconds(self) -> float:
         return time.perf_counter() - self._wall
 
+    @property
+    def cpu_seconds(self) -> float:
+        return time.process_time() - self._cpu
+
 
 # --- rates -----------------------------------------------------------------------------------------------------------
 
 
 def fold(url: str, namespace: str, deltas: int, batch: int) -> Generator[None, None, dict[str, float]]:
-    """Append ``deltas`` in segments of ``batch``, then fold all of it in a process that has read none."""
+    """Append ``deltas`` in segments of ``batch``, and fold them in turns by a client that has read none of them.
+
+    A turn is less than a log at which writers begin to help.
+    """
     from bench.jobs.opening import open_core
     from swampstore.client.blocking import finish
     from swampstore.workers.compactor import Compactor
 
     core, space = open_core(url, namespace)
-    dice = random.Random(batch)
-    order = dice.sample(range(deltas), deltas)
-    for first in range(0, deltas, batch):
-        finish(space.append(indexes(iter(order[first : first + batch]))))
-    finish(core.close())
-    core, space = open_core(url, namespace)
-    finish(space.prove())
-    worker = Compactor(space.place, space.register)
+    other, reading = open_core(url, namespace)
+    finish(reading.prove())
+    worker = Compactor(reading.place, reading.register)
+    order = random.Random(batch).sample(range(deltas), deltas)
+    each = batch * (5 if batch > 100 else 200)
     yield
-    clock, folded = _Clock(), 0
-    while folded < deltas:
-        report, _ = finish(worker.fold_once(stay=True, insist=True))
-        if not report.deltas:
-            raise AssertionError(f"folded {folded} of {deltas}")
+    wall = cpu = 0.0
+    folded = 0
+    for turn in range(0, deltas, each):
+        for first in range(turn, min(turn + each, deltas), batch):
+            finish(space.append(indexes(iter(order[first : first + batch]))))
+        clock = _Clock()
+        report, _ = finish(worker.fold_once(stay=True, insist=turn == 0))
+        wall, cpu = wall + clock.seconds, cpu + clock.cpu_seconds
         folded += report.deltas
-    rates = clock.rates(folded)
+    if folded < deltas / 2:
+        raise AssertionError(f"folded {folded} of {deltas}")
     finish(core.close())
-    return rates
+    finish(other.close())
+    return {"wall": folded / wall, "cpu": folded / cpu}
 
 
 def rewrite(url: str, namespace: str, entries: int, every: int) -> Generator[None, None, dict[str, Any]]:
@@ -276,8 +285,10 @@ def opening(url: str, namespace: str, entries: int) -> Generator[None, None, dic
     }
 
 
-def changes(url: str, namespace: str, entries: int, count: int, rounds: int) -> Generator[None, None, dict[str, Any]]:
-    """``rounds`` times ``count`` changes everywhere, each folded and merged as a daemon does: when it is due."""
+def changes(
+    url: str, namespace: str, entries: int, count: int, rounds: int, full: bool
+) -> Generator[None, None, dict[str, Any]]:
+    """``rounds`` times ``count`` changes everywhere, each folded and merged: with ``full`` at once, else when it is due."""
     from bench.jobs.opening import open_core
     from swampstore.client.blocking import finish
     from swampstore.workers.compactor import Compactor
@@ -295,7 +306,7 @@ def changes(url: str, namespace: str, entries: int, count: int, rounds: int) -> 
             finish(space.append(indexes(iter(sorted(dice.sample(range(entries), some))), str(turn))))
         append_s += clock.seconds
         clock = _Clock()
-        report = finish(worker.round(stay=True, insist=turn == 0))
+        report = finish(worker.round(stay=True, insist=turn == 0, full=full))
         work_s += clock.seconds
         written, read = written + report.merge.bytes_written, read + report.merge.bytes_read
         middle += report.merge.published and report.merge.middle
