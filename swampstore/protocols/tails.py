@@ -67,7 +67,8 @@ async def read_tails(
     for lane, (tail, body) in peeked.items():
         watermark = root.watermark(lane)
         if not body and tail.end >= watermark and (not tail.slots or tail.slots[0].start >= watermark):
-            tails[lane] = tail if not tail.stuck else msgspec.structs.replace(tail, stuck=False)
+            at_rest = not (tail.stuck or tail.more)
+            tails[lane] = tail if at_rest else msgspec.structs.replace(tail, stuck=False, more=False)
         else:
             readings.append(_Reading(place, lane, watermark, tail, body))
     readings += [_Reading(place, lane, root.watermark(lane), known.get(lane)) for lane in lanes]
