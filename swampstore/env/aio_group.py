@@ -20,6 +20,7 @@ class TaskGroup(Generic[Q]):
 
     def __init__(self, write: Callable[[Sequence[Q]], None]) -> None:
         self._write = write
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._items: list[Q] = []
         self._futures: list[asyncio.Future[None]] = []
         self.batches = 0
@@ -34,12 +35,15 @@ class TaskGroup(Generic[Q]):
 
     def submit(self, item: Q) -> asyncio.Future[None]:
         """Done when ``item`` is settled."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        self._items.append(item)
-        self._futures.append(future)
-        if len(self._items) == 1:
+        items = self._items
+        loop = self._loop
+        if not items:  # the loop of all that comes in this turn
+            loop = self._loop = asyncio.get_running_loop()
             loop.call_soon(self._flush)
+        assert loop is not None
+        future: asyncio.Future[None] = loop.create_future()
+        items.append(item)
+        self._futures.append(future)
         return future
 
     def submit_now(self, item: Q) -> None:

@@ -13,7 +13,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from swampstore.env.blocking import run
 from swampstore.env.group import Queued
@@ -37,10 +37,21 @@ _MAY_HAVE_LANDED = (Undecided, StoreUnavailable)
 _SAFE = "appending the same records again is safe"
 
 
-class Batch(Queued):
-    """One caller's records, encoded, and what became of them. ``open_s`` and ``write_s`` are what its write took."""
+class Written(NamedTuple):
+    """Where a frame landed, how many callers it carried, and what it took; ``ended`` is when it had landed."""
 
-    __slots__ = ("body", "closing", "count", "end", "ended", "lane", "open_s", "shared", "write_s")
+    lane: str
+    end: int
+    shared: int
+    open_s: float
+    write_s: float
+    ended: float
+
+
+class Batch(Queued):
+    """One caller's records, encoded, and what became of them."""
+
+    __slots__ = ("body", "closing", "count", "written")
 
     def __init__(self, body: bytes, count: int, *, closing: bool = False) -> None:
         self.settled = self.lead = False  # written out: one of these is made for each append
@@ -48,20 +59,19 @@ class Batch(Queued):
         self.body = body
         self.count = count
         self.closing = closing
-        self.lane = ""
-        self.end = 0
-        self.shared = 1
-        self.open_s = self.write_s = self.ended = 0.0
+        self.written: Written | None = None
 
     def phases(self, began: float, encoded: float, now: float) -> dict[str, float]:
         """Where the time from ``began`` to ``now`` went."""
-        waited = self.ended - encoded - self.open_s - self.write_s
+        done = self.written
+        assert done is not None
+        waited = done.ended - encoded - done.open_s - done.write_s
         return {
             "encode": encoded - began,
-            "group_wait": max(waited, 0.0),
-            "open": self.open_s,
-            "log_write": self.write_s,
-            "ack": now - self.ended,
+            "group_wait": max(0.0, waited),
+            "open": done.open_s,
+            "log_write": done.write_s,
+            "ack": now - done.ended,
         }
 
 
@@ -133,10 +143,10 @@ class LaneWriter:
             for one in batches:
                 one.settled, one.error = True, error
             return
-        ended, opened, shared = boot(), self._opened_s, len(batches)
+        ended, opened = boot(), self._opened_s
+        written = Written(lane, end, len(batches), opened, ended - began - opened, ended)
         for one in batches:
-            one.settled, one.lane, one.end, one.shared = True, lane, end, shared
-            one.open_s, one.write_s, one.ended = opened, ended - began - opened, ended
+            one.settled, one.written = True, written
 
     async def _commit(
         self, body: bytes, count: int, closing: bool, failed: SwampError | None = None

@@ -20,7 +20,7 @@ from swampstore.errors import SwampError
 from swampstore.limits import BATCH_BYTES, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
 from swampstore.protocols.lane_writer import Batch, LaneWriter
 from swampstore.protocols.place import Place
-from swampstore.protocols.writer import Ack, Writer
+from swampstore.protocols.writer import Ack, Writer, frame_ack
 from swampstore.values.entry import Inline
 from swampstore.values.keys import check_key, key_problem
 from swampstore.values.version import make_version
@@ -87,12 +87,13 @@ class SmallPuts:
         files = self._files
         if files.file is None or not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
             return None
-        self._check_alive()
         began = self._boot()
         version, body = self._record(key, data, began)
         batch = Batch(body, 1)
         encoded = self._boot()
         await self._group.submit(batch)
+        if batch.error is None and not files.help_due and not phases.watched:
+            return frame_ack(batch, (version,), batch.phases(began, encoded, self._boot()), durable=files.durable)
         return await self._ack(batch, (version,), began, encoded)
 
     def _record(self, key: str, data: bytes, boot: float) -> tuple[bytes, bytes]:
@@ -144,7 +145,7 @@ class SmallPuts:
             spent["help"] = self._boot() - ended
         if phases.watched:
             phases.told("append", sum(spent.values()), spent, None, len(versions))
-        return Ack(batch.lane, batch.end, versions, spent, self._files.durable, shared_by=batch.shared)
+        return frame_ack(batch, versions, spent, durable=self._files.durable)
 
 
 def _failed(error: BaseException, seconds: float) -> None:

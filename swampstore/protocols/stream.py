@@ -164,19 +164,18 @@ class Stream:
         return self._ack(done, len(payload))
 
     def _records(self, payload: Sequence[bytes], slot: int, start: int) -> list[Record]:
+        places = _positions(slot, start, len(payload))
+        versions = [make_version(slot, _NOBODY, index) for index in range(start, start + len(payload))]
         made = [
-            Record(self._prefix + _position(slot, index), make_version(slot, _NOBODY, index), OPAQUE, 0, data)
-            for index, data in enumerate(payload, start)
+            Record(self._prefix + place, version, OPAQUE, 0, data)
+            for place, version, data in zip(places, versions, payload, strict=True)
         ]
-        last = start + len(payload) - 1
-        tail = Record(
-            self._prefix + _TAIL, make_version(slot, _NOBODY, last), OPAQUE, 0, _position(slot, last).encode()
-        )
-        return [*made, tail]
+        made.append(Record(self._prefix + _TAIL, versions[-1], OPAQUE, 0, places[-1].encode()))
+        return made
 
     @staticmethod
     def _ack(done: Committed, count: int) -> StreamAck:
-        positions = tuple(_position(done.slot, done.start + index) for index in range(count))
+        positions = tuple(_positions(done.slot, done.start, count))
         return StreamAck(positions[-1], positions, done.lane, done.slot, done.shared_by)
 
     async def _conflict(self, expected: Tail) -> FenceConflict:
@@ -290,7 +289,9 @@ class Stream:
 def _check_records(records: Sequence[bytes]) -> list[bytes]:
     if isinstance(records, str | bytes | bytearray | memoryview) or not isinstance(records, Iterable):
         raise Misuse(f"records of type {type(records).__name__}", hint='pass a list: append([b"..."])')
-    payload = [_record(record) for record in records]
+    payload = list(records)
+    if set(map(type, payload)) != {bytes}:
+        payload = [_record(record) for record in payload]
     if not 0 < len(payload) <= STREAM_RECORDS:
         raise TooLarge(f"{len(payload)} records in one append; 1 to {STREAM_RECORDS} fit")
     largest = max(map(len, payload))
@@ -317,8 +318,10 @@ def _check_limit(limit: int | None) -> None:
         raise Misuse(f"limit={limit!r}", hint="1 or more, or None for all")
 
 
-def _position(slot: int, index: int) -> Tail:
-    return f"{slot:016x}{index:06x}"
+def _positions(slot: int, start: int, count: int) -> list[Tail]:
+    """Those of ``count`` records of one slot, the first of index ``start``."""
+    head = f"{slot:016x}"
+    return [f"{head}{index:06x}" for index in range(start, start + count)]
 
 
 def _slot_of(tail: Tail) -> int:

@@ -63,6 +63,13 @@ class Ack(msgspec.Struct, frozen=True):
         return self.versions[0]
 
 
+def frame_ack(batch: Batch, versions: tuple[bytes, ...], phases: dict[str, float], *, durable: bool) -> Ack:
+    """The ack of a batch that was written into a lane file."""
+    done = batch.written
+    assert done is not None
+    return Ack(done.lane, done.end, versions, phases, durable, shared_by=done.shared)
+
+
 class _Batch(msgspec.Struct, frozen=True):
     """One caller's records, encoded."""
 
@@ -183,7 +190,7 @@ class Writer:
         await files.append(batch)
         phases = batch.phases(began, encoded, self._place.env.boot())
         versions = tuple([record.version for record in records])
-        return Ack(batch.lane, batch.end, versions, phases, files.durable, shared_by=batch.shared)
+        return frame_ack(batch, versions, phases, durable=files.durable)
 
     async def _write(self, batch: list[Waiting[_Batch, Ack]]) -> None:
         """Write one slot with what is queued, and settle the callers whose records it holds."""
