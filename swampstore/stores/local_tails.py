@@ -52,7 +52,7 @@ class LocalTails:
         with self._mutex:
             before, after = self._kept.pop(folder, {}), {}
             try:
-                for name in _names(path):
+                for name in sorted(_names(path)):
                     end = ends.get(name)
                     kept = before.pop(name, None)
                     body = None
@@ -69,7 +69,7 @@ class LocalTails:
                 self._kept[folder] = _limited(after)
                 _close(before)
         items: list[Info] = []
-        for name in sorted(others):
+        for name in others:
             if os.path.isdir(path + name):
                 items += self._walker.walk(f"{folder}{name}/", "")
             else:
