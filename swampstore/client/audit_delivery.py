@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import msgspec
 
+from swampstore.env import phases
 from swampstore.env.base import Background
 from swampstore.errors import Misuse, NotDelivered, SpoolUnusable, StoreUnavailable, SwampError, Undecided
 from swampstore.limits import AUDIT_PROBE_S, AUDIT_REACH_S
@@ -133,10 +134,20 @@ class Spools:
     async def _look(self) -> None:
         """One beat: is there anything to deliver, is the store back?"""
         waiting = self.waiting()
+        self._tell(waiting)
         if (not waiting and not self.down) or not await self.probe(AUDIT_REACH_S):
             return
         self.down = False
         await self._deliver(waiting, None)
+        self._tell(self.waiting())
+
+    def _tell(self, waiting: Sequence[str]) -> None:
+        """Let whoever watches this process know how much waits."""
+        if phases.observer is not None:
+            spools = [spool for name in waiting if (spool := self.of(name)) is not None]
+            found = [spool.status() for spool in spools]
+            oldest = max((one.oldest_s for one in found), default=0.0)
+            phases.observer.spool(sum(one.records for one in found), oldest)
 
     async def probe(self, seconds: float) -> bool:
         """Whether the store answers: one small request, without any retry."""
@@ -231,6 +242,7 @@ class Delivery:
 
     def _keep(self, spool: AuditSpool, records: Sequence[Record], late: _Late | None) -> Ack:
         name, synced = spool.put(records)
+        phases.count("spooled_records", len(records))
         if late is not None:
             late.copied(name)
         return Ack("", 0, tuple(record.version for record in records), durable=synced, spooled=True)
@@ -256,5 +268,6 @@ class Delivery:
             writer.close()
             await writer.finish()
         if report.records:
+            phases.count("delivered_records", report.records)
             _log.info("%d audit records of namespace %s were delivered", report.records, core.name)
         return report

@@ -70,6 +70,8 @@ COUNTERS: Final = {
     "folded_records": "records in them",
     "merged_records": "records that merges of this process brought into the shards",
     "merged_bytes": "bytes of shards that they wrote",
+    "spooled_records": "audit records that this process kept on its machine, for the store was away",
+    "delivered_records": "audit records that it brought to the store afterwards",
 }
 """What is counted beside the operations, and in which unit."""
 
@@ -91,6 +93,10 @@ class Observer(Protocol):
 
     def depth(self, segments: int) -> None:
         """So many unfolded segments were seen in a log."""
+        ...
+
+    def spool(self, records: int, seconds: float) -> None:
+        """So many audit records wait on this machine, the oldest for so long."""
         ...
 
 

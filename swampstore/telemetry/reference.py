@@ -37,6 +37,10 @@ FOLDED_RECORDS = Metric("swampstore_folded_records", "counter", (), "records tha
 MERGED_RECORDS = Metric("swampstore_merged_records", "counter", (), "records that were merged into shards")
 MERGED_BYTES = Metric("swampstore_merged_bytes", "counter", (), "bytes of shards that merges wrote")
 DEPTH = Metric("swampstore_log_depth_segments", "gauge", (), "unfolded segments of the log that was read last")
+SPOOLED_RECORDS = Metric("swampstore_spooled_records", "counter", (), "audit records that were kept on this machine")
+DELIVERED_RECORDS = Metric("swampstore_delivered_records", "counter", (), "audit records delivered from this machine")
+SPOOLED = Metric("swampstore_spool_records", "gauge", (), "audit records that wait on this machine for the store")
+SPOOL_AGE = Metric("swampstore_spool_oldest_seconds", "gauge", (), "how long the oldest of them has waited")
 DROPPED = Metric("swampstore_dropped_events", "counter", ("sink",), "events lost because an exporter fell behind")
 
 METRICS: Final = (
@@ -53,7 +57,11 @@ METRICS: Final = (
     FOLDED_RECORDS,
     MERGED_RECORDS,
     MERGED_BYTES,
+    SPOOLED_RECORDS,
+    DELIVERED_RECORDS,
     DEPTH,
+    SPOOLED,
+    SPOOL_AGE,
     DROPPED,
 )
 
@@ -64,6 +72,8 @@ COUNTED: Final = {
     "folded_records": FOLDED_RECORDS,
     "merged_records": MERGED_RECORDS,
     "merged_bytes": MERGED_BYTES,
+    "spooled_records": SPOOLED_RECORDS,
+    "delivered_records": DELIVERED_RECORDS,
 }
 """The metric of each of :data:`swampstore.env.phases.COUNTERS`."""
 

@@ -52,6 +52,9 @@ class Spans:
     def depth(self, segments: int) -> None:
         """The same."""
 
+    def spool(self, records: int, seconds: float) -> None:
+        """The same."""
+
     def close(self) -> None:
         self.buffer.close()
 

@@ -25,6 +25,8 @@ from swampstore.telemetry.reference import (
     RECORDS,
     REQUEST,
     REQUESTS,
+    SPOOL_AGE,
+    SPOOLED,
     Metric,
 )
 
@@ -62,7 +64,7 @@ class Tables:
             metric: Counter() for metric in METRICS if metric.kind != "histogram"
         }
         self._numbers[BYTES].update({("sent",): 0, ("received",): 0})
-        for metric in (*COUNTED.values(), DEPTH):
+        for metric in (*COUNTED.values(), DEPTH, SPOOLED, SPOOL_AGE):
             self._numbers[metric][()] = 0
         self.buffer: Buffer[tuple[Any, ...]] = Buffer("metrics", self._take_in)
 
@@ -80,6 +82,9 @@ class Tables:
     def depth(self, segments: int) -> None:
         self.buffer.put((segments,))
 
+    def spool(self, records: int, seconds: float) -> None:
+        self.buffer.put((records, seconds, SPOOLED))
+
     def close(self) -> None:
         self.buffer.close()
 
@@ -94,6 +99,8 @@ class Tables:
                         self._operation(op, seconds, phases, outcome, records)
                     case (verb, outcome, seconds, moved):
                         self._request(verb, outcome, seconds, moved)
+                    case (waiting, age, _):
+                        self._numbers[SPOOLED][()], self._numbers[SPOOL_AGE][()] = waiting, age
                     case (metric, amount):
                         self._numbers[metric][()] += amount
                     case (segments,):

@@ -40,6 +40,10 @@ class Watch:
         for sink in self.sinks:
             sink.depth(segments)
 
+    def spool(self, records: int, seconds: float) -> None:
+        for sink in self.sinks:
+            sink.spool(records, seconds)
+
 
 def _sinks() -> tuple[Sink, ...]:
     watching = phases.observer

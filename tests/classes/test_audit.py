@@ -122,6 +122,29 @@ def test_a_query_of_an_hour_reads_only_the_files_of_its_topic_and_day(world: Wor
     assert len(set(gets(world)) & catalog) <= 3, "its own day, and the two edges"
 
 
+@pytest.mark.usefixtures("tiny_archives")
+def test_a_query_of_an_hour_reads_only_its_parquet_file(world: World) -> None:
+    process = world.process()
+    run(change_settings(process.place, process.register, lambda old: {**old, SETTING: {"format": "parquet"}}))
+    for _ in range(8):
+        world.env.advance(DAY_S / 2)
+        for topic in "ab":
+            process.audit(*[{"n": number} for number in range(6)], topic=topic)
+    process.sort()
+    some = world.of("b")[20]
+    reader = world.process()
+    reader.found("b", some.ts, some.ts + 1)
+    reader.place.caches.indexes.clear()
+    reader.place.caches.blocks.clear()
+    world.store.forget()
+    since, until = some.ts - 1_800_000, some.ts + 1_800_000
+    assert reader.found("b", since, until) == world.of("b", since, until)
+    asked = [name for name in gets(world) if name.endswith(".parquet")]
+    assert len(set(asked)) == 1
+    assert "audit_topic=b" in asked[0]
+    assert len(asked) == 2, "its end, and one row group"
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 

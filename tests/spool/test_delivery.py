@@ -223,6 +223,31 @@ def test_status_and_doctor_show_depth_and_age(machine: Machine) -> None:
     assert "spool-waiting" not in namespace.doctor().codes()
 
 
+def test_metrics_show_depth_and_age(machine: Machine) -> None:
+    from swampstore.telemetry import watch
+    from swampstore.telemetry.tables import Tables
+
+    tables = Tables()
+    watch.add(tables)
+    try:
+        topic = machine.topic()
+        machine.down = True
+        topic.write_many([1, 2, 3])
+        machine.env.advance(40)
+        machine.env.beat()
+        numbers = {metric.name: samples[0].value for metric, samples in tables.samples({}) if samples}
+        assert numbers["swampstore_spool_records"] == 3
+        assert numbers["swampstore_spool_oldest_seconds"] >= 40  # type: ignore[operator]
+        assert numbers["swampstore_spooled_records"] == 3
+        machine.down = False
+        machine.env.beat()
+        numbers = {metric.name: samples[0].value for metric, samples in tables.samples({}) if samples}
+        assert (numbers["swampstore_spool_records"], numbers["swampstore_delivered_records"]) == (0, 3)
+    finally:
+        watch.remove(tables)
+        tables.close()
+
+
 def test_many_records_travel_in_few_appends(machine: Machine) -> None:
     topic = machine.topic()
     machine.down = True
