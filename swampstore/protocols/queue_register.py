@@ -8,7 +8,8 @@ Invariants:
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -25,7 +26,7 @@ from swampstore.errors import (
 )
 from swampstore.limits import POLL_MIN_S, QUEUE_BOUND
 from swampstore.protocols.place import Place
-from swampstore.stores.base import Create, Got, Outcome, Overwrite, Replace
+from swampstore.stores.base import Create, Got, Outcome, Overwrite, Replace, Request
 from swampstore.values.tickets import (
     QueueRegister,
     Sign,
@@ -58,6 +59,10 @@ class Waiting(msgspec.Struct, frozen=True):
     holder: Ticket | None = None
 
 
+Along: TypeAlias = Callable[[Sequence[Request]], Awaitable[Sequence[Outcome]]]
+"""Carries out requests in one parallel round with requests of its own; their outcomes."""
+
+
 class QueueBase:
     """One queue of a namespace, by name; ``capacity`` counts when the queue does not exist yet."""
 
@@ -66,6 +71,8 @@ class QueueBase:
         self.place = place
         self.folder = place.names.queue(queue_folder(name))
         self._capacity = check_capacity(capacity) if capacity is not None else None
+        self.along: Along | None = None
+        """Set by a caller that will read something once it is granted: the next in line reads it with its first polls."""
 
     @property
     def register_name(self) -> str:

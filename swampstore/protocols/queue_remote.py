@@ -43,6 +43,9 @@ _NUMBERS = 1 << 48
 """More tickets than any queue will see: a higher number is nobody's."""
 _HEX = frozenset("0123456789abcdef")
 _CLEAN_EVERY = 64
+_EAGER_S = 0.015
+_EAGER_FOR_S = 1.0
+"""The next in line polls so often, for so long; after that as often as any waiter at its place."""
 
 
 class RemoteQueue(QueueBase):
@@ -218,12 +221,13 @@ class _Waiter:
         self._watch = Watch(queue, number)
         self._last_sign = -TICKET_TTL_S
         self._pace = Pace()
+        self._next_since: float | None = None
 
     async def wait(self, deadline_s: float | None, on_wait: Callable[[Waiting], None] | None) -> Grant | None:
         """The grant, or ``None`` if this ticket was passed over meanwhile."""
         queue, env = self._queue, self._place.env
         while True:
-            register, etag = await queue.read_register()
+            register, etag = await self._look()
             if register.is_finished(self._number):
                 return None
             before = register.unfinished_below(self._number)
@@ -231,6 +235,8 @@ class _Waiter:
                 known = (register, etag) if etag and register.capacity == 1 else None
                 return Grant(queue, self._number, self._watch.passed_over, self._began.seconds(), known=known)
             position = before - register.capacity + 1
+            if position == 1 and self._next_since is None:
+                self._next_since = env.boot()
             if on_wait is not None:
                 on_wait(await self._waiting(register, position))
             if position <= HEARTBEAT_PLACES and env.boot() - self._last_sign >= TICKET_TTL_S / 3:
@@ -238,13 +244,26 @@ class _Waiter:
                 await queue.write_sign(self._number, 0, 0)
             if await self._watch.look(register, position):
                 continue
-            pause = min(POLL_MIN_S * position * (0.5 + env.random()), TICKET_TTL_S / 3)
+            soonest = _EAGER_S if self._eager() else POLL_MIN_S * position
+            pause = min(soonest * (0.5 + env.random()), TICKET_TTL_S / 3)
             if deadline_s is not None:
                 left = deadline_s - self._began.seconds()
                 if left <= 0:
                     raise queue.too_late(position, deadline_s, await self._first(register))
                 pause = min(pause, left)
             await env.sleep(pause)
+
+    def _eager(self) -> bool:
+        """Whether the turn may come any moment: next in line, and not for long. Who holds for long costs nobody lists."""
+        return self._next_since is not None and self._place.env.boot() - self._next_since < _EAGER_FOR_S
+
+    async def _look(self) -> tuple[QueueRegister, str]:
+        """The register now; for who is next in line, along with what it will read once it is granted."""
+        queue = self._queue
+        if queue.along is None or not self._eager():
+            return await queue.read_register()
+        (answer,) = await queue.along([Get(queue.register_name)])
+        return queue.register_of(answer)
 
     async def _waiting(self, register: QueueRegister, position: int) -> Waiting:
         waited = self._began.seconds()

@@ -36,7 +36,7 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.queue import FairQueue, Grant, fair_queue
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.writer import Writer
-from swampstore.stores.base import Outcome
+from swampstore.stores.base import Outcome, Request
 from swampstore.values.deltas import Delete, Delta, Put
 from swampstore.values.entry import OPAQUE, Entry, Record
 from swampstore.values.keys import check_key
@@ -44,6 +44,8 @@ from swampstore.values.segment import Commit
 from swampstore.values.tickets import check_queue, check_seconds, queue_folder
 
 LOCK_MARK = "\0lock\0"
+_AHEAD_S = 0.5
+"""What was read longer ago than this is read again: an attempt made from it would most likely meet a conflict."""
 
 
 class _Delete:
@@ -167,6 +169,8 @@ class _Attempt:
         self.waited = 0.0
         self.calls = 0
         self.ticket = 0
+        self.ahead: tuple[Snapshot, Span] | None = None
+        """What was read along with the look at the queue that brought the grant."""
 
     async def run(self, deadline_s: float | None, waited: float) -> Updated:
         self.waited = waited
@@ -178,7 +182,9 @@ class _Attempt:
             except CommitConflict:
                 count("conflicts")  # somebody was first: from here on in turn
         began = self.place.env.boot()
+        queue.along = self.read_ahead
         while True:
+            self.ahead = None
             waiting = self.place.env.boot()
             left = None if deadline_s is None else max(deadline_s - (waiting - began), 0.0)
             with during("lock_wait"):
@@ -200,12 +206,30 @@ class _Attempt:
         last = marked_ticket(await snapshot.record(LOCK_MARK + self.name))
         return last > 0 and queue.still_holds(last, answers)
 
+    async def read_ahead(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        """Read the namespace in one round with ``requests``: when they bring the grant, the first attempt can begin.
+
+        The holder before has committed before it released, so what is read with the answer that shows the release nearly
+        always holds that commit; where it does not, the lane refuses the attempt, as it refuses any that came too late.
+        """
+        snapshot, span, answers = await self.owner.reader.open_with(requests)
+        self.ahead = snapshot, span
+        return answers
+
+    def taken_ahead(self) -> tuple[Snapshot, Span] | None:
+        """What was read ahead, once, unless the last look at the queue is longer ago than a poll."""
+        ahead, self.ahead = self.ahead, None
+        return ahead if ahead is not None and ahead[1].seconds() < _AHEAD_S else None
+
     async def in_turn(self, grant: Grant) -> Updated:
         """Attempts under the ticket; others may still commit by optimism or by name, but never from our ticket on."""
+        ahead = self.taken_ahead()
         if grant.passed_over:
             await mark_lock(self.owner, self.name, self.keys, grant.number)
+            ahead = None
         for _ in range(UPDATE_ATTEMPTS):
-            snapshot, span = await self.owner.reader.open_timed()
+            snapshot, span = ahead or await self.owner.reader.open_timed()
+            ahead = None
             try:
                 return await self.attempt(snapshot, span)
             except CommitConflict:
