@@ -27,7 +27,7 @@ SLOW = (
     "sweep without pins",
 )
 """Those that take more than a few dozen worlds."""
-QUICK_WORLDS = 60
+QUICK_WORLDS = 100
 SLOW_WORLDS = 2000
 
 
