@@ -310,8 +310,10 @@ def proxy_program(endpoint: str, weather: str, seed: int, log: Path) -> Iterator
             raise ServerFailed("the fault proxy did not start")
         yield f"http://{HOST}:{int(said[1])}"
     finally:
-        process.stdin.close()
+        process.stdin.close()  # which ends it, when everything is written down
         process.stdout.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
         end(process)
 
 

@@ -35,7 +35,7 @@ WORKS: dict[str, Callable[[Any], Any]] = {
     "delete": lambda store: store.delete(["a"]),
     "now": lambda store: store.now(),
 }
-STEP = 7
+STEP = 9
 
 
 def answered(asked: Asked) -> Reply:

@@ -32,7 +32,7 @@ PAGE = ROOT / "docs" / "reference" / "s3-servers.md"
 MARKS = ("<!-- seen: made by tests/real/observe.py -->", "<!-- end of what was seen -->")
 BUCKET = "observed"
 SERVERS = ("moto", "emulator", "ceph", *CARELESS)
-ROUNDS = 3
+ROUNDS = 2
 
 
 class Told(NamedTuple):
