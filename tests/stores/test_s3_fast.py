@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import hashlib
 import ipaddress
 import socket
 import ssl
@@ -24,6 +25,7 @@ from swampstore.stores.s3 import S3Options
 from swampstore.stores.s3_fast import FastStore
 from swampstore.stores.s3_fast_aio import AioFastStore
 from swampstore.stores.s3_plan import make_plan
+from swampstore.testing.samples import Blocks
 from tests.stores.stub_s3 import Asked, Reply, Stub, refusal, stub_server
 
 STORED = Reply(200, b"", {"ETag": '"e1"', "Last-Modified": "Sat, 21 Nov 2026 18:43:43 GMT"})
@@ -320,6 +322,31 @@ def test_credentials_are_refreshed_and_the_token_sent(drive: Any, stub: Stub) ->
     assert len(set(tokens)) == 2
     assert all("x-amz-security-token" in asked.headers["authorization"] for asked in stub.asked)
     assert drive.blocking or any("asyncio" in name for name in rolling.threads)  # the loop is not held up
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "key"),
+    [
+        ({"kms_key": "alias/swamp", "sse": "aws:kms"}, "aws:kms", "alias/swamp"),
+        ({"kms_key": "k", "sse": "aws:kms:dsse"}, "aws:kms:dsse", "k"),
+        ({"sse": "AES256"}, "AES256", None),
+    ],
+)
+@pytest.mark.parametrize("body", [b"body", Blocks(17 << 20)], ids=["whole", "in parts"])
+def test_encryption_and_a_hash_go_with_every_object(
+    drive: Any, stub: Stub, query: dict[str, str], kind: str, key: str | None, body: Any
+) -> None:
+    """The first request of a body is told how to keep it; the signature covers a hash of what is sent."""
+    stub.answer = lambda asked: refusal(503, "SlowDown")
+    store = drive.open(endpoint=stub.endpoint, **query)
+    with pytest.raises(StoreUnavailable):
+        drive(store.put("a", body, Overwrite()))
+    (asked,) = stub.asked
+    assert asked.headers["x-amz-server-side-encryption"] == kind
+    assert asked.headers.get("x-amz-server-side-encryption-aws-kms-key-id") == key
+    assert asked.headers["x-amz-content-sha256"] == hashlib.sha256(asked.body).hexdigest()
+    for name in ("x-amz-content-sha256", "x-amz-server-side-encryption"):
+        assert name in asked.headers["authorization"]
 
 
 def test_line_breaks_cannot_make_headers(drive: Any, stub: Stub) -> None:
