@@ -274,15 +274,17 @@ class Following:
         desk = self._desk
         ledgers = [desk.marks(f"auditor-{index}") for index in desk.many("auditor")]
         before = [marks.copy() for marks in ledgers]
-        with desk.doing("changes") as deed:
-            changes = desk.ns.audit("soak").changes(after=self._after)
-        if not deed.ok:
-            return
-        self._after = changes.after
-        for record in changes.records:
-            assert isinstance(record.data, dict)
-            part, number = map(int, record.data["n"].split(":"))
-            self._note(part, number, record.id, len(ledgers[part]))
+        more = True
+        while more:
+            with desk.doing("changes") as deed:
+                changes = desk.ns.audit("soak").changes(after=self._after, limit=500)
+            if not deed.ok:
+                return
+            self._after, more = changes.after, changes.more
+            for record in changes.records:
+                assert isinstance(record.data, dict)
+                part, number = map(int, record.data["n"].split(":"))
+                self._note(part, number, record.id, len(ledgers[part]))
         for part, marks in enumerate(before):
             seen = self._seen[part]
             missing = [
