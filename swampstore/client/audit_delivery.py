@@ -118,10 +118,10 @@ class Spools:
         if self.waiting():
             self._start()
 
-    def failed(self, why: object) -> None:
+    def failed(self, why: object, *, kept: bool) -> None:
         """Take note that the store cannot be reached: from now on it is probed in the background."""
-        if not self.down:
-            _log.warning("%s cannot be reached (%s): audit records wait on this machine", self._owner.url, why)
+        level = logging.WARNING if kept and not self.down and self.base is not None else logging.DEBUG
+        _log.log(level, "%s cannot be reached (%s): audit records wait on this machine", self._owner.url, why)
         self.down = True
         if self.base is not None:
             self._start()
@@ -179,7 +179,10 @@ class Spools:
         with self._mutex:
             self._closed, beat = True, self._beat
         if beat is not None:
-            await beat.stop()
+            try:
+                await self._env.within(CLOSE_DRAIN_S, beat.stop())
+            except TimeoutError:
+                return  # it is in the middle of a delivery that the store does not answer: what it holds stays
         waiting = [] if self.down else self.waiting()
         if waiting and await self.probe(CLOSE_DRAIN_S / 2):
             await self._deliver(waiting, CLOSE_DRAIN_S)
@@ -222,7 +225,7 @@ class Delivery:
         except (TimeoutError, StoreUnavailable, Undecided) as error:
             if self._writer is writer:
                 self._writer = Writer(self._core.place)
-            self._spools.failed(error)
+            self._spools.failed(error, kept=rule.when_down == "spool")
             if rule.when_down == "fail" or spool is None:
                 raise NotDelivered(
                     f"{self._core.owner.url} cannot be reached: {error}",

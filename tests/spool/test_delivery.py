@@ -13,7 +13,7 @@ import swampstore
 from swampstore.client import audit_delivery
 from swampstore.env.blocking import run
 from swampstore.errors import AmbiguousAppend, Misuse, NotDelivered, StoreForbidden, StoreUnavailable, Undecided
-from tests.spool.desk import Machine
+from tests.spool.desk import Beat, Machine
 
 
 @pytest.fixture
@@ -221,6 +221,19 @@ def test_status_and_doctor_show_depth_and_age(machine: Machine) -> None:
     assert "spool-waiting" in namespace.doctor().codes()
     namespace.drain_spool()
     assert "spool-waiting" not in namespace.doctor().codes()
+
+
+def test_a_close_does_not_wait_for_a_delivery_that_hangs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = machine.process()
+    machine.down = True
+    store.namespace("ns").audit("t").write("x")
+
+    async def hangs(self: Beat) -> None:
+        machine.env.advance(60)
+
+    monkeypatch.setattr(Beat, "stop", hangs)
+    store.close()
+    assert len(machine.files()) == 1
 
 
 def test_metrics_show_depth_and_age(machine: Machine) -> None:
