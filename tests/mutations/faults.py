@@ -23,7 +23,7 @@ from swampstore.protocols.writer import Ack, Writer
 from swampstore.stores.base import Overwrite
 from swampstore.stores.settle import Conditional
 from swampstore.testing.sim_files import SimFiles
-from swampstore.values import join
+from swampstore.values import block, join
 from swampstore.values.lane_file import FRAME_HEAD_BYTES
 from swampstore.values.names import lane_writer
 from swampstore.values.segment import Segment
@@ -218,6 +218,15 @@ def past_torn() -> AbstractContextManager[Any]:
     return patch.object(fold, "_publish", publish)
 
 
+def fold_unsynced() -> AbstractContextManager[Any]:
+    """Frames are folded that a power failure may take from their file."""
+
+    async def sync_lanes(*_: Any) -> None:
+        return None
+
+    return patch.object(fold, "_sync_lanes", sync_lanes)
+
+
 def unlink_unlocked() -> AbstractContextManager[Any]:
     """A file that seems to be folded is deleted as any object is, whoever holds its lock."""
 
@@ -399,7 +408,7 @@ def ripe_at_once() -> AbstractContextManager[Any]:
 
 
 def no_conflicts() -> AbstractContextManager[Any]:
-    return patch.object(join, "kept_loser", lambda _winner, _loser: None)
+    return _all(*(patch.object(module, "kept_loser", lambda _winner, _loser: None) for module in (join, block)))
 
 
 def uncounted() -> AbstractContextManager[Any]:
