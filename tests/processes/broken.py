@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from swampstore.errors import StaleWrite
 from swampstore.protocols.commit import CommitLane
 from swampstore.stores.base import Overwrite, Stored
 from swampstore.stores.local import LocalStore
+from swampstore.stores.local_lanes import LocalLaneFile
 
 
 def _conflicts_unseen() -> None:
@@ -23,14 +25,22 @@ def _conflicts_unseen() -> None:
 
 def _acknowledged_unwritten() -> None:
     """Now and then an append is acknowledged that never reached the disk."""
-    real, dice = LocalStore.put, random.Random()
+    real, real_append, dice = LocalStore.put, LocalLaneFile.append_now, random.Random()
 
     async def put(self: LocalStore, name: str, body: Any, when: Any) -> Stored:
         if "/log/w" in name and dice.random() < 0.2:
             return Stored("unwritten", await self.now())
         return await real(self, name, body, when)
 
+    def append_now(self: LocalLaneFile, frames: bytes) -> int:
+        at = self.end
+        done = real_append(self, frames)
+        if dice.random() < 0.2:
+            os.pwrite(self._fd, bytes(len(frames)), at)
+        return done
+
     LocalStore.put = put  # type: ignore[method-assign]
+    LocalLaneFile.append_now = append_now  # type: ignore[method-assign]
 
 
 def _roots_overwritten() -> None:
