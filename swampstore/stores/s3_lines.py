@@ -103,6 +103,7 @@ class Lines:
         self._connect_s = connect_s
         self._read_s = read_s
         self._idle: deque[Line] = deque()
+        self._closed = False
 
     def take(self) -> Line:
         """A good connection: the one used last, or a new one. Raises ``OSError``."""
@@ -154,12 +155,15 @@ class Lines:
     def give_back(self, line: Line) -> None:
         """After an answer: kept if it may carry another request."""
         answer, line.answer = line.answer, None
-        if answer is not None and answer.told is not None and answer.reusable and len(self._idle) < POOL_CONNECTIONS:
+        good = answer is not None and answer.told is not None and answer.reusable
+        if good and not self._closed and len(self._idle) < POOL_CONNECTIONS:
             line.used_at = time.monotonic()
             self._idle.append(line)
         else:
             line.close()
 
     def close(self) -> None:
+        """End those that are idle; those that are lent end when they are given back."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()

@@ -252,14 +252,14 @@ class S3Talk:
         raise refusal(told.status, facts.get("Code", ""), facts.get("Message", ""), what=what, when=when)
 
 
+_ELSEWHERE = (301, 307, 308, 400)
+"""How a region refuses a bucket of another."""
 _SPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 def region_told(told: Told) -> str:
     """The region that a refusal names as the bucket's own; empty if it names none."""
-    if told.status < 300:
-        return ""
-    return told.headers.get("x-amz-bucket-region", "")
+    return told.headers.get("x-amz-bucket-region", "") if told.status in _ELSEWHERE else ""
 
 
 def connection_fault(error: OSError, what: str) -> SwampError:
