@@ -240,6 +240,8 @@ class AuditedStore:
         ends = self._frames.get(lane, ())
         if mark > top and mark not in ends:
             self.fail(f"the watermark {mark} of lane {lane} is not behind a whole frame [4]")
+        if mark > top and mark > self.lanes.synced.get(lane, 0):
+            self.fail(f"the watermark {mark} of lane {lane} covers frames that are not on the disk [7]")
         return [end for end in ends if top < end <= mark]
 
     def _check_delete(self, name: str) -> None:

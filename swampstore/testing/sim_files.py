@@ -51,6 +51,8 @@ class AuditedFiles:
         self.owners: dict[str, tuple[Process, MemoryLaneFile]] = {}
         self.ends: dict[str, int] = {}
         """How far the whole frames of each lane reach."""
+        self.synced: dict[str, int] = {}
+        """How far each lane is on the disk."""
         self._names = names
         self._body = body
         self._fail = fail
@@ -86,7 +88,15 @@ class AuditedFiles:
             start = self.ends[lane] = first.end
 
     async def sync_lane(self, name: str) -> None:
+        """Everything that is whole is on the disk."""
         await self.inner.sync_lane(name)
+        self.on_disk(name)
+
+    def on_disk(self, name: str) -> None:
+        """The file ``name`` was synced."""
+        lane = self._names.parse_lane_file(name)
+        assert lane is not None
+        self.synced[lane] = self.ends[lane]
 
     async def remove_lane(self, name: str, covered: int) -> bool:
         """As the store does it; the locks of dead processes are free."""
@@ -141,6 +151,7 @@ class SimFile:
         if dice.random() < faults.lost:
             self.close()
             raise StoreUnavailable("simulated: the disk failed at the sync")
+        self._files.on_disk(self._file.name)
         return now
 
     def _write(self, part: bytes) -> int:

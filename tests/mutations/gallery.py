@@ -113,6 +113,13 @@ FAULTS: dict[str, Fault] = {
             "lane_file watermark past a torn frame",
         ),
         Fault(
+            "fold without sync",
+            "frames count as folded that are not on the disk",
+            faults.fold_unsynced,
+            _WRITERS,
+            "lane_file fold without sync",
+        ),
+        Fault(
             "unlink without the owner's lock",
             "a lane file goes while its owner appends",
             faults.unlink_unlocked,
