@@ -122,6 +122,7 @@ class Writer:
 
     @property
     def stats(self) -> Stats:
+        """Counts since this writer was made."""
         files = self.files
         if files is not None:
             counts = files.counts

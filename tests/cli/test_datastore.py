@@ -13,7 +13,7 @@ from tests.cli.conftest import Swamp
 
 
 def fill(store: Path, namespace: str, count: int = 3) -> None:
-    with swampstore.open(str(store)) as opened:
+    with swampstore.open(f"file://{store}?lanes=off") as opened:
         for number in range(count):
             opened.namespace(namespace).put(f"k{number}", b"x")
 

@@ -13,7 +13,7 @@ from tests.cli.conftest import Swamp
 @pytest.fixture
 def filled(store: Path) -> Path:
     """A namespace with a shard, a large content and a log."""
-    with swampstore.open(str(store)) as opened:
+    with swampstore.open(f"file://{store}?lanes=off") as opened:
         ns = opened.namespace("ops")
         ns.put_many({f"k{number:03}": b"x" * 100 for number in range(50)})
         ns.put("large", b"y" * 300_000)
@@ -102,7 +102,7 @@ def test_flags_that_make_no_sense(swamp: Swamp, filled: Path, flags: tuple[str, 
 
 
 def test_one_damaged_namespace_does_not_hide_the_others(swamp: Swamp, filled: Path, store: Path) -> None:
-    with swampstore.open(str(store)) as opened:
+    with swampstore.open(f"file://{store}?lanes=off") as opened:
         opened.namespace("other").put("a", b"1")
     root = filled / "root"
     root.chmod(0o600)

@@ -12,7 +12,7 @@ from tests.workers.world import World
 
 
 def fill(store: Path, count: int = 30) -> None:
-    with swampstore.open(str(store)) as opened:
+    with swampstore.open(f"file://{store}?lanes=off") as opened:
         namespace = opened.namespace("ops")
         namespace.put_many({f"k{number:03}": b"x" * 100 for number in range(count)})
         namespace.delete("k000")
@@ -40,7 +40,7 @@ def test_one_namespace_is_shown_in_full(swamp: Swamp, store: Path) -> None:
 def test_queues_are_shown_when_asked_for(swamp: Swamp, store: Path) -> None:
     fill(store)
     assert "nobody has ever queued here" in swamp("datastore", "status", "--namespace", "ops", "--queues").out
-    with swampstore.open(str(store)) as opened:
+    with swampstore.open(f"file://{store}?lanes=off") as opened:
         namespace = opened.namespace("ops")
         with namespace.lock("deploy"):
             (queue,) = swamp("datastore", "status", "--namespace", "ops", "--queues", "--json").document["namespaces"][
