@@ -45,7 +45,7 @@ _HEX = frozenset("0123456789abcdef")
 _CLEAN_EVERY = 64
 _EAGER_S = 0.015
 _EAGER_FOR_S = 1.0
-"""The next in line polls so often, for so long; after that as often as any waiter at its place."""
+"""The next in line that reads ahead polls so often, for so long; after that as often as any waiter at its place."""
 
 
 class RemoteQueue(QueueBase):
@@ -254,8 +254,9 @@ class _Waiter:
             await env.sleep(pause)
 
     def _eager(self) -> bool:
-        """Whether the turn may come any moment: next in line, and not for long. Who holds for long costs nobody lists."""
-        return self._next_since is not None and self._place.env.boot() - self._next_since < _EAGER_FOR_S
+        """Whether to read ahead: next in line, and not for long. Who holds for long costs nobody lists."""
+        since = self._next_since
+        return self._queue.along is not None and since is not None and self._place.env.boot() - since < _EAGER_FOR_S
 
     async def _look(self) -> tuple[QueueRegister, str]:
         """The register now; for who is next in line, along with what it will read once it is granted."""
