@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from swampstore.stores.s3_listing import read_listing
 from swampstore.stores.s3_wire import Answer, BadAnswer
+from swampstore.values.audit_filter import parse_condition
 from swampstore.values.entry import AUDIT, Record
 from swampstore.values.lane_file import (
     FRAME_HEAD_BYTES,
@@ -37,6 +38,7 @@ ANSWERS = (
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: u\r\n\r\n",
     b"HTTP/1.0 412 Precondition Failed\r\nConnection: close\r\n\r\n<Error><Code>PreconditionFailed</Code></Error>",
 )
+CONDITIONS = (b"provider=a", b"cost>=10", b"user.name!=root", b"text~timeout", b'tags~"x"')
 NUMBERS = re.compile(rb"\d+")
 
 
@@ -91,6 +93,12 @@ def run_bundle(use: Callable[[Sequence[Record]], None]) -> Callable[[bytes], Non
     return run
 
 
+def run_condition(data: bytes) -> None:
+    condition = parse_condition(data.decode("utf-8", "surrogateescape"))
+    for held in ({"provider": "a", "cost": 7, "user": {"name": ["x"]}}, None, [1], {"text": None}, {"cost": True}):
+        condition.matches(held)
+
+
 def run_bundle_name(data: bytes) -> None:
     parse_bundle_name(data.decode("utf-8", "surrogateescape"))
 
@@ -134,6 +142,7 @@ def more(records: Sequence[Record], use: Callable[[Sequence[Record]], None]) -> 
     return [
         ("lane file", lane_files(records), mutate_lane, run_lane(use)),
         ("spooled records", [bundle], reframed(), run_bundle(use)),
+        ("audit condition", CONDITIONS, numbers(text), run_condition),
         ("name of a spool", [b"0" * 15 + b"1-01a1ff80f587-3-120-0011223344556677.rec"], text, run_bundle_name),
         ("listing", [PAGE], numbers(text), lambda data: read_listing(data, 1)),
         ("answer", ANSWERS, numbers(raw_bytes), run_answer),
