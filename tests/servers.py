@@ -144,20 +144,6 @@ def server_at(port: int, keys: tuple[str, str] | None = None) -> S3Server:
     return S3Server(endpoint, client)
 
 
-def make_bucket(server: S3Server, name: str) -> None:
-    """Make a bucket; closes the client, which a fork must not inherit. A server that is being killed may need a while."""
-    deadline = time.monotonic() + STARTUP_S
-    while True:
-        try:
-            server.client.create_bucket(Bucket=name)
-            break
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-    server.client.close()
-
-
 def answers(port: int) -> bool:
     """Whether somebody listens on a port."""
     try:

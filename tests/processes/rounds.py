@@ -41,7 +41,7 @@ from tests.processes.drivers import DRIVERS
 from tests.proxy.proxy import proxy_program
 from tests.proxy.weather import CLIMATES
 from tests.real.ceph import ceph_program
-from tests.servers import AWS_ENVIRONMENT, emulator_server, make_bucket, moto_server, server_at
+from tests.servers import AWS_ENVIRONMENT, emulator_server, moto_server, server_at
 
 WORK_S = 0.45
 END_S = 30.0
@@ -276,9 +276,8 @@ def backends(name: str, scratch: Path, weather: str = "", seed: int = 1) -> Iter
         return
     if name.startswith("ceph"):
         crashing = {"store": "bluestore", "kills": seed} if name == "ceph-killed" else {"store": "memstore"}
-        with ceph_program(scratch, gateways=2, **crashing) as endpoints:  # type: ignore[arg-type]
+        with ceph_program(scratch, bucket="kills", gateways=2, **crashing) as endpoints:  # type: ignore[arg-type]
             servers = [server_at(int(endpoint.rpartition(":")[2])) for endpoint in endpoints]
-            make_bucket(servers[0], "kills")
             if not weather:
                 yield [server.url("kills", "store") for server in servers]
                 return
@@ -286,7 +285,8 @@ def backends(name: str, scratch: Path, weather: str = "", seed: int = 1) -> Iter
                 yield [servers[0]._replace(endpoint=endpoint).url("kills", "store"), servers[1].url("kills", "store")]
         return
     with (moto_server if name == "moto" else emulator_server)(scratch) as server:
-        make_bucket(server, "kills")
+        server.client.create_bucket(Bucket="kills")
+        server.client.close()
         if not weather:
             yield [server.url("kills", "store")]
             return

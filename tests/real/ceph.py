@@ -247,9 +247,9 @@ def ceph(scratch: Path, *, store: str = "memstore", gateways: int = 1) -> Iterat
 
 
 @contextlib.contextmanager
-def ceph_program(scratch: Path, *, store: str, gateways: int, kills: int = 0) -> Iterator[list[str]]:
-    """A cluster as a program of its own, which also kills its daemons; the endpoints."""
-    command = [sys.executable, "-m", "tests.real.ceph", "--scratch", str(scratch), "--store", store]
+def ceph_program(scratch: Path, *, bucket: str, store: str, gateways: int, kills: int = 0) -> Iterator[list[str]]:
+    """A cluster as a program of its own, with a bucket, which may also kill its daemons; the endpoints."""
+    command = [sys.executable, "-m", "tests.real.ceph", "--scratch", str(scratch), "--store", store, "--bucket", bucket]
     process = subprocess.Popen(
         [*command, "--gateways", str(gateways), "--kills", str(kills)],
         stdin=subprocess.PIPE,
@@ -272,7 +272,7 @@ def ceph_program(scratch: Path, *, store: str, gateways: int, kills: int = 0) ->
 def _kill_until_told(cluster: Ceph, seed: int) -> None:
     """Kill and start again until standard input ends."""
     dice = random.Random(seed)
-    while not select.select([sys.stdin], [], [], 1.0 + dice.random() * 4.0)[0]:
+    while not select.select([sys.stdin], [], [], 2.0 + dice.random() * 6.0)[0]:
         number = dice.randrange(len(cluster.gateways) + 1)
         if number == len(cluster.gateways):
             cluster.kill("osd")
@@ -289,11 +289,14 @@ def main() -> None:
     parser.add_argument("--store", choices=["memstore", "bluestore"], default="memstore")
     parser.add_argument("--gateways", type=int, default=1)
     parser.add_argument("--kills", type=int, default=0, metavar="SEED")
+    parser.add_argument("--bucket", help="one to make before anything is killed")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     chosen = parser.parse_args()
     if told := missing():
         sys.exit(told)
     with ceph(chosen.scratch, store=chosen.store, gateways=chosen.gateways) as cluster:
+        if chosen.bucket:
+            cluster.gateways[0].client.create_bucket(Bucket=chosen.bucket)
         print("READY", *(gateway.endpoint for gateway in cluster.gateways), flush=True)
         if chosen.kills:
             _kill_until_told(cluster, chosen.kills)
