@@ -129,7 +129,7 @@ async def queue_names(place: Place) -> list[str]:
 
 
 async def queue_name(place: Place, folder: str) -> str:
-    """The name of the queue in ``folder``. Raises ``CorruptObject`` when nothing in it names one."""
+    """The name of the queue in ``folder``. Raises ``CorruptObject`` when nothing in it names one, ``StoreUnavailable``."""
     base = place.names.queue(folder)
     tickets = await place.store.list(base + "t/", limit=3)
     names = [base + "register", *(item.name for item in tickets.items)]
@@ -141,6 +141,9 @@ async def queue_name(place: Place, folder: str) -> str:
 
 
 def _queue_in(name: str, answer: Outcome) -> str | None:
+    """The queue that an object names, if it is there and whole. Raises what the store could not answer with."""
+    if isinstance(answer, SwampError) and not isinstance(answer, NotFound):
+        raise answer
     if not isinstance(answer, Got):
         return None
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from swampstore.errors import Damaged, FixTheSetup, SwampError, TryAgain
+from swampstore.errors import Damaged, FixTheSetup, SwampError, TryAgain, Undecided
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.workers.doctor.clocks import check_clock
@@ -85,7 +85,7 @@ async def carry_out(name: str, check: Check, sight: Sight) -> Sequence[Finding]:
     """The findings of one check; damage that it did not expect is one more."""
     try:
         return await check(sight)
-    except (TryAgain, FixTheSetup):
+    except (TryAgain, Undecided, FixTheSetup):  # of the store at this moment, and no news of the namespace
         raise
     except Damaged as error:
         return [Finding("damaged", "error", error.name, f"while looking at {name}: {error}", error.hint)]
