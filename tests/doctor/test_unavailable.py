@@ -7,11 +7,14 @@ import pytest
 from swampstore.client.blocking import Namespace
 from swampstore.client.core import CoreStore
 from swampstore.env.blocking import run
-from swampstore.errors import StoreUnavailable, TryAgain, Undecided
+from swampstore.errors import StoreForbidden, StoreUnavailable, SwampError, Undecided
 from swampstore.protocols.queue_status import queue_name
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.wrappers import After, Call, FaultyStore, lost_answer
 from swampstore.values.tickets import queue_folder
+from swampstore.workers.doctor.examine import carry_out
+from swampstore.workers.doctor.finding import Finding
+from swampstore.workers.doctor.sight import Sight
 from tests.golden.store import GoldenEnv
 
 
@@ -41,14 +44,12 @@ def test_a_queue_that_cannot_be_read_just_now_is_not_damaged() -> None:
         ns.doctor(guards=False)
 
 
-def test_a_pin_that_may_have_been_written_is_no_finding() -> None:
-    store, ns = failing("/pin/", "create")
-    with pytest.raises((TryAgain, Undecided)):
-        _without_reads(store, ns)
+@pytest.mark.parametrize("error", [Undecided("the pin"), StoreUnavailable("no answer"), StoreForbidden("no")])
+def test_what_a_check_could_not_do_just_now_is_no_finding(error: SwampError) -> None:
+    async def check(_sight: Sight) -> list[Finding]:
+        raise error
 
-
-def _without_reads(store: FaultyStore, ns: Namespace) -> None:
-    """The answer to the write and to every look at it is lost."""
-    script = store.script
-    store.script = lambda call: lost_answer() if any("/pin/" in name for name in call.names) else script(call)
-    ns.doctor(deep=True, guards=False)
+    _, ns = failing("nothing", "get")
+    with pytest.raises(type(error)):
+        run(carry_out("pins", check, None))  # type: ignore[arg-type]
+    assert ns.doctor(deep=True, guards=False).healthy

@@ -17,6 +17,8 @@ from tests.sim.world import Cast, Violation
 
 EVERYDAY = int(os.environ.get("SWAMPSTORE_SIM_SEEDS", "2000"))
 BLOCKS = 20
+FOUND = (1_000_103, 1_000_465, 1_000_926, 1_001_737)
+"""The doctor took a store that was cut off for damage. (What they found is tested elsewhere too: worlds change.)"""
 
 
 def check(seed: int) -> None:
@@ -33,6 +35,11 @@ def check(seed: int) -> None:
 def test_everyday_seeds(block: int) -> None:
     for seed in range(block, EVERYDAY, BLOCKS):
         check(seed)
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_seeds_that_found_something(seed: int) -> None:
+    check(seed)
 
 
 def test_many_seeds_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
