@@ -81,6 +81,11 @@ def new_since(before: Sequence[Slot], now: Sequence[Slot]) -> list[Slot] | None:
     return None if known or any(tops.get(lane, 0) < end for lane, end in ends.items()) else new
 
 
+def begin_of(slot: Slot) -> Slot:
+    """What stays the same of ``slot`` until some of it is folded, however much is appended behind."""
+    return (slot[0], slot.start) if isinstance(slot, FileSlot) else slot
+
+
 def past(slot: Slot, number: int) -> Slot | None:
     """What of ``slot`` lies behind ``number`` of its lane, if anything."""
     if slot[1] <= number:

@@ -35,7 +35,7 @@ from swampstore.protocols.log import Listing, fetch, list_and_root, refuse_lost_
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.runs import RunGone
-from swampstore.protocols.slots import Broken, FileSlot, SegmentGone, Slot, Stretch
+from swampstore.protocols.slots import Broken, FileSlot, SegmentGone, Slot, Stretch, begin_of
 from swampstore.stores.base import Create
 from swampstore.stores.lanes import lanes_of
 from swampstore.values.block import Block
@@ -107,7 +107,7 @@ async def _fold(
     for _ in range(READ_RESTARTS):
         prior = register.last.root if register.last else None
         read = await read_log(place, register)
-        oldest = read.slots[0] if read.slots else None
+        oldest = begin_of(read.slots[0]) if read.slots else None
         if not leadership.may_lead(read.seen, oldest, one_shot=not stay, insist=insist):
             return FoldReport(not_leader=True), read
         if not read.slots and not tidy_due(read.seen.root, read.seen.time):

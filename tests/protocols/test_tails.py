@@ -261,6 +261,20 @@ def test_a_fold_takes_a_part_of_a_long_lane(pair: Pair, monkeypatch: pytest.Monk
     assert len(process.keys()) == 40
 
 
+def test_a_leader_that_folds_nothing_is_replaced_though_the_lane_grows(pair: Pair) -> None:
+    env, store, process, lane = pair
+    lane.add("a")
+    run(process.folded(stay=True))
+    other = Process(store, env)
+    for number in range(20):
+        lane.add(f"b{number}")
+        env.advance(1)
+        report, _ = run(fold_module.fold(other.place, other.register, other.leadership, stay=True))
+        if report.published:
+            break
+    assert 14 < number < 18
+
+
 def test_a_closing_frame_closes_the_lane(pair: Pair) -> None:
     _, _, process, lane = pair
     lane.add("a", closing=True)
