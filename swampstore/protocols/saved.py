@@ -33,6 +33,7 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.stores.base import Create, Get, Got, Info
+from swampstore.values.block import Block
 from swampstore.values.entry import Record
 from swampstore.values.keys import check_namespace
 from swampstore.values.root import Root, decode_root, encode_root
@@ -68,13 +69,10 @@ class SavedSnapshot(Snapshot):
         except SnapshotExpired as error:
             raise self._broken(error) from error
 
-    async def records(
-        self, prefix: str = "", *, start_after: str = "", internal: bool = False
-    ) -> AsyncIterator[list[Record]]:
-        """See :meth:`Snapshot.records`."""
+    async def _rows(self, prefix: str, start_after: str) -> AsyncIterator[Block]:
         try:
-            async for records in super().records(prefix, start_after=start_after, internal=internal):
-                yield records
+            async for rows in super()._rows(prefix, start_after):
+                yield rows
         except SnapshotExpired as error:
             raise self._broken(error) from error
 

@@ -200,6 +200,7 @@ class Snapshot:
             yield (rows if internal else without_internal(rows)).records()
 
     async def _rows(self, prefix: str, start_after: str) -> AsyncIterator[Block]:
+        """What every range read begins with: winning records, tombstones and internal keys included."""
         low = max(prefix, start_after + "\0" if start_after else "")
         try:
             async for rows in self._merged(low, prefix + LAST_SUFFIX):
