@@ -1,28 +1,22 @@
-"""Connections of the fast drivers: never a hidden retry, never a foreign answer; TLS; refused bodies; other regions."""
+"""Connections of the fast drivers: never a hidden retry, never a foreign answer; refused bodies; other regions."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import hashlib
-import ipaddress
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swampstore.env.blocking import run
 from swampstore.errors import BadConfig, StoreForbidden, StoreUnavailable
 from swampstore.stores import s3_fast, s3_fast_aio, s3_lines
 from swampstore.stores.base import Create, Get, Got, Overwrite, Put, Stored
 from swampstore.stores.s3 import S3Options
-from swampstore.stores.s3_fast import FastStore
 from swampstore.stores.s3_fast_aio import AioFastStore
 from swampstore.stores.s3_plan import make_plan
 from swampstore.testing.samples import Blocks
@@ -30,31 +24,6 @@ from tests.stores.stub_s3 import Asked, Reply, Stub, refusal, stub_server
 
 STORED = Reply(200, b"", {"ETag": '"e1"', "Last-Modified": "Sat, 21 Nov 2026 18:43:43 GMT"})
 HEAD = b'HTTP/1.1 200 OK\r\nETag: "e1"\r\nLast-Modified: Sat, 21 Nov 2026 18:43:43 GMT\r\nContent-Length: 2\r\n\r\n'
-
-
-@pytest.fixture(params=[FastStore, AioFastStore])
-def drive(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """``drive.open(**options)`` gives a store of this driver, ``drive(coroutine)`` finishes its calls."""
-
-    class Drive:
-        blocking = request.param is FastStore
-
-        def __init__(self, finish: Callable[[Any], Any]) -> None:
-            self._finish = finish
-            self.opened: list[Any] = []
-
-        def open(self, plan: Any = None, **options: Any) -> Any:
-            self.opened.append(request.param(S3Options(**{"bucket": "bucket", "region": "eu-west-1", **options}), plan))
-            return self.opened[-1]
-
-        def __call__(self, work: Any) -> Any:
-            return self._finish(work)
-
-    with contextlib.ExitStack() as stack:
-        drive = Drive(run if request.param is FastStore else stack.enter_context(asyncio.Runner()).run)
-        yield drive
-        for store in drive.opened:
-            drive(store.close())
 
 
 @pytest.fixture
@@ -356,50 +325,3 @@ def test_line_breaks_cannot_make_headers(drive: Any, stub: Stub) -> None:
     with pytest.raises(Misuse, match="line break"):
         drive(store.put("a", b"1", Create()))
     assert stub.asked == []
-
-
-# --- TLS ----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    built = built.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    built = built.add_extension(address, critical=False)
-    signed = built.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(
-        key, hashes.SHA256()
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    plain = serialization.NoEncryption()
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    path.write_bytes(secret + signed.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
-def test_tls(drive: Any, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Certificates are believed only if configured; calls side by side get whole bodies."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    body = b"x" * 300_000
-    with stub_server(lambda asked: Reply(200, body, STORED.headers), tls=context) as stub:
-        endpoint = stub.endpoint
-        with pytest.raises(BadConfig) as caught:
-            drive(drive.open(endpoint=endpoint).get("a"))
-        assert "AWS_CA_BUNDLE" in caught.value.hint
-        assert stub.asked == []
-        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-        store = drive.open(endpoint=endpoint)
-        for _ in range(2):
-            gets = drive(store.many([Get(f"a/{n}") for n in range(12)]))
-            assert [len(got.body) for got in gets] == [len(body)] * 12
-        drive(store.put("a", body, Create()))
-        assert stub.asked[-1].body == body
