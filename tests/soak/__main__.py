@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from swampstore.protocols import place
 from tests.processes.broken import BROKEN
 from tests.processes.rounds import backend, load_all
 from tests.servers import AWS_ENVIRONMENT
@@ -28,6 +29,8 @@ from tests.soak.crew import Crew, Rhythm, last_look
 from tests.soak.desk import Setting
 from tests.soak.gauges import Summary
 from tests.soak.roles_more import ROLES
+
+CACHE_BYTES = 2 << 20
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -37,6 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
         os.environ.update(AWS_ENVIRONMENT)
     os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
     load_all()
+    small_caches()
     (scratch / "run").mkdir()
     crew = {name: count for name, (count, _) in ROLES.items() if not given.roles or name in given.roles.split(",")}
     with _store(given.store, scratch) as url:
@@ -51,6 +55,13 @@ def main(words: Sequence[str] | None = None) -> int:
     else:
         shutil.rmtree(scratch)
     return 1 if wrong else 0
+
+
+def small_caches() -> None:
+    """Caches that are full within a minute: they fill up to their bounds for hours otherwise, and would hide a leak."""
+    for name in ("SEGMENT_CACHE_BYTES", "INDEX_CACHE_BYTES", "BLOCK_CACHE_BYTES"):
+        assert hasattr(place, name)
+        setattr(place, name, CACHE_BYTES)
 
 
 def soak(setting: Setting, rhythm: Rhythm, store: str) -> list[str]:
