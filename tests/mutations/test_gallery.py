@@ -20,6 +20,7 @@ SLOW = (
     "412 taken as failure",
     "cancelled write re-sent with new content",
     "clock that does not listen",
+    "list after root",
     "merge takes by key",
     "orphan sweep without the log",
     "serving number at capacity 2",
