@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.mutations import faults
+from tests.mutations import faults, faults_of_files
 
 Switch = Callable[[], AbstractContextManager[Any]]
 
@@ -108,27 +108,32 @@ FAULTS: dict[str, Fault] = {
         Fault(
             "watermark past a torn frame",
             "a frame that is being written counts as folded",
-            faults.past_torn,
+            faults_of_files.past_torn,
             _WRITERS,
             "lane_file watermark past a torn frame",
         ),
         Fault(
             "fold without sync",
             "frames count as folded that are not on the disk",
-            faults.fold_unsynced,
+            faults_of_files.fold_unsynced,
             _WRITERS,
             "lane_file fold without sync",
         ),
         Fault(
             "unlink without the owner's lock",
             "a lane file goes while its owner appends",
-            faults.unlink_unlocked,
+            faults_of_files.unlink_unlocked,
             _WRITERS,
             "lane_file size equals watermark",
         ),
-        Fault("unlink without grace", "a lane file goes as soon as it is folded", faults.unlink_early, _WRITERS),
         Fault(
-            "tail never read again", "what is known of a lane file is taken for all of it", faults.stale_tails, _WRITERS
+            "unlink without grace", "a lane file goes as soon as it is folded", faults_of_files.unlink_early, _WRITERS
+        ),
+        Fault(
+            "tail never read again",
+            "what is known of a lane file is taken for all of it",
+            faults_of_files.stale_tails,
+            _WRITERS,
         ),
         Fault("ignore a write id", "another's slot counts as one's own", faults.any_write_id, _LANES),
         Fault("fence off", "a commit does not look at the slots before it", faults.no_fence, _LANES),

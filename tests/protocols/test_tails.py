@@ -27,11 +27,6 @@ from swampstore.values.segment import encode_records
 from swampstore.values.version import make_writer_id
 from swampstore.workers import fold as fold_module
 from swampstore.workers.compactor import Compactor
-from swampstore.workers.doctor.examine import examine
-from swampstore.workers.doctor.mend_left import mend
-from swampstore.workers.doctor.mending import Ground
-from swampstore.workers.retire import retire
-from swampstore.workers.target import silent
 from swampstore.workers.uses import find_uses
 from tests.protocols.support import Process, Recording, world
 
@@ -323,89 +318,3 @@ def test_one_bad_frame_among_many_is_found_without_reading_all_of_them_again(pai
     assert (frames.count, len(frames.records), len(frames.broken)) == (2000, 1999, 1)
     assert frames.broken[0].end == frames.ends[1234]
     assert [frames.upto[at] for at in (1233, 1234, 1235)] == [1234, 1234, 1235]
-
-
-# --- damage --------------------------------------------------------------------------------------------------------------
-
-
-def damage(lane: Lane, start: int) -> None:
-    """One flipped bit in the frame at ``start``."""
-    body = bytearray(lane.body)
-    body[start + 14] ^= 1
-    lane.body = bytes(body)
-    lane.show()
-
-
-def test_damage_in_the_middle_is_named_and_what_lies_behind_is_brought_back(pair: Pair) -> None:
-    _, store, process, lane = pair
-    first = lane.add("a")
-    lane.add("lost")
-    lane.add("b")
-    lane.add("c", closing=True)
-    damage(lane, first)
-    assert process.keys() == ["a"]
-    process.fold()
-    findings = run(examine(process.place, process.register, guards=False)).findings
-    assert {(one.code, one.name) for one in findings if "lane" in one.code} == {
-        ("lane-damaged", lane.name),
-        ("lane-behind", lane.name),
-    }
-    ground = Ground(process.place, process.register, dry_run=False, deep=False, settle=False, progress=silent)
-    run(mend(ground, lambda step: None))
-    assert process.keys() == ["a", "b", "c"]
-    findings = run(examine(process.place, process.register, guards=False)).findings
-    assert [one.code for one in findings if "lane" in one.code] == ["lane-damaged"]
-    assert lane.name in store.names()
-
-
-def test_a_torn_tail_is_no_damage(pair: Pair) -> None:
-    _, _, process, lane = pair
-    lane.add("a")
-    lane.show(lane.frame("b")[:-3])
-    findings = run(examine(process.place, process.register, guards=False)).findings
-    assert not [one for one in findings if "lane" in one.code]
-
-
-def test_what_a_retired_writer_appends_is_left_behind_named_and_kept(pair: Pair) -> None:
-    env, store, process, lane = pair
-    env.advance(7200)
-    process.put("x")
-    process.fold()
-    assert run(process.register.read()).root.retired(lane.lane)
-    lane.add("late")
-    assert process.keys() == ["x"]
-    process.put("y")
-    process.fold()
-    root = run(process.register.read()).root
-    assert [item.name for item in root.quarantine] == [lane.name]
-    assert process.keys() == ["x", "y"]
-    findings = run(examine(process.place, process.register, guards=False)).findings
-    assert ("left-behind", lane.name) in {(one.code, one.name) for one in findings}
-    assert lane.name in store.names()
-
-
-def test_the_floor_waits_for_what_is_unfolded_in_a_file(pair: Pair) -> None:
-    env, _, process, lane = pair
-    lane.add("a")
-    env.advance(7200)
-    listing, seen = run(list_and_root(process.place, process.register))
-    assert retire(process.place, None, listing, seen.root).retire_floor == 0
-    process.fold()
-    root = run(process.register.read()).root
-    assert root.retire_floor > 0
-    assert not root.retired(lane.lane)
-    dropped = retire(process.place, root, run(list_and_root(process.place, process.register))[0], root)
-    assert lane.lane in dropped.watermarks, "its file is there"
-
-
-def test_records_know_their_frames(pair: Pair) -> None:
-    _, _, process, lane = pair
-    ends = [lane.add("a", "b"), lane.add("c")]
-    (found,) = run(fetch(process.place, slots_of(process)))
-    assert isinstance(found, Stretch)
-    assert [found.slot_of(index) for index in range(3)] == [ends[0], ends[0], ends[1]]
-    rest = found.past(ends[0])
-    assert rest is not None
-    assert [record.key for record in rest.records] == ["c"]
-    assert rest.slot_of(0) == ends[1]
-    assert found.past(ends[0] - 1) is None
