@@ -76,7 +76,8 @@ class CoreNamespace:
         """Know nothing of what lies in the store."""
         self.register = Register(self.place)
         self.reader = SnapshotReader(self.place, self.register)
-        self.writer = Writer(self.place, None if self.owner.one_shot else lanes_of(self.owner.store))
+        files = lanes_of(self.owner.store)
+        self.writer = Writer(self.place, files if files and files.chosen and not self.owner.one_shot else None)
         self.small = small_puts(self.place, self.writer, self.appended)
         self._proved = False
         self._proving = Fifo(self.place.env)

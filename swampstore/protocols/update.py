@@ -34,6 +34,7 @@ from swampstore.protocols.fifo import Fifo
 from swampstore.protocols.nesting import inside
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue import FairQueue, Grant, fair_queue
+from swampstore.protocols.relied_on import sync_what_was_read
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.protocols.writer import Writer
 from swampstore.stores.base import Outcome, Request
@@ -255,6 +256,7 @@ class _Attempt:
         written = drafted.records
         if marked:
             written.append(lock_mark(self.owner, self.name, max(ticket, marked_ticket(records[marked]))))
+        await sync_what_was_read(self.place, snapshot, records)
         done = await self.owner.lane.commit(
             Draft(
                 commit=Commit(footprint=self.keys, lock=self.name if marked else "", ticket=ticket),

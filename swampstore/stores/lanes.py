@@ -70,8 +70,12 @@ class LaneLook(msgspec.Struct, frozen=True):
 class LaneStore(Protocol):
     """The lane files of one store. ``durable``: acknowledged means on the disk, not only out of the process.
 
-    ``direct``: its files are :class:`DirectLaneFile`, and opening one never suspends either.
+    ``direct``: its files are :class:`DirectLaneFile`, and opening one never suspends either. ``chosen``: writers are to
+    have files; where they are not, those that others made are looked after all the same.
     """
+
+    @property
+    def chosen(self) -> bool: ...
 
     @property
     def durable(self) -> bool: ...

@@ -120,18 +120,14 @@ class LocalStore:
             raise StoreMissing(f"the directory {self.root} does not exist", hint="make it, or open it with create")
         self._modes = Modes.below(self.root)
         self._folders = Folders(self.root, durable, self._modes)
-        wanted = on_local_disk(self.root) if lanes is None else lanes
-        self.lanes = (
-            LocalLanes(
-                self.root,
-                self._temp,
-                self._folders,
-                self._modes,
-                LocalTails(self.root, self._walker),
-                durable=durable and not buffered,
-            )
-            if wanted
-            else None
+        self.lanes = LocalLanes(
+            self.root,
+            self._temp,
+            self._folders,
+            self._modes,
+            LocalTails(self.root, self._walker),
+            durable=durable and not buffered,
+            chosen=on_local_disk(self.root) if lanes is None else lanes,
         )
 
     @property
@@ -211,8 +207,7 @@ class LocalStore:
 
     async def close(self) -> None:
         """Let go of the lane files that were looked at; nothing else is kept open between calls."""
-        if self.lanes is not None:
-            self.lanes.close()
+        self.lanes.close()
 
     def clean_temp(self, older_than_seconds: float = TEMP_KEPT_SECONDS, *, dry_run: bool = False) -> int:
         """Remove (with ``dry_run`` only count) temporary files that old whose process is gone; how many.

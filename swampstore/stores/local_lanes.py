@@ -141,9 +141,18 @@ class LocalLanes:
     direct = True
 
     def __init__(
-        self, root: str, temp: str, folders: Folders, modes: Modes, tails: LocalTails, *, durable: bool
+        self,
+        root: str,
+        temp: str,
+        folders: Folders,
+        modes: Modes,
+        tails: LocalTails,
+        *,
+        durable: bool,
+        chosen: bool = True,
     ) -> None:
         self.durable = durable
+        self.chosen = chosen
         self._tails = tails
         self._root = root
         self._url = f"file://{root}"

@@ -65,6 +65,7 @@ class MemoryLanes:
 
     def __init__(self, shelf: Shelf, lock: Lock, *, durable: bool = True) -> None:
         self.durable = durable
+        self.chosen = True
         self.synced: dict[str, int] = {}
         """Bytes of each file at its last sync (appends of a durable store are synced)."""
         self._shelf = shelf

@@ -65,6 +65,10 @@ class WrappedLanes:
     def durable(self) -> bool:
         return self._inner.durable
 
+    @property
+    def chosen(self) -> bool:
+        return self._inner.chosen
+
     async def open_lane(self, name: str, header: bytes, size: int) -> WrappedLaneFile:
         """See :meth:`swampstore.stores.lanes.LaneStore.open_lane`."""
         file = await self._around.other("open_lane", (name,), lambda: self._inner.open_lane(name, header, size))

@@ -169,6 +169,7 @@ class SimFiles:
     """The lane files as one simulated process uses them. See :class:`swampstore.stores.lanes.LaneStore`."""
 
     durable = True
+    chosen = True
     direct = False
 
     def __init__(self, store: SimStore, files: AuditedFiles) -> None:

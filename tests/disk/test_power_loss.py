@@ -345,3 +345,29 @@ def test_what_a_dead_process_had_not_synced_is_synced_before_anything_follows_fr
         ledger.rebuild(len(ledger.events), tmp_path / f"after-{seed}", Luck(0.5, seed))
         ns = open_ns(tmp_path / f"after-{seed}", env)
         assert {entry.key: ns.read(entry.key) for entry in ns.list()} == {"a": b"1", "b": b"2", "c": b"3"}
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_an_update_does_not_outlive_what_it_was_decided_on(
+    tmp_path: Path, env: FakeEnv, monkeypatch: pytest.MonkeyPatch, guard: bool
+) -> None:
+    """A buffered writer's put is read by an update, and the power fails when that has committed."""
+    if not guard:
+        monkeypatch.setattr(update, "sync_what_was_read", unguarded)
+    (tmp_path / "store").mkdir()
+    ledger = Ledger(tmp_path / "store")
+    core = CoreStore(LocalStore(tmp_path / "store", lanes=True, buffered=True), env)
+    with ledger.watching():
+        put = Datastore(core).namespace("ops")
+        put._core._proved = True
+        put.put("seen", b"1")
+        ns = open_ns(tmp_path / "store", env)
+        ns.update(["seen", "decided"], lambda held: {"decided": b"because of " + (held["seen"] or b"nothing")})
+    ledger.rebuild(len(ledger.events), tmp_path / "after", Luck(0.0))
+    after = open_ns(tmp_path / "after", env)
+    assert after.read("decided") == b"because of 1"
+    assert (after.get("seen") is not None) is guard
+
+
+async def unguarded(*_: object) -> None:
+    """The guard off."""

@@ -108,7 +108,9 @@ def test_a_sync_of_what_is_not_there_says_so(bare: Any) -> None:
 
 def test_the_layer_of_retries_hands_lanes_through(bare: Any) -> None:
     assert lanes_of(Retrying(bare, FakeEnv())) is bare.lanes
-    assert lanes_of(LocalStore("/", lanes=False)) is None
+    others = lanes_of(LocalStore("/", lanes=False))
+    assert others is not None  # not for its own writers, but those of others are looked after
+    assert not others.chosen
 
 
 def test_wrappers_hand_lanes_through_call_by_call(bare: Any) -> None:
