@@ -25,7 +25,9 @@ Slot: TypeAlias = tuple[str, int]
 
 
 class FileSlot(tuple[str, int]):
-    """``(lane, end)`` of some frames of a lane file, from ``start`` on; ``frames`` counts them.
+    """``(lane, end)`` of some frames of a lane file, from ``start`` on.
+
+    ``frames`` counts those with records: one that only says that the lane ends is nothing to be folded.
 
     ``made_ms`` is the time in the version of the first record (the store's, as its writer knew it; 0: none).
     """

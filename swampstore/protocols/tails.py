@@ -245,7 +245,8 @@ def _key(name: str, slot: FileSlot) -> str:
 def _keep(place: Place, name: str, piece: Stretch) -> FileSlot:
     """Put a stretch into the cache; its slot."""
     made_ms = version_ms(piece.records[0].version) if piece.records else 0
-    slot = FileSlot(piece.header.lane, piece.header.slot, piece.start, len(piece.ends), made_ms)
+    frames = len(piece.ends) - (not piece.upto[-1] or (len(piece.upto) > 1 and piece.upto[-1] == piece.upto[-2]))
+    slot = FileSlot(piece.header.lane, piece.header.slot, piece.start, frames, made_ms)
     place.caches.segments.put(_key(name, slot), piece, piece.stored_bytes * STRETCH_WEIGHT + 1000)
     place.caches.fresh.setdefault(place.names.log, {})[_key(name, slot)] = piece
     return slot

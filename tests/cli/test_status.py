@@ -37,6 +37,14 @@ def test_one_namespace_is_shown_in_full(swamp: Swamp, store: Path) -> None:
     assert one["queues"] is None
 
 
+def test_that_a_lane_has_ended_is_nothing_to_be_folded(swamp: Swamp, store: Path) -> None:
+    with swampstore.open(f"file://{store}?lanes=on") as opened:
+        opened.namespace("ops").put("k", b"1")
+        opened.namespace("ops").compact()
+    (one,) = swamp("datastore", "status", "--namespace", "ops", "--json").document["namespaces"]
+    assert (one["log_depth"], one["log_segments"]) == (0, 1)
+
+
 def test_queues_are_shown_when_asked_for(swamp: Swamp, store: Path) -> None:
     fill(store)
     assert "nobody has ever queued here" in swamp("datastore", "status", "--namespace", "ops", "--queues").out
