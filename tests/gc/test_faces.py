@@ -88,3 +88,12 @@ def test_the_asyncio_face() -> None:
             assert (await ns.gc_runs()).removed == 0
 
     asyncio.run(work())
+
+
+def test_a_namespace_of_streams_alone_has_no_clock_that_could_be_off() -> None:
+    """Versions of stream records are positions: read as times, they would be of 1970."""
+    with swampstore.open("memory://streams-alone") as store:
+        namespace = store.namespace("ops")
+        namespace.stream("run").append([b"1", b"2"])
+        namespace.compact()
+        assert namespace.gc().expired == 0

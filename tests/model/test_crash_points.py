@@ -237,7 +237,7 @@ HERE = {
 }  # fmt: skip
 READ_ONLY = {
     "namespaces", "close", "queues", "resolve", "get", "get_many", "read", "read_chunks", "list", "scan", "saved", "status",
-    "doctor", "retention", "versions", "tail", "records", "check", "progress", "changes", "open_async", "follow", "search_data",
+    "doctor", "retention", "versions", "tail", "head", "records", "check", "progress", "changes", "open_async", "follow", "search_data",
 }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ app = new_app()
     "poll",
     examples="""
     swamp poll --every 30s --topic health -- curl -fsS http://127.0.0.1:8080/health
-    swamp poll --every 5m --name disk --topic disks --run-limit 1m -- df --output=pcent /
+    swamp poll --every 5m --name disk --topic disks --run-limit 1m -- df -P /
     swamp poll --every 1h --data aws/ec2:web-1 --as state --only-changed -- ./describe.sh web-1
     swamp poll --every 1m --topic once --count 1 -- date
     """,
@@ -97,8 +97,10 @@ def poll(
     jitter_s = pause_s(jitter, "--jitter") if jitter else every_s * JITTER_SHARE
     limit_s = pause_s(run_limit, "--run-limit") if run_limit else None
     schedule = Schedule(every_s, jitter_s, overlap, random.Random())
-    if bool(topic) == bool(data) or bool(data) != bool(as_) or count < 0:
-        raise Misuse("where to write to is not clear", hint="--topic T, or --data MODEL --as NAME; --count 1 or more")
+    if bool(topic) == bool(data) or bool(data) != bool(as_):
+        raise Misuse("where to write to is not clear", hint="--topic T, or --data MODEL --as NAME")
+    if count is not None and count < 1:
+        raise Misuse(f"--count {count} makes no sense", hint="1 or more; leave it out to go on for ever")
     if only_changed and not data:
         raise Misuse("--only-changed without --data", hint="every run is a record; leave it out")
     label = name or topic or f"{data}/{as_}"
@@ -106,7 +108,7 @@ def poll(
         sink = _sink(session, namespace, label, line, topic, data, as_, only_changed=only_changed)
         poller = _Poller(session, line, sink, schedule, limit_s, count, label)
         queue = namespace.queue(f"poll/{label}", 1)
-        said = _Standby(label)
+        said = _Standby(label, stays=not no_wait)
         with (
             queue.acquire(
                 purpose=f"swamp poll --every {every}", on_wait=said.waits, deadline=0.0 if no_wait else None
@@ -142,8 +144,9 @@ def _sink(
 class _Standby:
     """Says once whom this instance stands by for."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, *, stays: bool) -> None:
         self._label = label
+        self._stays = stays
         self._said = False
 
     def waits(self, waiting: Waiting) -> None:
@@ -152,7 +155,7 @@ class _Standby:
         self._said = True
         holder = waiting.holder
         who = f" on {holder.host} (process {holder.pid})" if holder else ""
-        output.note(f"another instance of {output.printable(self._label)} runs{who}; standing by")
+        output.note(f"another instance of {output.printable(self._label)} runs{who}{'; standing by' if self._stays else ''}")
 
 
 class _Poller:
@@ -165,7 +168,7 @@ class _Poller:
         sink: Sink,
         schedule: Schedule,
         limit_s: float | None,
-        count: int,
+        count: int | None,
         label: str,
     ) -> None:
         self._session = session
@@ -189,7 +192,7 @@ class _Poller:
         from swampstore.env.blocking import run as finish
 
         start = time.monotonic()
-        while not stop.is_set() and (not self._count or self._runs < self._count):
+        while not stop.is_set() and (self._count is None or self._runs < self._count):
             tick = self._schedule.next(time.monotonic() - start)
             if finish(stop.wait(max(start + tick.at - time.monotonic(), 0.0))):
                 break

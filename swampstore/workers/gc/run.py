@@ -32,6 +32,8 @@ from swampstore.workers.gc.scan import Scan
 
 Append = Callable[[Sequence[Record]], Awaitable[object]]
 _YEAR_MS = 365 * DAY_MS
+_FIRST_MS = 10**12
+"""Versions of stream records are positions, not times: a root that has folded nothing else knows of no last write."""
 _CLOCK_JUMP_MS = 10 * _YEAR_MS
 _RECORD_BYTES = 80
 """What a record takes in a batch beside its key and value, at most."""
@@ -76,7 +78,7 @@ async def run_pass(place: Place, reader: SnapshotReader, append: Append, one_pas
 def check_clock(now_ms: int, root: Root) -> None:
     """Raise ``ClockOff`` when the store's time lies many years behind the last write: by that clock all has expired."""
     last = version_ms(make_version(root.hlc, bytes(WRITER_BYTES), 0))
-    if root.hlc and now_ms - last > _CLOCK_JUMP_MS:
+    if last >= _FIRST_MS and now_ms - last > _CLOCK_JUMP_MS:
         raise ClockOff(
             f"by the store's time the last write was {(now_ms - last) // _YEAR_MS} years ago; nothing was removed",
             hint="set the clock; if it is right, write something first",
