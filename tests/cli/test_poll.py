@@ -202,7 +202,17 @@ class TestOneInstance:
         with swampstore.open(str(store)) as opened, opened.namespace("default").queue("poll/t", 1).acquire():
             done = swamp("poll", *ONCE, "--topic", "t", "--no-wait", "--", "true")
         assert done.code == 75
+        assert "standing by" not in done.err
         assert records(store, "t") == []
+
+    @pytest.mark.parametrize("count", ["0", "-1"])
+    def test_it_does_not_go_on_for_ever_when_told_to_run_no_time(self, swamp: Swamp, store: Path, count: str) -> None:
+        done = swamp("poll", "--every", "1s", "--count", count, "--topic", "t", "--", "true")
+        assert (done.code, records(store, "t")) == (2, [])
+
+    def test_without_a_count_it_is_not_refused(self, swamp: Swamp, store: Path) -> None:
+        with swampstore.open(str(store)) as opened, opened.namespace("default").queue("poll/t", 1).acquire():
+            assert swamp("poll", "--every", "1s", "--topic", "t", "--no-wait", "--", "true").code == 75
 
     def test_who_was_passed_over_runs_no_more(self, swamp: Swamp, store: Path, monkeypatch: Any) -> None:
         real = Grant.check

@@ -73,8 +73,8 @@ def poll(
         typer.Option("--run-limit", metavar="SPAN", help="Stop a run that takes longer.", show_default="none"),
     ] = "",
     count: Annotated[
-        int, typer.Option("--count", metavar="N", help="End after N runs.", show_default="go on for ever")
-    ] = 0,
+        int | None, typer.Option("--count", metavar="N", help="End after N runs.", show_default="go on for ever")
+    ] = None,
     only_changed: Annotated[
         bool, typer.Option("--only-changed", help="With --data: no version when the output is the same.")
     ] = False,
@@ -155,7 +155,9 @@ class _Standby:
         self._said = True
         holder = waiting.holder
         who = f" on {holder.host} (process {holder.pid})" if holder else ""
-        output.note(f"another instance of {output.printable(self._label)} runs{who}{'; standing by' if self._stays else ''}")
+        output.note(
+            f"another instance of {output.printable(self._label)} runs{who}{'; standing by' if self._stays else ''}"
+        )
 
 
 class _Poller:
