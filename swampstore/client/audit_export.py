@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from swampstore.errors import MissingExtra
 from swampstore.values.audit import AuditRecord, audit_record
-from swampstore.values.audit_parquet import arrow, schema, table_of
+from swampstore.values.audit_parquet import available, schema, table_of
 from swampstore.values.entry import Record
 from swampstore.values.version import VERSION_BYTES
 
@@ -15,7 +16,8 @@ _ROWS = 20_000
 
 def export_parquet(records: Iterable[AuditRecord], target: str) -> int:
     """Write ``records`` to the file ``target``, a few at a time; how many. Raises ``MissingExtra``, ``OSError``."""
-    arrow()
+    if not available():
+        raise MissingExtra("writing a Parquet file needs pyarrow", hint="pip install 'swampstore[parquet]'")
     import pyarrow.parquet as pq
 
     count = 0

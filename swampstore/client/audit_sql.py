@@ -71,10 +71,15 @@ async def audit_sql(
             connection.execute(f"CREATE VIEW audit_files AS SELECT {_COLUMNS} FROM read_parquet({_listed(files)})")
             connection.execute("CREATE VIEW audit AS SELECT DISTINCT ON (topic, ts, id) * FROM audit_files")
             answer = connection.execute(query)
+            if answer is None:
+                raise Misuse("that is no query", hint="such as select topic, count(*) from audit group by topic")
             columns = tuple(one[0] for one in answer.description or ())
             return SqlAnswer(columns, answer.fetchall())
         except module.Error as error:
-            raise Misuse(f"DuckDB: {error}", hint="the view audit has topic, ts, id, record (JSON)") from error
+            said = str(error).partition("\n\nLINE")[0]  # behind it a caret below the query, which needs lines
+            raise Misuse(
+                f"DuckDB: {' '.join(said.split())}", hint="the view audit has topic, ts, id, record (JSON)"
+            ) from error
         finally:
             connection.close()
 

@@ -18,7 +18,7 @@ import msgspec
 
 from swampstore.errors import Misuse
 
-_CONDITION = re.compile(r"([^=!<>~]+)(!=|<=|>=|=|<|>|~)(.*)", re.DOTALL)
+_CONDITION = re.compile(r"([^=!<>~]+)(!=|<=|>=|==?|<|>|~)(.*)", re.DOTALL)
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -58,7 +58,9 @@ def parse_condition(text: str) -> Condition:
     found = _CONDITION.fullmatch(text)
     if found is None or not found[1].strip():
         raise Misuse(f"{text!r} is no condition", hint="such as provider=a, cost>=10, user.name!=root, text~timeout")
-    return Condition(tuple(found[1].strip().split(".")), found[2], _value(found[3].strip()))
+    return Condition(
+        tuple(found[1].strip().split(".")), "=" if found[2] == "==" else found[2], _value(found[3].strip())
+    )
 
 
 def all_match(conditions: Sequence[Condition], data: object) -> bool:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from swampstore.client import audit_delivery
+from swampstore.client import audit_delivery, audit_export
 from swampstore.errors import StoreUnavailable
+from swampstore.values import audit_parquet
+from swampstore.workers import archive_sort
 from tests.cli.conftest import Swamp
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -44,6 +46,7 @@ def test_a_record_is_written_and_found(swamp: Swamp, some: list[str]) -> None:
         (["by.name=x"], [1]),
         (["by.name!=x"], [0, 2]),
         (["provider~b"], [1]),
+        (["provider==a"], [0, 2]),
         (["cost=three"], []),
         (["provider>1"], []),
         (["cost=true"], []),
@@ -114,6 +117,48 @@ def test_tail_and_positions(swamp: Swamp, some: list[str]) -> None:
     assert swamp("audit", "tail", "decisions", "-n", "0").out == ""
 
 
+def test_tail_tells_where_to_go_on(swamp: Swamp, some: list[str]) -> None:
+    position = swamp("audit", "tail", "decisions", "-n", "1", "--json").document["position"]
+    swamp("audit", "append", "decisions", "--text", "late", "--time", "2020-01-01")
+    lines = swamp("audit", "tail", "decisions", "--after", position, "--json").out.splitlines()
+    assert [json.loads(line).get("record") for line in lines] == ["late", None]
+
+
+@pytest.mark.parametrize("line", [("query", "t"), ("tail", "t"), ("topics",)])
+def test_a_namespace_that_does_not_exist_is_an_error(swamp: Swamp, some: list[str], line: tuple[str, ...]) -> None:
+    assert swamp("audit", *line).code == 0
+    done = swamp("audit", *line, "--namespace", "slip", "--json")
+    assert (done.code, done.error["code"]) == (1, "not-found")
+
+
+def test_a_bad_line_is_named_and_nothing_is_written(swamp: Swamp, some: list[str]) -> None:
+    done = swamp("audit", "append", "t", "--lines", stdin=b'{"a": 1}\n\n{bad\n')
+    assert done.code == 2
+    assert "line 3 is no JSON" in done.err
+    assert "input is empty" in swamp("audit", "append", "t", stdin=b"\n").err
+    assert swamp("audit", "query", "t").out == ""
+
+
+def test_compaction_tells_what_it_archived(swamp: Swamp) -> None:
+    swamp("audit", "append", "t", "--lines", stdin=b"1\n" * 600)
+    assert "archived 600 audit records in 1 file" in swamp("datastore", "compact").out
+    assert "nothing to do" in swamp("datastore", "compact").out
+
+
+def test_without_pyarrow_it_is_said_before_and_where_it_is_needed(
+    swamp: Swamp, some: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (audit_parquet, audit_export, archive_sort):
+        monkeypatch.setattr(module, "available", lambda: False)
+    done = swamp("audit", "export", tmp_path / "x.parquet", "--json")
+    assert (done.code, done.error["error"]) == (1, "writing a Parquet file needs pyarrow")
+    done = swamp("audit", "format", "parquet")
+    assert (done.code, done.out) == (0, "parquet\n")
+    assert "pyarrow is not installed here" in done.err
+    swamp("audit", "append", "t", "--lines", stdin=b"1\n" * 600)
+    assert "has no pyarrow: they wait to be sorted" in swamp("datastore", "compact").out
+
+
 def test_topics_and_export(swamp: Swamp, some: list[str], tmp_path: Path) -> None:
     swamp("audit", "append", "other", "--text", "x")
     found = swamp("audit", "topics", "--json").document["topics"]
@@ -138,7 +183,10 @@ def test_sql_and_format(swamp: Swamp, some: list[str]) -> None:
     assert "p  n" in swamp("audit", "sql", query).out
     assert swamp("audit", "sql", query, "--format", "csv").out.splitlines()[0] == "p,n"
     assert swamp("audit", "sql", "select ts from audit limit 1", "--format", "jsonl").code == 0
-    assert swamp("audit", "sql", "selekt").code == 2
+    refused = swamp("audit", "sql", "selekt")
+    assert refused.code == 2
+    assert "\\n" not in refused.err
+    assert swamp("audit", "sql", " ", "--json").error["code"] == "misuse"
     assert swamp("audit", "format", "csv").code == 2
     assert "parquet" in swamp("datastore", "status", "--namespace", "default").out
 
@@ -154,13 +202,15 @@ def test_a_store_that_does_not_answer(swamp: Swamp, monkeypatch: pytest.MonkeyPa
         done = swamp("audit", "append", "t", "--text", "second", "--json")
         assert (done.code, done.document["spooled"], done.document["durable"]) == (76, True, True)
         assert "waits on this machine" in swamp("audit", "append", "t", "--text", "third").out
+        several = swamp("audit", "append", "many", "--lines", stdin=b"1\n2\n").out
+        assert several == "2 records wait on this machine for the store\n"
         assert (
             swamp("audit", "append", "t", "--text", "x", "--when-down", "fail", "--json").error["code"]
             == "not-delivered"
         )
         cut.setattr(audit_delivery.Spools, "close", away)
     shown = swamp("audit", "drain", "--show", "--json").document["spools"]
-    assert shown == [] or shown[0]["spool"]["records"] == 2
+    assert shown == [] or shown[0]["spool"]["records"] == 4
     swamp("audit", "drain")
     assert [one["record"] for one in swamp("audit", "query", "t", "--json").document["records"]] == [
         "first",

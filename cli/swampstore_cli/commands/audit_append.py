@@ -68,7 +68,8 @@ def append(
         output.document(shown | {"lane": ack.lane, "slot": ack.slot})
     else:
         what = ack.ids[0] if len(data) == 1 else output.count(len(data), "record")
-        output.line(f"{what} {'waits on this machine for the store' if ack.spooled else 'written'}")
+        waiting = f"{'waits' if len(data) == 1 else 'wait'} on this machine for the store"
+        output.line(f"{what} {waiting if ack.spooled else 'written'}")
     if ack.spooled:
         raise typer.Exit(SPOOLED_EXIT)
 
@@ -83,16 +84,23 @@ def _records(file: str, *, lines: bool, raw: bool) -> list[Any]:
     with contents(file) as data:
         if not isinstance(data, bytes):
             raise TooLarge("that is too much for one append", hint="write it in parts; a record has at most 256 KiB")
-    parts = [line for line in data.splitlines() if line.strip()] if lines else [data]
+    parts = (
+        [(number, line) for number, line in enumerate(data.splitlines(), 1) if line.strip()] if lines else [(0, data)]
+    )
     if not parts:
         raise Misuse("there is no line to write", hint="give at least one")
-    return list(parts) if raw else [_document(part) for part in parts]
+    return [part if raw else _document(part, number) for number, part in parts]
 
 
-def _document(part: bytes) -> Any:
+def _document(part: bytes, line: int) -> Any:
     import msgspec
 
+    hint = "--text for a text, --raw for bytes as they are"
+    if not part.strip():
+        raise Misuse("there is nothing to write: the input is empty", hint=hint)
     try:
         return msgspec.json.decode(part)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Misuse(f"that is no JSON: {error}", hint="--text for a text, --raw for bytes as they are") from None
+        what = f"line {line}" if line else "that"
+        more = "; nothing was written" if line else ""
+        raise Misuse(f"{what} is no JSON: {error}{more}", hint=hint) from None

@@ -32,8 +32,14 @@ def format_(
     compactor and the readers then need the extra: pip install 'swampstore[parquet]'. It holds for archives to come, and for
     small ones that are rewritten with them.
     """
+    from swampstore.values.audit_parquet import available
+
     with session.namespace() as namespace:
         found = namespace.set_audit_format(form) if form else namespace.status().audit_format
+    if found == "parquet" and not available():
+        output.note(
+            "pyarrow is not installed here; who compacts and who reads needs it: pip install 'swampstore[parquet]'"
+        )
     if session.json:
         output.document({"namespace": namespace.name, "format": found})
     else:

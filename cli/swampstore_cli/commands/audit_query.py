@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,6 +46,7 @@ def query(
     """Print the records of TOPIC in order of time, one a line.
 
     Only the archives of the topic and of the days asked for are read, and what is not archived yet.
+    No record is no error, but a namespace that does not exist is one.
     """
     from swampstore.values.audit_filter import all_match, parse_condition
 
@@ -55,10 +56,15 @@ def query(
         raise Misuse(f"--limit {limit} makes no sense", hint="1 or more")
     if to != "-" and not form:
         form = "parquet" if to.endswith(".parquet") else "csv" if to.endswith(".csv") else "jsonl"
-    with session.namespace() as namespace:
+    with session.opened() as opened:
+        namespace = opened.face.namespace(session.settings.namespace)
         records: Iterable[AuditRecord] = namespace.audit(topic).read(since=begin, until=end)
         found: Iterator[AuditRecord] = (one for one in records if all_match(conditions, one.data))
         found = islice(found, limit)
+        first = list(islice(found, 1))
+        if not first:
+            opened.existing(namespace.name)
+        found = chain(first, found)
         if form:
             audit_rows.write(found, form, to)
         elif session.json:

@@ -46,15 +46,19 @@ def tail(
     """
     if lines < 0:
         raise Misuse(f"-n {lines} makes no sense")
-    with session.namespace() as namespace:
+    with session.opened() as opened:
+        namespace = opened.face.namespace(session.settings.namespace)
         audit = namespace.audit(topic)
         if after:
             _since(session, audit, after, follow=follow)
             return
-        start = str(audit.head()) if follow else ""
+        start = str(audit.head()) if follow or session.json else ""  # before the records: none falls in between
         found = newest(audit, lines)
+        if not found and not follow:
+            opened.existing(namespace.name)
         if session.json and not follow:
-            output.document({"topic": topic, "records": [audit_rows.row(record) for record in found]})
+            rows = [audit_rows.row(record) for record in found]
+            output.document({"topic": topic, "records": rows, "position": start})
             return
         for record in found:
             _print(session, record, start)

@@ -25,8 +25,11 @@ def topics(session: Session) -> None:
 
     NOT SORTED are records that wait in the log, or in archives of mixed topics, for the compactor.
     """
-    with session.namespace() as namespace:
+    with session.opened() as opened:
+        namespace = opened.face.namespace(session.settings.namespace)
         found = namespace.audit_topics()
+        if not found:
+            opened.existing(namespace.name)
     if session.json:
         output.document({"topics": found})
         return

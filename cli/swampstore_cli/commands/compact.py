@@ -161,6 +161,11 @@ def _told(report: CompactReport) -> str:
     gone = swept.segments + swept.runs + swept.contents + swept.orphans
     if gone:
         parts.append(f"swept {output.count(gone, 'object')}")
+    if report.archive is not None and report.archive.files:
+        archived = output.count(report.archive.records, "audit record")
+        parts.append(f"archived {archived} in {output.count(report.archive.files, 'file')}")
+    if report.archive is not None and report.archive.problem:
+        parts.append(report.archive.problem)
     if fold.quarantined:
         parts.append(f"set aside {output.count(fold.quarantined, 'broken segment')}")
     if fold.not_leader:
