@@ -31,7 +31,7 @@ def start_what_was_asked_for() -> None:
         try:
             metrics.start(target)
         except (SwampError, OSError) as error:
-            _log.warning("no metrics: %s=%s: %s %s", METRICS_VARIABLE, target, error, getattr(error, "hint", ""))
+            _log.warning("no metrics: %s=%s: %s", METRICS_VARIABLE, target, _told(error))
     wanted = os.environ.get(SPANS_VARIABLE, "")
     traces_already = wanted != "0" and "opentelemetry.sdk.trace" in sys.modules
     if (wanted not in ("", "0") or traces_already) and "spans" not in _done:
@@ -41,7 +41,12 @@ def start_what_was_asked_for() -> None:
         try:
             spans.start()
         except SwampError as error:
-            _log.warning("no spans: %s %s", error, error.hint)
+            _log.warning("no spans: %s", _told(error))
+
+
+def _told(error: Exception) -> str:
+    hint = getattr(error, "hint", "")
+    return f"{error} ({hint})" if hint else str(error)
 
 
 def forget() -> None:

@@ -231,7 +231,7 @@ def test_trouble_with_it_keeps_no_store_closed(
     monkeypatch.setenv(asked.METRICS_VARIABLE, "0.0.0.0:9464")
     with swampstore.open("memory://asked-2") as store:
         store.namespace("ops").put("a", b"1")
-    assert "no metrics" in caplog.text
+    assert "no metrics: SWAMPSTORE_METRICS=0.0.0.0:9464: metrics are not served on 0.0.0.0 (an address" in caplog.text
     assert phases.observer is None
 
 
