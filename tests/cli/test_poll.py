@@ -8,17 +8,20 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import swampstore
+from swampstore.env.blocking import BlockingEnv
 from swampstore.errors import FencedError, Misuse, StoreUnavailable
 from swampstore.protocols.queue_grant import Grant
-from swampstore_cli import poll_run
+from swampstore_cli import poll_run, poll_turn
 from swampstore_cli.poll_run import run_command
 from swampstore_cli.poll_schedule import QUEUE, QUEUED, SKIP, Schedule
 from swampstore_cli.stopping import StopSignals
@@ -214,6 +217,46 @@ class TestOneInstance:
         with swampstore.open(str(store)) as opened, opened.namespace("default").queue("poll/t", 1).acquire():
             assert swamp("poll", "--every", "1s", "--topic", "t", "--no-wait", "--", "true").code == 75
 
+    def test_a_store_that_is_away_holds_up_neither_a_run_nor_the_end(
+        self, swamp: Swamp, store: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        back = threading.Event()
+
+        async def away(self: Grant) -> None:
+            back.wait(20)
+
+        with monkeypatch.context() as cut:
+            cut.setattr(poll_turn, "LOOK_S", 0.05)
+            cut.setattr(poll_turn, "RELEASE_S", 0.05)
+            cut.setattr(Grant, "check", away)
+            cut.setattr(Grant, "release", away)
+            done = swamp("poll", "--every", "50ms", "--count", "2", "--topic", "t", "--", "true")
+            assert not back.is_set()
+        back.set()
+        assert done.code == 0
+        assert len(records(store, "t")) == 2
+        assert done.err.count("is not known") == 2
+        assert "could not be given back" in done.err
+
+    def test_a_look_that_comes_back_late_counts_at_the_next_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        back, looked = threading.Event(), threading.Event()
+
+        class Late:
+            def check(self) -> None:
+                back.wait(20)
+                looked.set()
+                raise FencedError("passed on")
+
+        monkeypatch.setattr(poll_turn, "LOOK_S", 0.05)
+        with poll_turn.Turn(BlockingEnv(), nullcontext(Late())) as turn:  # type: ignore[arg-type]
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable):
+                    turn.check()
+            back.set()
+            assert looked.wait(20)
+            with pytest.raises(FencedError):
+                until_known(turn)
+
     def test_who_was_passed_over_runs_no_more(self, swamp: Swamp, store: Path, monkeypatch: Any) -> None:
         real = Grant.check
 
@@ -244,6 +287,12 @@ class TestOneInstance:
         outputs = [record["output"] for record in records(store, "t")]
         assert outputs == sorted(outputs)
         assert set(outputs) == {"first\n", "second\n"}
+
+
+def until_known(turn: poll_turn.Turn) -> None:
+    while True:
+        with suppress(StoreUnavailable):
+            turn.check()
 
 
 def begin(store: Path, *line: str) -> subprocess.Popen[bytes]:

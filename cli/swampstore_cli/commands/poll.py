@@ -15,12 +15,12 @@ from swampstore_cli.moments import now_ms, pause_s
 from swampstore_cli.options import command, new_app
 from swampstore_cli.poll_run import run_command
 from swampstore_cli.poll_schedule import JITTER_SHARE, SKIP, Schedule
+from swampstore_cli.poll_turn import Turn
 from swampstore_cli.poll_writing import ERROR_BYTES, Records, Run, Sink, Versions, Written
 from swampstore_cli.session import Session
 
 if TYPE_CHECKING:
     from swampstore.client.blocking import Namespace
-    from swampstore.client.blocking_shared import Place
     from swampstore.protocols.queue import Waiting
     from swampstore_cli.stopping import StopSignals
 
@@ -104,19 +104,18 @@ def poll(
     if only_changed and not data:
         raise Misuse("--only-changed without --data", hint="every run is a record; leave it out")
     label = name or topic or f"{data}/{as_}"
-    with session.namespace() as namespace:
+    with session.opened() as opened:
+        namespace = opened.face.namespace(session.settings.namespace)
         sink = _sink(session, namespace, label, line, topic, data, as_, only_changed=only_changed)
         poller = _Poller(session, line, sink, schedule, limit_s, count, label)
         queue = namespace.queue(f"poll/{label}", 1)
         said = _Standby(label, stays=not no_wait)
-        with (
-            queue.acquire(
-                purpose=f"swamp poll --every {every}", on_wait=said.waits, deadline=0.0 if no_wait else None
-            ) as place,
-            StopSignals() as stop,
-        ):
+        held = queue.acquire(
+            purpose=f"swamp poll --every {every}", on_wait=said.waits, deadline=0.0 if no_wait else None
+        )
+        with Turn(opened.env, held) as turn, StopSignals() as stop:
             output.note(f"polling every {every} as {output.printable(label)}; Ctrl-C stops")
-            poller.go_on(place, stop)
+            poller.go_on(turn, stop)
     raise typer.Exit(poller.exit_code)
 
 
@@ -189,7 +188,7 @@ class _Poller:
         """1 when a run could not be written, 76 when the last ones still wait on this machine."""
         return 1 if self._lost else SPOOLED_EXIT if self._spooled else 0
 
-    def go_on(self, place: Place, stop: StopSignals) -> None:
+    def go_on(self, turn: Turn, stop: StopSignals) -> None:
         """Until ``stop`` is set or the runs are done. Raises ``FencedError`` once another instance has taken over."""
         from swampstore.env.blocking import run as finish
 
@@ -199,9 +198,11 @@ class _Poller:
             if finish(stop.wait(max(start + tick.at - time.monotonic(), 0.0))):
                 break
             try:
-                place.check()  # who slept through its turn must not run beside its successor
+                turn.check()  # who slept through its turn must not run beside its successor
             except TryAgain as error:
                 self._problem(error)
+            if stop.is_set():
+                break
             began = now_ms()
             ended = run_command(
                 self._line,
