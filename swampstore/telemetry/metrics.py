@@ -121,6 +121,8 @@ def start(target: str = "", *, every_s: float = FILE_EVERY_S) -> None:
         registry.register(_Series(tables))
         running = _Running(target, tables, registry)
         try:
+            if _is_slip(target):
+                raise BadConfig(f"{target!r} is no address", hint="127.0.0.1:PORT; a file of that name is ./NAME")
             if _is_address(target):
                 _serve(running)
             elif target:
@@ -162,6 +164,12 @@ def text() -> str:
 def _is_address(target: str) -> bool:
     host, _, port = target.rpartition(":")
     return bool(host) and port.isdigit() and "/" not in host
+
+
+def _is_slip(target: str) -> bool:
+    """What was meant as an address: as a file it would lie somewhere, and nobody would answer."""
+    only_part = target.isdigit() or target.startswith(":") or target.endswith(":") or target.strip("[]") in _LOOPBACK
+    return only_part or "://" in target
 
 
 def _serve(running: _Running) -> None:

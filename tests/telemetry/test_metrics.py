@@ -213,6 +213,15 @@ def test_a_file_that_hangs_does_not_stop_the_counting(tmp_path: Path, monkeypatc
     let_go.set()
 
 
+@pytest.mark.parametrize("target", [":9464", "9464", "127.0.0.1", "localhost:", "http://127.0.0.1:9464/metrics"])
+def test_half_an_address_is_not_taken_for_a_file(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(swampstore.BadConfig):
+        metrics.start(target)
+    metrics.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- turned on from outside -------------------------------------------------------------------------------------------
 
 
