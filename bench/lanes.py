@@ -1,7 +1,8 @@
 """Small records appended to one shared log on one disk: ours, the physical limit, and other embedded stores, in turns.
 
-300 bytes a record, one record a call, one caller in each process, for a second at a time. What counts is the ratio to the
-others of the same session: disks differ more than programs do.
+300 bytes a record, one record a call, one caller in each process, for a second at a time; beside buffered appends and
+batches of ours its compactor works in another process. What counts is the ratio to the others of the same session: disks
+differ more than programs do.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.children import run_job, run_together
+from bench.children import behind, run_job, run_together
 from bench.environment import peers_python
 from bench.harness import Report, interleaved, median, say
 from bench.lab import Lab
@@ -61,7 +62,7 @@ class _Bench:
         given = {"log": name, "place": str(place), "durable": durable, "seconds": _SECONDS, "rate": rate}
         many = [{**given, "writer": at} for at in range(writers)]
         python = sys.executable if name == OURS else self.python
-        with _server(name, place, durable=durable):
+        with _server(name, place, durable=durable), _compactor(self.lab, name, place, durable=durable):
             each = run_together("logs:appends", self.lab.env, many, timeout_s=_TIMEOUT_S, python=python)
         shutil.rmtree(place)
         return [one["value"] for one in each]
@@ -96,6 +97,19 @@ def _server(name: str, place: Path, *, durable: bool) -> Iterator[None]:
             yield
         finally:
             server.terminate()
+
+
+@contextlib.contextmanager
+def _compactor(lab: Lab, name: str, place: Path, *, durable: bool) -> Iterator[None]:
+    """Ours as it is meant to be run where much is written: the compactor is another process.
+
+    Durable appends go without: what their writers fold on the way is part of their figure.
+    """
+    if name != OURS or durable:
+        yield
+        return
+    with behind("upkeep:compactor", lab.env, url=str(place), namespace="bench"):
+        yield
 
 
 def _rate(run: Sequence[Mapping[str, Any]]) -> float:
@@ -192,7 +206,8 @@ def _batches(bench: _Bench, report: Report) -> None:
         if log:
             given["log"] = log
         python = sys.executable if log in ("", OURS) else bench.python
-        (found,) = run_together(f"logs:{job}", lab.env, [given], timeout_s=_TIMEOUT_S, python=python)
+        with _compactor(lab, OURS if python == sys.executable else log, place, durable=False):
+            (found,) = run_together(f"logs:{job}", lab.env, [given], timeout_s=_TIMEOUT_S, python=python)
         shutil.rmtree(place)
         return float(found["value"]["rate"])
 
