@@ -23,7 +23,7 @@ export SWAMPSTORE_PEERS := $(CURDIR)/$(PEERS)
 export SWAMPSTORE_CONTROLS := $(CURDIR)/$(CONTROLS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench plots prove fuzz soak ceph controls clean
+.PHONY: help run test check format bench plots prove fuzz soak ceph controls browser clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
@@ -66,6 +66,9 @@ soak: .venv/.stamp-test $(EMULATOR)/.stamp ## everything at once in real process
 
 ceph: ## install Ceph's gateway and what it needs from the system's packages, for `make prove` (Debian, as root)
 	apt-get install -y --no-install-recommends radosgw ceph-mon ceph-osd ceph-common
+
+browser: ## install Chromium from the system's packages, for the test of the page by `make prove` (Debian, as root)
+	apt-get install -y --no-install-recommends chromium
 
 controls: $(PEERS)/.stamp $(CONTROLS)/.stamp ## install S3 servers that a store must refuse, for `make prove` (needs npm)
 

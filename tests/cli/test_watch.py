@@ -312,7 +312,7 @@ class TestPage:
 
 
 @pytest.mark.prove
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: apt-get install chromium")
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: make browser")
 def test_in_a_real_browser(store: Path, tmp_path: Path) -> None:
     """Scripts run under the policy, the middle is replaced in place, dark and light differ, nothing else is asked for."""
     line = [sys.executable, "-m", "swampstore_cli", "datastore", "ui", "--interval", "200ms", "--json"]
