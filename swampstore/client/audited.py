@@ -4,6 +4,7 @@ Invariants:
 - The record is written before the call returns: what the caller acts upon is on record (or in the spool, or the call
   raises: what the topic's policy says when the store cannot be reached holds here too).
 - Arguments are recorded only by name, and only those that were asked for: secrets are passed as arguments, too.
+- A call whose result cannot be recorded has happened: it is on record without the result, and raises.
 - A call that raises is recorded with its error, and raises the same error. If that record cannot be written, the function's
   error is raised with the other as a note: the first failure is the one to see.
 """
@@ -13,12 +14,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from swampstore.client.audit_aio import AsyncAuditTopic
 from swampstore.client.audit_blocking import AuditTopic
 from swampstore.env.blocking import SystemClocks
-from swampstore.errors import Misuse, SwampError
+from swampstore.errors import Misuse, SwampError, TooLarge
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ERROR_CHARS = 2000
@@ -88,8 +90,13 @@ class _Recorder:
     def ended(self, record: dict[str, Any], seconds: float, value: Any) -> dict[str, Any]:
         record["seconds"] = seconds
         if self._result is not False:
-            record["result"] = value if self._result is True else self._result(value)
+            record = record | {"result": value if self._result is True else self._result(value)}
         return record
+
+    def unfit(self, record: dict[str, Any], seconds: float, error: SwampError) -> dict[str, Any]:
+        """What is left to say of a call whose result cannot be recorded; ``error`` learns the way out."""
+        error.add_note("result=False leaves the result out, result=function says what of it is recorded")
+        return record | {"seconds": seconds, "error": f"the result could not be recorded: {error}"[:_ERROR_CHARS]}
 
     def failed(self, record: dict[str, Any], seconds: float, error: BaseException) -> dict[str, Any]:
         return record | {"seconds": seconds, "error": f"{type(error).__name__}: {error}"[:_ERROR_CHARS]}
@@ -108,7 +115,13 @@ def _called(function: Callable[..., Any], topic: AuditTopic, recorder: _Recorder
             except SwampError as unwritten:
                 error.add_note(f"and its audit record could not be written: {unwritten}")
             raise
-        topic.write(recorder.ended(record, _boot() - began, value))
+        seconds = _boot() - began
+        try:
+            topic.write(recorder.ended(record, seconds, value))
+        except (Misuse, TooLarge) as unfit:
+            with suppress(Misuse, TooLarge):
+                topic.write(recorder.unfit(record, seconds, unfit))
+            raise
         return value
 
     return call
@@ -127,7 +140,13 @@ def _awaited(function: Callable[..., Any], topic: AsyncAuditTopic, recorder: _Re
             except SwampError as unwritten:
                 error.add_note(f"and its audit record could not be written: {unwritten}")
             raise
-        await topic.write(recorder.ended(record, _boot() - began, value))
+        seconds = _boot() - began
+        try:
+            await topic.write(recorder.ended(record, seconds, value))
+        except (Misuse, TooLarge) as unfit:
+            with suppress(Misuse, TooLarge):
+                await topic.write(recorder.unfit(record, seconds, unfit))
+            raise
         return value
 
     return call

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import swampstore
-from swampstore.errors import Misuse, StoreUnavailable
+from swampstore.errors import Misuse, StoreUnavailable, TooLarge
 
 URL = "memory://audited"
 
@@ -44,8 +44,31 @@ def test_results_are_shaped_or_left_out(topic: Any) -> None:
 
 
 def test_a_result_that_cannot_be_recorded_is_an_error(topic: Any) -> None:
-    with pytest.raises(Misuse):
-        swampstore.audited(topic)(lambda: object())()
+    with pytest.raises(Misuse) as refused:
+        swampstore.audited(topic, call="odd")(lambda: object())()
+    assert "result=False" in refused.value.__notes__[0]
+    with pytest.raises(TooLarge):
+        swampstore.audited(topic, call="large")(lambda: "x" * 400_000)()
+    found = [(one["call"], one["error"][:33]) for one in kept(topic)]
+    assert found == [("odd", "the result could not be recorded:"), ("large", "the result could not be recorded:")]
+
+
+def test_neither_is_one_of_asyncio() -> None:
+    async def main() -> None:
+        async with await swampstore.open_async(f"{URL}-odd") as store:
+            topic = store.namespace("ops").audit("calls")
+
+            @swampstore.audited(topic, call="odd")
+            async def odd() -> object:
+                return object()
+
+            with pytest.raises(Misuse):
+                await odd()
+            (record,) = [one.data async for one in topic.read()]
+            assert isinstance(record, dict)
+            assert record["call"] == "odd"
+
+    asyncio.run(main())
 
 
 def test_an_error_is_on_record_and_raised(topic: Any) -> None:
