@@ -35,6 +35,7 @@ _STORAGE_CLASS = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _PARAMETERS = ("endpoint", "region", "path_style", "profile", "sse", "kms_key", "storage_class", "driver", "checksum")
 _LOCAL_PARAMETERS = {"durability": ("durable", "buffered"), "lanes": ("auto", "on", "off")}
+_PARAMETER_IN_PATH = re.compile(r"[?&](?:durability|lanes)=[^/]*\Z")
 _OTHER_SPELLINGS = {"forcePathStyle": "path_style", "pathStyle": "path_style", "kmsKey": "kms_key"} | {
     "storageClass": "storage_class"
 }
@@ -68,7 +69,7 @@ def parse_url(url: str | os.PathLike[str]) -> Place:
         raise BadURL("a store's URL may not be empty or hold a NUL", hint=FORMS_HINT)
     matched = _SCHEME.fullmatch(text)
     if isinstance(url, os.PathLike) or not matched:
-        return LocalPlace(os.path.abspath(os.path.expanduser(text)))
+        return _path(text)
     scheme, rest = matched[1].lower(), matched[2]
     match scheme:
         case "file":
@@ -137,7 +138,13 @@ def _local(path: str, query: str) -> LocalPlace:
 def _filesystem(path: str) -> LocalPlace:
     if not path.strip() or path.startswith("//"):
         raise BadURL("filesystem: needs a path behind it", hint="such as filesystem:/data/team")
-    return LocalPlace(os.path.abspath(os.path.expanduser(path)))
+    return _path(path)
+
+
+def _path(text: str) -> LocalPlace:
+    if _PARAMETER_IN_PATH.search(text):
+        raise BadURL("parameters stand in a file URL, not behind a path", hint="file:///path?...; a '?' is %3F there")
+    return LocalPlace(os.path.abspath(os.path.expanduser(text)))
 
 
 def _memory(rest: str) -> MemoryPlace:

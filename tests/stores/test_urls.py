@@ -54,6 +54,7 @@ GOOD = {
     ),
 }
 BAD = [
+    "team?durability=buffered", "/data/team?lanes=off", "filesystem:/data?x=1&lanes=on",
     "", "  ", "a\0b", "http://host/x", "gs://bucket", "file:data", "file://host/data", "file:///data?x=1",
     "file:///data?durability=none", "file:///data?lanes=1", "file:///data?lanes", "file:///data?lanes=on&lanes=off",
     "filesystem:", "filesystem://data", "memory:", "memory://", "memory:///a", "memory://a/b", "memory://-a",
