@@ -20,7 +20,10 @@ from bench.page import write_page
 BENCHMARKS = {
     "append": ("bench.append", "one append: latency and requests, by size of the namespace, beside the legacy design"),
     "burst": ("bench.burst", "100 threads and 100 tasks, one append each"),
-    "burst-s3": ("bench.cold_burst", "cold bursts of 11 to 500 creates into the large namespace; an idle daemon's bill"),
+    "burst-s3": (
+        "bench.cold_burst",
+        "cold bursts of 11 to 500 creates into the large namespace; an idle daemon's bill",
+    ),
     "drivers": ("bench.drivers", "CPU of a request by S3 driver, against a server that answers at once; group commit"),
     "sync": ("bench.sync", "4 and 16 syncs at once into the large namespace, beside the legacy design"),
     "idle": ("bench.idle", "a sync with nothing new"),

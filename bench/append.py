@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,11 @@ def run(lab: Lab, report: Report) -> None:
     report.target("append-p99-s3", p99, figure="p99", samples=times[worst], note=f"the worst of all sizes: {worst}")
 
 
+def writes_of(requests: Mapping[str, int]) -> int:
+    """How many of ``requests`` wrote to the log: a create-only write of a segment, or a frame of a lane file."""
+    return requests.get("create", 0) + requests.get("append_lane", 0)
+
+
 def _appends(lab: Lab, url: str, count: int, turn: int) -> dict[str, Any]:  # noqa: ARG001
     done = run_job("append:appends", lab.env, url=url, namespace=NAMESPACE, count=count)
     value: dict[str, Any] = done["value"]
@@ -63,10 +69,10 @@ def _legacy(lab: Lab, url: str, lock: str, turn: int) -> dict[str, Any]:
 
 
 def _requests(report: Report, found: list[dict[str, Any]], each: int) -> None:
-    creates = [one["requests"].get("create", 0) / each for one in found]
+    creates = [writes_of(one["requests"]) / each for one in found]
     if min(creates) < 1:
         raise AssertionError(f"appends were acknowledged without a create-only write each: {creates}")
-    others = [sum(one["requests"].values()) - one["requests"].get("create", 0) for one in found]
+    others = [sum(one["requests"].values()) - writes_of(one["requests"]) for one in found]
     report.target("append-requests", max(creates), figure="max", samples=creates, note="create-only writes per append")
     report.target(
         "append-reads", max(others), figure="max", samples=others, note="other requests, all appends together"

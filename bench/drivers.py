@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from bench.append import writes_of
 from bench.children import ROOT, JobFailed, run_job
 from bench.harness import Report, interleaved, median
 from bench.lab import NAMESPACE, Lab
@@ -75,7 +76,7 @@ def _cost(lab: Lab, url: str, puts: int, pages: int, name: str, turn: int) -> di
 
 def _group(lab: Lab, job: str, url: str, callers: int, each: int, turn: int) -> dict[str, Any]:  # noqa: ARG001
     done = run_job(job, lab.env, url=url, namespace=NAMESPACE, callers=callers, each=each)["value"]
-    return {"ms": done["ms"], "size": callers * each / done["requests"]["create"]}
+    return {"ms": done["ms"], "size": callers * each / writes_of(done["requests"])}
 
 
 @contextlib.contextmanager
