@@ -117,6 +117,7 @@ class Clashes:
         for item in clash.items:
             record, here = records[item.key], looked[item.key]
             if record is not None and not record.gone:
+                self._puller.announce([(item, entry_of(record))])
                 rows.append((item, await self._puller.write(item.key, entry_of(record), here)))
             elif here is not None:
                 self._tree.remove(item.key, here)

@@ -15,7 +15,7 @@ from swampstore.protocols.place import Place
 from swampstore.values.entry import Entry, entry_of
 from swampstore.values.join import conflict_of
 from swampstore.values.keys import key_problem
-from swampstore.values.version import FROM_NOTHING
+from swampstore.values.version import FROM_NOTHING, put_of
 from swampstore.workers.sync.copies import copy_name
 from swampstore.workers.sync.decide import Action
 from swampstore.workers.sync.mirror import Mirror
@@ -51,6 +51,8 @@ class Settler:
         record = (await self._mirror.records([item.key]))[item.key]
         if record is None or record.gone:
             raise Left("it changed in the namespace meanwhile")
+        if item.remote is not None and put_of(record.version) < put_of(item.remote.version):
+            raise Left("another sync of this tree has seen a newer version")
         entry = entry_of(record)
         found = item.found
         assert found is not None
@@ -60,6 +62,7 @@ class Settler:
             self._report.conflicts.append(Conflict(item.key, beside, "local"))
         else:
             beside = self._link_beside(item.key, item.sha256 or self._tree.sha256(item.key, found))
+            self._puller.announce([(item, entry)])
             row = await self._puller.write(item.key, entry, found)
             self._puller.record([(item, row)])
             self._report.conflicts.append(Conflict(item.key, beside, "remote"))

@@ -176,6 +176,16 @@ class Database:
                     self._db.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Everything read inside is of one moment."""
+        with typed(self.name):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("COMMIT")
+
 
 def _make_private(path: Path) -> None:
     """The folder and an empty file that only this user can read. Raises ``StoreForbidden`` or ``StoreFull``."""

@@ -2,26 +2,33 @@
 
 Files are hashed only when their size, time or inode differ from the state but the size does not, when they were written
 about the time the state was (a later change within the clock's grain would not show), or when both sides have changed.
+
+Invariant: what is done with a file rests on a look at it between two looks at the state that show the same. A walk may
+have met a folder before, and the state after, another sync of the tree placed a file in it, or the other way round.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
 from swampstore.values.version import put_of
+from swampstore.workers.sync.coming import Arrival
 from swampstore.workers.sync.decide import NEEDS_BOTH, NEEDS_PULL, NEEDS_PUSH, Action, Local, Remote, decide
 from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.report import Progress, SyncReport
 from swampstore.workers.sync.scan import Scan
-from swampstore.workers.sync.state import Beside, RemoteRow, Row, State
+from swampstore.workers.sync.state import Beside, RemoteRow, Row, Seen, State
 from swampstore.workers.sync.tree import Found, Left, Tree
 
 _RACY_MS = 2_000
 _DATA_FILES = ("/latest", "/metadata.yaml")
 PassesOver = Callable[[str, Found | None, Row | None, RemoteRow | None], bool]
 _TELL_EVERY = 1_000
+_SURE_AT_ONCE = 500
+_LOOKS = 5
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -62,6 +69,9 @@ class Planner:
 
     def items(self, progress: Progress, prefixes: Sequence[str]) -> Iterator[Item]:
         """What to do under ``prefixes``, in key order; paths with nothing to do are counted."""
+        return self._sure(self._walked(progress, prefixes))
+
+    def _walked(self, progress: Progress, prefixes: Sequence[str]) -> Iterator[Item]:
         seen = 0
         for prefix in prefixes:
             for key, found, row, remote in self._side_by_side(prefix):
@@ -74,6 +84,9 @@ class Planner:
 
     def points(self, known: Iterable[Beside]) -> Iterator[Item]:
         """What to do at these paths, each looked at by itself: nothing is walked."""
+        return self._sure(self._at(known))
+
+    def _at(self, known: Iterable[Beside]) -> Iterator[Item]:
         for key, row, remote in known:
             if self._scope.excludes(key):
                 continue
@@ -86,6 +99,66 @@ class Planner:
             item = self._item(key, found, row, remote)
             if item is not None:
                 yield item
+
+    def _sure(self, items: Iterator[Item]) -> Iterator[Item]:
+        """``items`` as one moment shows them. A new file to pull is safe without: it never replaces anything."""
+        while batch := list(islice(items, _SURE_AT_ONCE)):
+            sure = {item.key: item for item in batch if item.found is None and item.row is None}
+            doubtful = [item for item in batch if item.key not in sure]
+            for _ in range(_LOOKS):
+                doubtful = self._look_again(doubtful, sure)
+                if not doubtful:
+                    break
+            for item in doubtful:
+                self._report.skip(item.key, "other syncs of this tree are changing it")
+            yield from (sure[item.key] for item in batch if item.key in sure)
+
+    def _look_again(self, items: Sequence[Item], sure: dict[str, Item]) -> list[Item]:
+        """Put what is to be done with ``items`` into ``sure``; returns those that changed meanwhile."""
+        keys = [item.key for item in items]
+        before = self._state.seen(keys) if keys else {}
+        found = {item.key: self._found(item) for item in items}
+        after = self._state.seen(keys) if keys else {}
+        for item in items:
+            if before[item.key] == after[item.key]:
+                again = self._again(item, found[item.key], after[item.key])
+                if again is not None:
+                    sure[item.key] = again
+        return [item for item in items if before[item.key] != after[item.key]]
+
+    def _found(self, item: Item) -> Found | Left | None:
+        try:
+            return self._tree.look(item.key, past_folders=True)
+        except Left as reason:
+            return None if item.found is None else reason
+
+    def _again(self, item: Item, found: Found | Left | None, seen: Seen) -> Item | None:
+        if isinstance(found, Left):
+            self._report.skip(item.key, str(found))
+            return None
+        row, remote, coming = seen
+        try:
+            row = self._arrived(item.key, found, row, remote, coming)
+        except Left as reason:
+            self._report.skip(item.key, str(reason))
+            return None
+        if row is None and remote is not None and remote.gone:
+            remote = None
+        if found == item.found and row == item.row and remote == item.remote:
+            return item
+        return self._item(item.key, found, row, remote)
+
+    def _arrived(
+        self, key: str, found: Found | None, row: Row | None, remote: RemoteRow | None, coming: Sequence[Arrival]
+    ) -> Row | None:
+        """The row of a file that a sync has placed and not written down before something newer; ``row`` for any other."""
+        if found is None or remote is None:
+            return row
+        for one in coming:
+            between = (row is None or row.version < one.version) and put_of(one.version) < remote.version
+            if between and found.modified == one.modified and self._tree.sha256(key, found) == one.sha256:
+                return Row(one.version, found.size, found.mtime_ns, found.inode, one.sha256, 0, 0, None)
+        return row
 
     def _side_by_side(self, prefix: str) -> Iterator[tuple[str, Found | None, Row | None, RemoteRow | None]]:
         """Join the walk and the state, both in key order."""

@@ -15,6 +15,7 @@ from swampstore.limits import MIB, PART_BYTES
 from swampstore.protocols.contents import stream_content
 from swampstore.protocols.place import Place
 from swampstore.values.entry import EPHEMERAL, Entry, entry_of
+from swampstore.workers.sync.coming import Arrival
 from swampstore.workers.sync.fetch import fetch_small
 from swampstore.workers.sync.labels import labels_of
 from swampstore.workers.sync.mirror import Mirror
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _BATCH_FILES = 4096
 _BATCH_BYTES = 32 * MIB
+_OVERTAKEN = "another sync of this tree has brought it further meanwhile"
 
 
 class Puller:
@@ -81,6 +83,7 @@ class Puller:
                 self._report.skip(item.key, "it changed in the namespace meanwhile")
             else:
                 entries.append((item, entry_of(record)))
+        entries = self.announce(entries)
         small = [pair for pair in entries if pair[1].size <= PART_BYTES]
         bodies = await fetch_small(self._place, [entry for _, entry in small])
         for (item, entry), body in zip(small, bodies, strict=True):
@@ -93,6 +96,26 @@ class Puller:
         for item, entry in entries:
             if entry.size > PART_BYTES:
                 yield item, entry, None
+
+    def announce(self, entries: Sequence[tuple[Item, Entry]]) -> list[tuple[Item, Entry]]:
+        """Write down what is about to be placed; those that another sync of this tree has brought further are left."""
+        wanted: list[tuple[Item, Entry]] = []
+        with self._state.transaction():
+            keys = [item.key for item, _ in entries]
+            rows, known = self._state.synced_rows(keys), self._state.known(keys)
+            for item, entry in entries:
+                row, newest = rows.get(item.key), known.get(item.key)
+                further = row is not None and (item.row is None or row.version > item.row.version)
+                if further or (newest is not None and newest[1] and newest[0] > entry.version):
+                    self._report.skip(item.key, _OVERTAKEN)
+                else:
+                    wanted.append((item, entry))
+            self._state.set_coming(
+                (item.key, Arrival(entry.version, entry.meta.sha256, modified))
+                for item, entry in wanted
+                if entry.meta.sha256 is not None and (modified := entry.meta.modified or entry.meta.created)
+            )
+        return wanted
 
     async def write(self, key: str, entry: Entry, replaces: Found | None, body: bytes | None = None) -> Row:
         """Write one entry to the file ``key``, which must be as it was looked at. Raises ``Left``, ``StoreFull``.
@@ -129,8 +152,15 @@ class Puller:
 
     def _place_as(self, temp: Temporary, key: str, entry: Entry, replaces: Found | None, sha256: bytes) -> Found:
         placed = temp.finish(entry.meta.modified or entry.meta.created)
+        if replaces is not None:
+            with self._state.transaction():  # one sync of this tree at a time, from the last look to the new name
+                row = self._state.synced_rows([key]).get(key)
+                if row is not None and row.version > entry.version:
+                    raise Left(_OVERTAKEN)
+                temp.place(replaces)
+            return placed
         try:
-            temp.place(replaces)
+            temp.place(None)
         except FileExistsError:
             return self._same_already(key, sha256)
         return placed

@@ -1,6 +1,6 @@
 """One sync of a tree and a namespace: look, plan, then delete here, pull, settle conflicts, push.
 
-No lock is taken anywhere: pushes are appends, and a tree that two processes sync at once is guarded file by file.
+No lock outlives one file: pushes are appends, and a tree that two processes sync at once is guarded file by file.
 
 Invariants:
 - Killed at any point, the next sync ends where this one would have: rows follow facts, and equal contents on both sides
@@ -339,7 +339,8 @@ class _Session:
         for item in items:
             assert item.found is not None
             try:
-                self._tree.remove(item.key, item.found)
+                with self._state.transaction():  # no other sync of this tree places a file meanwhile
+                    self._tree.remove(item.key, item.found)
             except Left as reason:
                 self._report.skip(item.key, str(reason))
                 continue

@@ -5,6 +5,7 @@
     kept     conflict entries of the namespace that wait to be written beside their path
     loose    keys last seen live outside the shards, and where (see :mod:`swampstore.workers.sync.mirror`)
     marks    per scope: the root, slots and runs that are fully compared
+    meta     the newest version seen, notes, and files on their way (:mod:`swampstore.workers.sync.coming`)
 
 Invariants:
 - ``files`` holds only what was seen on both sides; a row is written after the append is acknowledged or the file is
@@ -24,7 +25,8 @@ import msgspec
 
 from swampstore.values.frame import UNREADABLE
 from swampstore.values.keys import LAST_SUFFIX
-from swampstore.workers.sync.database import Database, damaged, typed
+from swampstore.workers.sync.coming import Arrival, Coming
+from swampstore.workers.sync.database import damaged, typed
 from swampstore.workers.sync.options import STATE_FOLDER
 
 T = TypeVar("T")
@@ -80,6 +82,8 @@ class RemoteRow(msgspec.Struct, frozen=True, gc=False):
 
 Beside: TypeAlias = tuple[str, Row | None, RemoteRow | None]
 """A key, what both sides hold of it, and what is newer in the namespace."""
+Seen: TypeAlias = tuple[Row | None, RemoteRow | None, tuple[Arrival, ...]]
+"""The same of a key, and what may have come."""
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):
@@ -122,7 +126,7 @@ def state_path(tree: Path, url: str, namespace: str) -> Path:
     return tree / STATE_FOLDER / f"{digest}.db"
 
 
-class State(Database):
+class State(Coming):
     """The open state. ``path`` ``None`` keeps it in memory (a dry run of a tree that was never synced)."""
 
     # --- marks --------------------------------------------------------------------------------------------------
@@ -148,9 +152,9 @@ class State(Database):
     def forget_all(self) -> None:
         """The namespace is another one: nothing is known of it."""
         with self.transaction():
-            for table in ("files", "remote", "kept", "loose", "marks"):
+            for table in ("files", "remote", "kept", "loose", "marks", "meta WHERE name = 'hlc'"):
                 self._db.execute(f"DELETE FROM {table}")
-            self._db.execute("DELETE FROM meta WHERE name = 'hlc'")
+            self.forget_all_coming()
 
     @property
     def newest_version(self) -> bytes:
@@ -291,6 +295,12 @@ class State(Database):
                     known[found[0]] = (found[0], row, RemoteRow(found[1], bool(found[2]), *found[3:]))
         return [known.get(key, (key, None, None)) for key in keys]
 
+    def seen(self, keys: Sequence[str]) -> dict[str, Seen]:
+        """What is known of ``keys``, and what may have come, at one moment."""
+        with self.moment():
+            coming = self.coming(keys)
+            return {key: (row, remote, coming.get(key, ())) for key, row, remote in self.beside(keys)}
+
     def is_live(self, key: str) -> bool:
         """Whether ``key`` is in the namespace as far as is known."""
         with typed(self.name):
@@ -371,6 +381,7 @@ class State(Database):
             (key, row.version, row.size, row.mtime_ns, row.inode, row.sha256, row.at_ms, row.expires, row.labels),
         )
         self._db.execute("DELETE FROM remote WHERE key = ? AND version <= ?", (key, row.version))
+        self.forget_coming(key, row.version)
 
     def gone(self, key: str, version: bytes, tombstone: bytes) -> None:
         """Neither side holds ``key`` any more (within a transaction); ``version`` is that of the row that goes."""
