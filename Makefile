@@ -23,7 +23,7 @@ export SWAMPSTORE_PEERS := $(CURDIR)/$(PEERS)
 export SWAMPSTORE_CONTROLS := $(CURDIR)/$(CONTROLS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench plots prove fuzz soak ceph controls browser clean
+.PHONY: help run test check format bench plots prove fuzz soak ceph controls browser spark clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
@@ -69,6 +69,9 @@ ceph: ## install Ceph's gateway and what it needs from the system's packages, fo
 
 browser: ## install Chromium from the system's packages, for the test of the page by `make prove` (Debian, as root)
 	apt-get install -y --no-install-recommends chromium
+
+spark: .venv/.stamp-test ## install Spark into .venv, for the test of its recipe by `make prove` (450 MB, needs Java)
+	$(BIN)/python -m pip install -q 'pyspark==4.3.0'
 
 controls: $(PEERS)/.stamp $(CONTROLS)/.stamp ## install S3 servers that a store must refuse, for `make prove` (needs npm)
 

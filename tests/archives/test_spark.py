@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(600)]
 
 
 def test_spark_reads_archives_in_place(tmp_path: Path) -> None:
-    sql = pytest.importorskip("pyspark.sql", reason="Spark is not installed")
+    sql = pytest.importorskip("pyspark.sql", reason="Spark is not installed: make spark")
     if shutil.which("java") is None:
         pytest.skip("there is no Java")
     with swampstore.open(str(tmp_path / "team"), create=True) as store:

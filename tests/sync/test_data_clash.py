@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -204,12 +205,16 @@ def test_a_crash_in_between_moves_nothing_twice(machine: Make, step: int, monkey
 
 
 def meet(a: Machine, b: Machine, write: Callable[[], object]) -> None:
-    """``b`` pushes; just before its append ``a`` writes and syncs."""
+    """``b`` pushes; just before its append ``a`` writes and syncs, in a later millisecond.
+
+    Within one millisecond the two files of a version may win and lose apart; then a version is kept once more.
+    """
     pushed: list[str] = []
 
     def a_first(verb: str, name: str) -> None:
         if verb == "put" and "/log/" in name and not pushed:
             pushed.append(name)
+            time.sleep(0.002)
             write()
             a.sync()
 
