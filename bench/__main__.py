@@ -37,6 +37,7 @@ BENCHMARKS = {
     "storm": ("bench.storm", "10 signals into 200 streams, 8 times"),
     "lanes": ("bench.lanes", "small records appended to one log on one disk, beside SQLite, LMDB, RocksDB and Redis"),
     "formats": ("bench.formats", "one append on object storage beside deltalake, icechunk and slatedb"),
+    "audited": ("bench.audited", "what the decorator adds to a call and the write of its record"),
     "legacy": ("bench.legacy", "a write, a gc of 7, 4 and 16 syncs: ours and the legacy design on the same entries"),
     "merging": ("bench.merging", "appends at a pace while another process merges everything"),
     "gc": ("bench.gc", "a gc of 7 and of 100,000 expired entries of the large namespace"),
