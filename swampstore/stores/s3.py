@@ -19,14 +19,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
-
-import msgspec
 
 from swampstore.errors import CorruptObject, Misuse
 from swampstore.stores.base import Body, Create, Got, Headed, Info, NotModified, Overwrite, Page, Replace, Stored, When
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_whole
 from swampstore.stores.s3_listing import bare, not_s3, read_listing
+from swampstore.stores.s3_options import S3Options
 
 MULTIPART_OVER_BYTES = 16 << 20
 PART_BYTES = 16 << 20
@@ -35,8 +33,6 @@ PAGE_MAX = 1000
 DELETE_MAX = 1000
 POOL_CONNECTIONS = 128
 SIDE_BY_SIDE = 100
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 30.0
 PAGE_BODY = "SwampstorePage"
 """Where a response of ListObjectsV2 holds the page's bytes, unread (:func:`read_pages_ourselves`)."""
 
@@ -44,43 +40,6 @@ _CONTENT_RANGE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d{1,18})", re.ASCII)
 
 Args = dict[str, Any]
 Response = Mapping[str, Any]
-
-
-class S3Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a bucket is and how objects are kept in it. Credentials come from the usual AWS configuration.
-
-    ``path_style=None`` means: with an ``endpoint`` yes, without one as the service prefers. ``sse`` is ``AES256``,
-    ``aws:kms`` or ``aws:kms:dsse``; ``kms_key`` an id or ARN for the latter two. ``driver`` is ``auto``, ``fast`` or
-    ``botocore`` (:mod:`swampstore.stores.s3_choice`).
-    """
-
-    bucket: str
-    prefix: str = ""
-    endpoint: str | None = None
-    region: str | None = None
-    path_style: bool | None = None
-    profile: str | None = None
-    sse: str | None = None
-    kms_key: str | None = None
-    storage_class: str | None = None
-    driver: str = "auto"
-    checksum: str | None = None
-    connect_seconds: float = CONNECT_SECONDS
-    read_seconds: float = READ_SECONDS
-
-    def bounded(self, seconds: float) -> S3Options:
-        """The same place, no single wait for it longer than ``seconds``."""
-        return msgspec.structs.replace(
-            self,
-            connect_seconds=min(self.connect_seconds, seconds),
-            read_seconds=min(self.read_seconds, seconds),
-        )
-
-    @property
-    def url(self) -> str:
-        """The URL of this place, with the endpoint (two servers may have buckets of one name), without secrets."""
-        place = f"s3://{self.bucket}/{quote(self.prefix)}".rstrip("/")
-        return f"{place}?endpoint={quote(self.endpoint, safe=':/')}" if self.endpoint else place
 
 
 def client_args(options: S3Options) -> Args:

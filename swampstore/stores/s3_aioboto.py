@@ -34,7 +34,6 @@ from swampstore.stores.s3 import (
     SIDE_BY_SIDE,
     Args,
     S3Calls,
-    S3Options,
     client_args,
     config_args,
     is_empty,
@@ -45,6 +44,7 @@ from swampstore.stores.s3 import (
     server_time,
 )
 from swampstore.stores.s3_faults import client_faults, delete_refusal, error_status, missing_bucket, translate
+from swampstore.stores.s3_options import S3Options
 
 
 class AioBotoStore:

@@ -37,7 +37,6 @@ from swampstore.stores.s3 import (
     SIDE_BY_SIDE,
     Args,
     S3Calls,
-    S3Options,
     client_args,
     config_args,
     is_empty,
@@ -48,6 +47,7 @@ from swampstore.stores.s3 import (
     server_time,
 )
 from swampstore.stores.s3_faults import client_faults, delete_refusal, error_status, missing_bucket, translate
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.s3_whole import refuse_broken_heads
 
 

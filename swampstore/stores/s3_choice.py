@@ -14,7 +14,7 @@ from typing import Any
 
 from swampstore.errors import BadConfig, Misuse
 from swampstore.stores.base import Body, Got, Headed, NotModified, Outcome, Page, Request, Store, Stored, When
-from swampstore.stores.s3 import S3Options
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.s3_plan import Plan, Unfit, make_plan
 
 

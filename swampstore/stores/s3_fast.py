@@ -18,8 +18,8 @@ from typing import TypeVar
 
 from swampstore.errors import Misuse, SwampError
 from swampstore.stores.base import Body, Got, Headed, NotModified, Outcome, Page, Request, Stored, When
-from swampstore.stores.s3 import S3Options
 from swampstore.stores.s3_lines import Lines
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.s3_plan import Plan, make_plan
 from swampstore.stores.s3_sign import Signer
 from swampstore.stores.s3_talk import Ask, S3Talk, Talk, connection_fault, region_told

@@ -20,8 +20,9 @@ from typing import TypeVar, cast
 
 from swampstore.errors import Misuse
 from swampstore.stores.base import Body, Got, Headed, NotModified, Outcome, Page, Request, Stored, When, outcome
-from swampstore.stores.s3 import POOL_CONNECTIONS, SIDE_BY_SIDE, S3Options
+from swampstore.stores.s3 import POOL_CONNECTIONS, SIDE_BY_SIDE
 from swampstore.stores.s3_lines import IDLE_SECONDS
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.s3_plan import Plan, make_plan
 from swampstore.stores.s3_sign import Signer
 from swampstore.stores.s3_talk import Ask, S3Talk, Talk, connection_fault, region_told

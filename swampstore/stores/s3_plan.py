@@ -20,9 +20,9 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from swampstore.errors import StoreForbidden
-from swampstore.stores.s3 import S3Options
 from swampstore.stores.s3_environment import EnvironmentSession, environment_session
 from swampstore.stores.s3_faults import client_faults, translate
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.s3_sign import Keys
 
 _REGION = re.compile(r"[a-z]{2}(?:-gov)?-[a-z]+-\d{1,2}")

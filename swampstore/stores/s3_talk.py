@@ -42,9 +42,10 @@ from swampstore.stores.base import (
     When,
 )
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_chunks, read_whole
-from swampstore.stores.s3 import DELETE_MAX, PAGE_MAX, S3Calls, S3Options, is_large, part_bytes, sha256_text
+from swampstore.stores.s3 import DELETE_MAX, PAGE_MAX, S3Calls, is_large, part_bytes, sha256_text
 from swampstore.stores.s3_faults import delete_refusal, masked, missing_bucket, refusal
 from swampstore.stores.s3_listing import LISTING_BYTES, bare, http_date_ms, not_s3, read_listing, unescaped
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.s3_wire import Told
 
 WORDS_BYTES = 8 << 20

@@ -22,7 +22,7 @@ import msgspec
 
 from swampstore.errors import BadName, BadURL
 from swampstore.stores.names import check_name
-from swampstore.stores.s3 import S3Options
+from swampstore.stores.s3_options import S3Options
 
 FORMS_HINT = "a store is a path, file:///path, memory://name or s3://bucket/prefix?region=..."
 SSE_KINDS = ("AES256", "aws:kms", "aws:kms:dsse")

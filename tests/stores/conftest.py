@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from swampstore.env.blocking import run
-from swampstore.stores.s3 import S3Options
 from swampstore.stores.s3_fast import FastStore
 from swampstore.stores.s3_fast_aio import AioFastStore
+from swampstore.stores.s3_options import S3Options
 
 
 @pytest.fixture(params=[FastStore, AioFastStore])

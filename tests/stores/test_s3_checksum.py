@@ -12,7 +12,7 @@ from swampstore.env.blocking import BlockingEnv, run
 from swampstore.errors import BadURL, CorruptObject
 from swampstore.stores.base import Create, Got
 from swampstore.stores.open import open_store
-from swampstore.stores.s3 import S3Options
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.urls import parse_url
 from tests.conftest import Bucket
 from tests.stores.stub_s3 import Asked, Reply, stub_server

@@ -16,8 +16,8 @@ import pytest
 from swampstore.errors import BadConfig, StoreForbidden, StoreUnavailable
 from swampstore.stores import s3_fast, s3_fast_aio, s3_lines
 from swampstore.stores.base import Create, Get, Got, Overwrite, Put, Stored
-from swampstore.stores.s3 import S3Options
 from swampstore.stores.s3_fast_aio import AioFastStore
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.s3_plan import make_plan
 from swampstore.testing.samples import Blocks
 from tests.stores.stub_s3 import Asked, Reply, Stub, refusal, stub_server

@@ -31,8 +31,9 @@ from swampstore.errors import (
     TooLarge,
 )
 from swampstore.stores.base import Busy, Create, Get, Got, Overwrite, Put, Replace, Stored, When
-from swampstore.stores.s3 import S3Options, config_args, part_bytes
+from swampstore.stores.s3 import config_args, part_bytes
 from swampstore.stores.s3_choice import S3Store
+from swampstore.stores.s3_options import S3Options
 from swampstore.testing.samples import BIG_BYTES, Blocks
 from tests.conftest import Bucket
 from tests.servers import free_port

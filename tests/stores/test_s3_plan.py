@@ -12,9 +12,9 @@ from swampstore.env.blocking import run
 from swampstore.errors import BadConfig, StoreForbidden, StoreUnavailable
 from swampstore.stores import s3_plan
 from swampstore.stores.base import Create
-from swampstore.stores.s3 import S3Options
 from swampstore.stores.s3_choice import S3Store
 from swampstore.stores.s3_environment import EnvironmentSession, environment_session
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.s3_plan import Unfit, make_plan
 from swampstore.stores.s3_sign import Keys, Signer
 

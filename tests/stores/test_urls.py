@@ -16,8 +16,8 @@ from swampstore.stores.base import Create
 from swampstore.stores.local import LocalStore
 from swampstore.stores.memory import MemoryStore
 from swampstore.stores.open import open_store
-from swampstore.stores.s3 import S3Options
 from swampstore.stores.s3_choice import S3Store
+from swampstore.stores.s3_options import S3Options
 from swampstore.stores.urls import LocalPlace, MemoryPlace, parse_url
 
 HERE = os.path.abspath(".")
