@@ -232,7 +232,7 @@ class Delivery:
                     hint="the same record may be written again: it stays one, even if this write lands after all",
                 ) from error
             return self._keep(spool, records, late)
-        await self._core.appended()
+        await self._core.appended(most_s=rule.reach_s)  # the store may go away while this process helps to fold
         return ack
 
     async def _append(self, writer: Writer, records: Sequence[Record], late: _Late | None) -> Ack:

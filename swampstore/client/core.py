@@ -148,18 +148,21 @@ class CoreNamespace:
         self.register.proof = Proved(proof.time, proof.version)
         self._proved = True
 
-    async def appended(self) -> None:
-        """Fold when the log has grown long and nobody does it: looked at once in a while, never on every append."""
+    async def appended(self, most_s: float | None = None) -> None:
+        """Fold when the log has grown long and nobody does it: looked at once in a while, never on every append.
+
+        ``most_s`` bounds the wait for it.
+        """
         self._appends += 1
         if self.writer.files is not None:
             if self.writer.files.take_help_due():
-                await self.help(listed=True)
+                await self.help(listed=True, most_s=most_s)
                 await self._hold_back(self.writer.files)
         elif self.owner.one_shot:
             if self.owner.env.random() * LIST_AFTER_APPEND_ODDS < 1:
-                await self.help()
+                await self.help(most_s=most_s)
         elif self._appends % HELP_FOLD_SEGMENTS == 0:
-            await self.help(listed=True)
+            await self.help(listed=True, most_s=most_s)
 
     async def _help_if_deep(self) -> None:
         """After a commit in a shared lane: it has looked at the log, so its depth is known for nothing."""
@@ -168,16 +171,16 @@ class CoreNamespace:
             self._commits = 0
             await self.help(listed=True)
 
-    async def help(self, *, listed: bool = False) -> None:
+    async def help(self, *, listed: bool = False, most_s: float | None = None) -> None:
         """Fold (and merge when due) once, if the log holds more than 256 unfolded segments and nobody leads.
 
         ``listed`` skips the look. An error here is logged, not raised: the caller's own work is done and acknowledged.
+        After ``most_s`` it goes on unwatched.
         """
         try:
-            if listed or await self._is_deep():
-                with during("help", apart=True):
-                    await self.compactor().round(stay=False, insist=False)
-        except SwampError as error:
+            work = self._help(listed=listed)
+            await (work if most_s is None else self.place.env.within(most_s, work))
+        except (SwampError, TimeoutError) as error:
             _log.warning("namespace %s: could not help to fold the log: %s", self.name, error)
 
     async def _hold_back(self, files: LaneWriter) -> None:
@@ -192,6 +195,11 @@ class CoreNamespace:
                     await self.compactor().round(stay=False, insist=True)
         except SwampError as error:
             _log.warning("namespace %s: the log is deep and could not be folded: %s", self.name, error)
+
+    async def _help(self, *, listed: bool) -> None:
+        if listed or await self._is_deep():
+            with during("help", apart=True):
+                await self.compactor().round(stay=False, insist=False)
 
     async def _is_deep(self) -> bool:
         """Whether the log holds more than 256 unfolded segments: a list and a root, and none of the segments."""

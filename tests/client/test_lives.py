@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,17 @@ def test_who_looks_after_the_log_on_leaving_reads_none_of_it() -> None:
     counted.reset()
     run(space.leave())
     assert counted.requests == {"list": 2, "get": 1}  # the second list: has a root been lost?
+
+
+def test_helping_to_fold_is_waited_for_no_longer_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit write is done when its record is in the store, were that to go away in the fold behind it."""
+    ended = threading.Event()
+    space = CoreStore(MemoryStore(), BlockingEnv()).namespace("ops")
+
+    async def hangs(**_: object) -> None:
+        ended.wait(30)
+
+    monkeypatch.setattr(space, "_help", hangs)
+    run(space.help(listed=True, most_s=0.05))  # without the bound this would wait for ever
+    assert not ended.is_set()
+    ended.set()
