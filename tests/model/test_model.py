@@ -153,11 +153,13 @@ def test_emulator_long(emulator_bucket: Bucket) -> None:
 
 
 def test_a_fence_that_is_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """About 60 examples find it, and 130 at times: the bound is one that chance does not reach."""
+
     async def always(self: CommitLane, one: Any) -> bool:
         return True
 
     monkeypatch.setattr(CommitLane, "_may_follow", always)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         run_state_machine_as_test(
-            OnVirtualTime, settings=often(100, 20, phases=[Phase.generate], report_multiple_bugs=False)
+            OnVirtualTime, settings=often(1_000, 20, phases=[Phase.generate], report_multiple_bugs=False)
         )
