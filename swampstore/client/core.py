@@ -11,9 +11,9 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -58,6 +58,8 @@ if TYPE_CHECKING:  # loaded when first used: most processes put or get, and star
     from swampstore.protocols.update import Seen as SeenEntry
     from swampstore.workers.compactor import Compactor
     from swampstore.workers.report import CompactReport
+
+T = TypeVar("T")
 
 _log = logging.getLogger("swampstore")
 _HEX = frozenset("0123456789abcdef")
@@ -199,7 +201,14 @@ class CoreNamespace:
     async def _help(self, *, listed: bool) -> None:
         if listed or await self._is_deep():
             with during("help", apart=True):
-                await self.compactor().round(stay=False, insist=False)
+                if self.writer.files is None or not await self._is_led():
+                    await self.compactor().round(stay=False, insist=False)
+
+    async def _is_led(self) -> bool:
+        """Whether a compactor is at work: the root alone tells, without a look at all the lane files hold."""
+        from swampstore.workers.leadership import led
+
+        return led(await self.register.read())
 
     async def _is_deep(self) -> bool:
         """Whether the log holds more than 256 unfolded segments: a list and a root, and none of the segments."""
@@ -296,21 +305,30 @@ class CoreNamespace:
         return await pin_snapshot(self.place, self.register, self.reader).__aenter__()
 
     async def get(self, key: str, *, max_age: float = 0.0) -> Entry | None:
-        check_key(key)
-        return (await self.get_many([key], max_age=max_age))[key]
+        with Operation(self.place.env, "get", "lookup") as operation:
+            check_key(key)
+            operation.records = 1
+            return await self._entry(key, max_age)
 
     async def get_many(self, keys: Iterable[str], *, max_age: float = 0.0) -> dict[str, Entry | None]:
-        """Entries of one snapshot; starts again when a compaction overtakes it."""
+        """Entries of one snapshot."""
         with Operation(self.place.env, "get", "lookup") as operation:
             wanted = [check_key(key) for key in keys]
             operation.records = len(wanted)
             return await self._entries(wanted, max_age)
 
     async def _entries(self, wanted: Sequence[str], max_age: float = 0.0) -> dict[str, Entry | None]:
+        return await self._of_snapshot(lambda snapshot: snapshot.get_many(wanted), max_age)
+
+    async def _entry(self, key: str, max_age: float = 0.0) -> Entry | None:
+        return await self._of_snapshot(lambda snapshot: snapshot.get(key), max_age)
+
+    async def _of_snapshot(self, read: Callable[[Snapshot], Awaitable[T]], max_age: float) -> T:
+        """What ``read`` reads of a snapshot; starts again when a compaction overtakes it."""
         self.owner.check()
         for last in range(READ_RESTARTS, 0, -1):
             try:
-                return await (await self.reader.open(max_age=max_age)).get_many(wanted)
+                return await read(await self.reader.open(max_age=max_age))
             except SnapshotExpired:
                 if last == 1:
                     raise
@@ -332,7 +350,7 @@ class CoreNamespace:
 
     async def _require(self, key: str) -> Entry:
         with during("lookup"):
-            entry = (await self._entries([check_key(key)]))[key]
+            entry = await self._entry(check_key(key))
         if entry is None:
             raise NotFound(f"no entry {key!r} in namespace {self.name!r}", hint="list keys with: swamp object list")
         return entry

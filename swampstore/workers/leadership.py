@@ -20,6 +20,12 @@ from swampstore.protocols.register import Seen
 from swampstore.values.root import Leader, Root
 
 
+def led(seen: Seen) -> bool:
+    """Whether somebody leads and has published within a TTL: whoever only helps leaves the work alone."""
+    fresh = seen.time - seen.modified < LEADER_TTL_MS + STORE_TIME_GRAIN_MS
+    return seen.root.leader is not None and fresh
+
+
 class Leadership:
     """One compactor's view of who leads. ``id`` is drawn anew for every compactor."""
 
@@ -46,15 +52,14 @@ class Leadership:
         if oldest is None:
             self._watched = None
             return False
-        ttl = LEADER_TTL_MS + STORE_TIME_GRAIN_MS
-        if one_shot and seen.time - seen.modified >= ttl:
+        if one_shot and not led(seen):
             return True
         watched = self._watched
         if watched is None or watched[:2] != (root.version, oldest):
             self._watched = (root.version, oldest, Span(self._place.env, seen.time))
             return False
         watched[2].saw(seen.time)
-        return watched[2].seconds() * 1000 >= ttl
+        return watched[2].seconds() * 1000 >= LEADER_TTL_MS + STORE_TIME_GRAIN_MS
 
     def may_publish(self, seen: Seen, began: Seen, *, one_shot: bool, insist: bool) -> bool:
         """Whether work that began at ``began`` (a merge, a sweep) may be published on top of ``seen``.
@@ -64,8 +69,7 @@ class Leadership:
         root = seen.root
         if insist or root.leader is None or self.leads(root):
             return True
-        idle = began.time - began.modified >= LEADER_TTL_MS + STORE_TIME_GRAIN_MS
-        return one_shot and idle and root.version == began.root.version
+        return one_shot and not led(began) and root.version == began.root.version
 
     def sign(self, old: Root, new: Root, *, stay: bool) -> Root:
         """``new`` with this compactor as leader; with ``stay=False`` as nobody's (it acts once and leaves)."""

@@ -18,6 +18,7 @@ from swampstore.protocols import lane_life
 from swampstore.protocols.lane_writer import LaneWriter
 from swampstore.stores import local_lanes
 from swampstore.stores.local import LocalStore
+from swampstore.stores.local_tails import LocalTails
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.env import FakeEnv
 from swampstore.values.deltas import Delete, Put
@@ -307,3 +308,25 @@ def test_who_is_far_ahead_of_the_fold_folds_whoever_leads(local: LocalStore, mon
     monkeypatch.setattr(core, "DEEP_LANE_BYTES", 10_000)
     assert fill("with") < 20_000
     assert len(list(ns.list("with"))) == 200
+
+
+@pytest.mark.parametrize("led", [True, False])
+def test_who_helps_reads_no_lane_while_a_compactor_works(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch, led: bool
+) -> None:
+    monkeypatch.setattr(lane_life, "HELP_LANE_BYTES", 4_000)
+    looks: list[str] = []
+    look = LocalTails.look
+
+    def counted(self: LocalTails, *given: Any, **named: Any) -> Any:
+        looks.append("look")
+        return look(self, *given, **named)
+
+    monkeypatch.setattr(LocalTails, "look", counted)
+    ns, leader = open_ns(local), open_ns(local)
+    ns.put("a", b"")
+    run(leader._core.compactor().round(stay=led, insist=True))
+    looks.clear()
+    for number in range(100):
+        ns.put(f"k/{number}", b"x" * 300)
+    assert bool(looks) is not led
