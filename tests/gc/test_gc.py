@@ -12,6 +12,7 @@ from swampstore.testing.env import FakeEnv
 from swampstore.values.data import head_key, id_key, meta_path, raw_path
 from swampstore.values.entry import Inline, Meta, Record, put_record
 from swampstore.workers.gc import run as gc_run
+from swampstore.workers.gc import scan as gc_scan
 from tests.gc.support import collect, datum, everything, live_versions, pending, version_records
 from tests.workers.world import Process, World
 
@@ -86,6 +87,25 @@ def test_known_indexes_save_the_rest_of_the_shard(world: World, tiny: None) -> N
     report, _ = collect(gc, dry_run=True)
     assert report.expired == 1
     assert [verb for verb, _ in world.store.calls] == ["list", "get", "get"]
+
+
+def test_of_a_large_shard_only_the_index_and_the_blocks_concerned_are_read(
+    world: World, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = filled(world)
+    soon = now_of(process.place) + 1000
+    for number in (3, 30, 57):
+        process.append(version_records(process, datum(f"n{number:03}", 2, keep="5"), expires=soon))
+    process.compact()
+    world.tick(2)
+    concerned = sum(ref.expires > 0 for ref in process.root.shards)
+    whole, _ = collect(world.process(), dry_run=True)
+    monkeypatch.setattr(gc_scan, "_WHOLE_BYTES", 0)
+    world.store.forget()
+    report, _ = collect(world.process(), dry_run=True)
+    assert [verb for verb, _ in world.store.calls].count("get") == 1 + 2 * concerned
+    assert (report.runs_read, report.shown) == (whole.runs_read, whole.shown)
+    assert report.expired == 3
 
 
 def test_a_batch_that_does_not_fit_becomes_as_few_segments_as_needed(

@@ -1,7 +1,8 @@
 """One pass over what a gc has to look into: joined records in key order, block by block, in bounded memory.
 
 Level 0 and the log are seen whole; of the shards only what :mod:`~swampstore.workers.gc.candidates` chooses. A shard is
-one request: all of it, or, when its index is known already, the stretch from the first to the last block chosen.
+one request: all of it, or, when its index is known already, the stretch from the first to the last block chosen. Large
+ones are two: the index comes first.
 
 Invariants: every record that is handed out has won over every other record of its key in the layers read; what was passed
 over stands in ``unread`` before anything behind it is handed out.
@@ -10,12 +11,13 @@ over stands in ``unread`` before anything behind it is handed out.
 from __future__ import annotations
 
 import bisect
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import MIB
 from swampstore.protocols.place import Place
-from swampstore.protocols.runs import RunGone, run_body
+from swampstore.protocols.runs import RunGone, load_indexes, run_body
 from swampstore.protocols.snapshot import Snapshot
 from swampstore.stores.base import Get
 from swampstore.values.entry import Record
@@ -28,6 +30,9 @@ from swampstore.workers.run_reader import RunReader, StoredBlock
 
 _READ_BYTES = 32 * MIB
 """Stored bytes of shards read side by side (always at least one shard)."""
+_WHOLE_BYTES = 8 * MIB
+"""A shard larger than this takes longer to come than a request does: its index is read first."""
+_RUNS_AT_ONCE = 64
 _INDEX_WEIGHT = 6
 
 
@@ -130,58 +135,74 @@ class Scan:
 
     async def _stored(self, refs: Sequence[RunRef]) -> AsyncIterator[list[tuple[BlockInfo, bytes | None]]]:
         """Every block of each shard with its stored bytes, ``None`` for one that need not be looked into."""
-        start = 0
-        while start < len(refs):
-            end, size = start, 0
-            while end < len(refs) and (end == start or size + refs[end].size <= _READ_BYTES):
-                size += refs[end].size
-                end += 1
-            part = refs[start:end]
-            indexes = [self._place.caches.indexes.get(ref.name) for ref in part]
-            marks = [self._marks(index) if index else None for index in indexes]
-            spans = [_span(index, marked) for index, marked in zip(indexes, marks, strict=True)]
-            bare = iter(
-                await self._place.store.many(
-                    [
-                        Get(self._place.full(ref.name), span=span)
-                        for ref, span in zip(part, spans, strict=True)
-                        if span != _NONE
-                    ]
-                )
-            )
-            self.runs_read += sum(span != _NONE for span in spans)
-            for ref, index, marked, span in zip(part, indexes, marks, spans, strict=True):
-                name = self._place.full(ref.name)
-                body = run_body(next(bare), name) if span != _NONE else b""
-                if index is None or marked is None:
-                    blocks = list(decode_run(ref, body, name))
-                    index = [info for info, _ in blocks]
-                    self._place.caches.indexes.put(ref.name, index, index_span(ref)[1] * _INDEX_WEIGHT)
-                    marked = self._marks(index)
-                    yield [(info, stored if at in marked else None) for at, (info, stored) in enumerate(blocks)]
-                else:
-                    base = span[0] if span else 0
-                    yield [
-                        (info, body[info.offset - base : info.offset - base + info.size] if at in marked else None)
-                        for at, info in enumerate(index)
-                    ]
-            start = end
+        for start in range(0, len(refs), _RUNS_AT_ONCE):
+            part = refs[start : start + _RUNS_AT_ONCE]
+            large = [ref for ref in part if ref.size > _WHOLE_BYTES]
+            indexes = dict(zip((ref.name for ref in large), await load_indexes(self._place, large), strict=True))
+            wanted = [self._wanted(ref, indexes.get(ref.name)) for ref in part]
+            for together in _batches(wanted):
+                async for blocks in self._read(together):
+                    yield blocks
 
-    def _marks(self, index: Sequence[BlockInfo]) -> set[int]:
-        return set(chosen(index, self._items, self._now)[0])
+    def _wanted(self, ref: RunRef, index: list[BlockInfo] | None) -> _Wanted:
+        """What to read of a shard: from the first to the last block chosen, all of it while its index is not known."""
+        index = index or self._place.caches.indexes.get(ref.name)
+        if index is None:
+            return _Wanted(ref, None, frozenset(), None, ref.size)
+        marked = self._marks(index)
+        if not marked:
+            return _Wanted(ref, index, marked, _NONE, 0)
+        first, last = index[min(marked)], index[max(marked)]
+        size = last.offset + last.size - first.offset
+        return _Wanted(ref, index, marked, (first.offset, size), size)
+
+    async def _read(self, together: Sequence[_Wanted]) -> AsyncIterator[list[tuple[BlockInfo, bytes | None]]]:
+        """Those of one batch, side by side."""
+        asked = [Get(self._place.full(one.ref.name), span=one.span) for one in together if one.span != _NONE]
+        answers = iter(await self._place.store.many(asked) if asked else ())
+        self.runs_read += len(asked)
+        for ref, index, marked, span, _ in together:
+            name = self._place.full(ref.name)
+            body = run_body(next(answers), name) if span != _NONE else b""
+            if index is None:
+                index = [info for info, _ in decode_run(ref, body, name)]
+                self._place.caches.indexes.put(ref.name, index, index_span(ref)[1] * _INDEX_WEIGHT)
+                marked = self._marks(index)
+            base = span[0] if span else 0
+            yield [
+                (info, body[info.offset - base : info.offset - base + info.size] if at in marked else None)
+                for at, info in enumerate(index)
+            ]
+
+    def _marks(self, index: Sequence[BlockInfo]) -> frozenset[int]:
+        return frozenset(chosen(index, self._items, self._now)[0])
 
 
 _NONE = (0, 0)
 
 
-def _span(index: Sequence[BlockInfo] | None, marked: set[int] | None) -> tuple[int, int] | None:
-    """What to read of a run: all of it when its index is not known; :data:`_NONE` for nothing."""
-    if index is None or marked is None:
-        return None
-    if not marked:
-        return _NONE
-    first, last = index[min(marked)], index[max(marked)]
-    return first.offset, last.offset + last.size - first.offset
+class _Wanted(NamedTuple):
+    """What to read of one shard: ``span`` is ``None`` for all of it, :data:`_NONE` for nothing; ``size`` its bytes."""
+
+    ref: RunRef
+    blocks: list[BlockInfo] | None
+    marked: frozenset[int]
+    span: tuple[int, int] | None
+    size: int
+
+
+def _batches(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
+    """In order, so many at once as their bytes allow (always at least one)."""
+    batch: list[_Wanted] = []
+    size = 0
+    for one in wanted:
+        if batch and size + one.size > _READ_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += one.size
+    if batch:
+        yield batch
 
 
 def _joined(held: list[Record], above: dict[str, Record]) -> list[Record]:
