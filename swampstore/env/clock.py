@@ -68,23 +68,30 @@ class StoreClock:
                 hint="set the clock (NTP) and try again; nothing was sent",
             )
 
-    def at(self, boot: float) -> int:
-        """:meth:`now_ms` at a reading of the boot clock that was just taken; the clock must be calibrated."""
-        return int(boot * 1000 + self._ahead_ms)  # type: ignore[operator]
-
-    def stamp(self, now_ms: int | None = None) -> int:
-        """A new hybrid time, above everything stamped or observed before. ``now_ms`` is :meth:`now_ms`, if just asked."""
-        physical = max(self.now_ms() if now_ms is None else now_ms, 0) << 16
+    def stamp(self) -> int:
+        """A new hybrid time, above everything stamped or observed before."""
+        physical = max(self.now_ms(), 0) << 16
         with self._lock:
             self._last = last = max(physical, self._last + 1)
         return last
 
-    def stamps(self, count: int, now_ms: int) -> int:
-        """The first of ``count`` new hybrid times, one behind the other."""
+    def stamp_at(self, boot: float) -> tuple[int, int]:
+        """``(now_ms, stamp)`` at a reading of the boot clock that was just taken; the clock must be calibrated."""
+        now = int(boot * 1000 + self._ahead_ms)  # type: ignore[operator]
         with self._lock:
-            first = max(now_ms << 16, self._last + 1)
+            last = now << 16
+            if last <= self._last:
+                last = self._last + 1
+            self._last = last
+        return now, last
+
+    def stamps_at(self, boot: float, count: int) -> tuple[int, int]:
+        """The same for ``count`` hybrid times, one behind the other: the first of them."""
+        now = int(boot * 1000 + self._ahead_ms)  # type: ignore[operator]
+        with self._lock:
+            first = max(now << 16, self._last + 1)
             self._last = first + count - 1
-        return first
+        return now, first
 
     def observe(self, hlc: int) -> None:
         """Take in the hybrid time of a version that was read, so that later stamps exceed it."""

@@ -9,10 +9,7 @@ Invariants: the record of a put is the same on both ways; everything is checked 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from hashlib import sha256
 from typing import Any
-
-import msgspec
 
 from swampstore.env import phases
 from swampstore.env.blocking import run
@@ -21,21 +18,8 @@ from swampstore.limits import BATCH_BYTES, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
 from swampstore.protocols.lane_writer import Batch, LaneWriter
 from swampstore.protocols.place import Place
 from swampstore.protocols.writer import Ack, Writer, frame_ack
-from swampstore.values.entry import Inline
 from swampstore.values.keys import check_key, key_problem
-from swampstore.values.version import make_version
-
-
-class _SmallMeta(msgspec.Struct, frozen=True, gc=False):
-    """The fields of a :class:`~swampstore.values.entry.Meta` that a plain small put sets, in their order."""
-
-    size: int = msgspec.field(name="s")
-    at: Inline = msgspec.field(name="l")
-    sha256: bytes = msgspec.field(name="h")
-    created: int = msgspec.field(name="c")
-
-
-_encode = msgspec.msgpack.Encoder().encode
+from swampstore.values.plain_put import plain_put
 
 
 class SmallPuts:
@@ -100,10 +84,8 @@ class SmallPuts:
         """``(version, encoded record)`` of a plain put at this moment."""
         if key_problem(key):
             check_key(key)
-        now = self._clock.at(boot)
-        version = make_version(self._clock.stamp(now), self._files.writer_id, 1)
-        meta = _encode(_SmallMeta(len(data), Inline(data), sha256(data).digest(), now))
-        return version, _encode((key, version, 0, 0, meta))
+        now, hlc = self._clock.stamp_at(boot)
+        return plain_put(key.encode(), data, hlc, self._files.writer_id, now)
 
     async def put_many(self, items: Mapping[str, object]) -> Ack | None:
         """Put all of ``items`` as one atomic batch; ``None``: take the general way."""
@@ -112,23 +94,22 @@ class SmallPuts:
             return None
         began = self._boot()
         self._check_alive()
-        now = self._clock.at(began)
-        writer, first = files.writer_id, self._clock.stamps(len(items), now)
+        writer = files.writer_id
+        now, first = self._clock.stamps_at(began, len(items))
         versions: list[bytes] = []
         records: list[bytes] = []
-        size = 0
         for hlc, (key, data) in enumerate(items.items(), first):
             if not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
                 return None
-            check_key(key)
-            version = make_version(hlc, writer, 1)
-            meta = _encode(_SmallMeta(len(data), Inline(data), sha256(data).digest(), now))
+            if key_problem(key):
+                check_key(key)
+            version, record = plain_put(key.encode(), data, hlc, writer, now)
             versions.append(version)
-            records.append(_encode((key, version, 0, 0, meta)))
-            size += len(records[-1])
-        if size > BATCH_BYTES:
+            records.append(record)
+        body = b"".join(records)
+        if len(body) > BATCH_BYTES:
             return None
-        batch = Batch(b"".join(records), len(records))
+        batch = Batch(body, len(records))
         encoded = self._boot()
         await self._group.submit(batch)
         return await self._ack(batch, tuple(versions), began, encoded)
