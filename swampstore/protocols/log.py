@@ -13,7 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -30,15 +30,15 @@ from swampstore.limits import (
 )
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
-from swampstore.protocols.slots import Broken, FileSlot, SegmentGone, Slot, Tail
-from swampstore.protocols.tails import NOTHING, fetch_frames, read_tails
+from swampstore.protocols.slots import NO_TAILS, Broken, FileSlot, SegmentGone, Slot, Tail, Tails
+from swampstore.protocols.tails import fetch_frames, read_tails
 from swampstore.stores.base import Get, Got, Info, List, Outcome, Page, Request
-from swampstore.stores.lanes import lanes_of
+from swampstore.stores.lanes import LaneLook, lanes_of
 from swampstore.values.names import LANE_PART
 from swampstore.values.root import Root
 from swampstore.values.segment import Segment, decode_segment
 
-__all__ = ["Broken", "Listing", "SegmentGone", "Slot", "fetch", "list_and_root", "unfolded"]
+__all__ = ["Broken", "Listing", "SegmentGone", "Slot", "Unfolded", "fetch", "list_and_root", "unfolded"]
 
 _log = logging.getLogger("swampstore")
 
@@ -85,8 +85,8 @@ async def list_root_and(
     """Like :func:`list_and_root`, with the outcomes of ``extra`` requests of the same parallel round."""
     span = Span(place.env)
     before = place.clock.now_ms() if place.clock.calibrated else 0
-    known = place.caches.tails.get(place.names.log, {})
-    page, peeked, root, others = await _first_page(place, register, extra, known)
+    known = place.caches.tails.get(place.names.log, NO_TAILS)
+    page, look, root, others = await _first_page(place, register, extra, known)
     place.clock.calibrate(page.time)  # before the root: one that is missing is dated by this clock
     seen = register.take(root)
     began = page.time
@@ -111,32 +111,32 @@ async def list_root_and(
         await refuse_lost_root(place)
         register.known_new = True
     listing, files = parse_listing(place, items, began)
-    if files or peeked:
-        new = {lane: (known[lane], body) for lane, body in peeked.items()}
-        listing, gone = await with_tails(place, listing, files, seen.root, peeked=new, most_bytes=most_bytes)
+    if files or look is not None:
+        new = (known, look) if look is not None else None
+        listing, gone = await with_tails(place, listing, files, seen.root, looked=new, most_bytes=most_bytes)
         if gone:
             seen = await register.read()  # it covers what was in the file that is gone
     return listing, seen, others
 
 
 async def _first_page(
-    place: Place, register: Register, extra: Sequence[Request], known: Mapping[str, Tail]
-) -> tuple[Page, dict[str, bytes], Outcome, Sequence[Outcome]]:
-    """The first page of the log, what is new in lane files that are known already, the root, and the others.
+    place: Place, register: Register, extra: Sequence[Request], known: Tails
+) -> tuple[Page, LaneLook | None, Outcome, Sequence[Outcome]]:
+    """The first page of the log, a look at the lane files that are known already, the root, and the others.
 
     Side by side; where lane files are looked at together with the listing, that comes first.
     """
     lanes = lanes_of(place.store)
-    if lanes is not None and known:
-        look = await lanes.look(place.names.log, LANE_PART, {lane: tail.end for lane, tail in known.items()})
+    if lanes is not None and known.ends:
+        look = await lanes.look(place.names.log, LANE_PART, known.ends)
         if look is not None:
             root, *others = await place.store.many([register.request(), *extra])
-            return look.page, look.found, root, others
+            return look.page, look, root, others
     page, root, *others = await place.store.many([List(place.names.log, limit=LIST_PAGE), register.request(), *extra])
     if isinstance(page, SwampError):
         raise page
     assert isinstance(page, Page)
-    return page, {}, root, others
+    return page, None, root, others
 
 
 async def with_tails(
@@ -145,7 +145,7 @@ async def with_tails(
     files: Sequence[Info],
     root: Root,
     *,
-    peeked: Mapping[str, tuple[Tail, bytes]] = NOTHING,
+    looked: tuple[Tails, LaneLook] | None = None,
     most_bytes: int | None = None,
 ) -> tuple[Listing, bool]:
     """``listing`` with the tails of its lane files behind the watermarks of ``root``; and whether one was gone by then.
@@ -153,10 +153,10 @@ async def with_tails(
     Such a file is not in the result. Whoever goes on with it must read the root again: a published one covers the file.
     """
     lanes = {lane: info for info in files if (lane := place.names.parse_lane_file(info.name)) is not None}
-    tails, gone = await read_tails(place, lanes, root, peeked=peeked, most_bytes=most_bytes)
-    size = listing.bytes - sum(info.size for info in files) + sum(tail.end for tail in tails.values())
-    names = listing.names + len(peeked)
-    return msgspec.structs.replace(listing, files=tails, names=names, bytes=size), gone
+    found, gone = await read_tails(place, lanes, root, looked=looked, most_bytes=most_bytes)
+    size = listing.bytes - sum(info.size for info in files) + found.bytes
+    names = listing.names + (len(looked[1].there) if looked is not None else 0)
+    return msgspec.structs.replace(listing, files=found.tails, names=names, bytes=size), gone
 
 
 async def refuse_lost_root(place: Place) -> None:
@@ -220,6 +220,28 @@ def unfolded(listing: Listing, root: Root) -> list[Slot]:
         if tail.slots and not root.retired(lane):
             slots += tail.past(root.watermark(lane))
     return slots
+
+
+class Unfolded:
+    """The unfolded slots of one listing after the other, worked out again only when something has changed.
+
+    ``depth`` is that of the last ones (see :func:`depth_of`).
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self._last: tuple[Listing, Root, tuple[Slot, ...]] | None = None
+
+    def of(self, listing: Listing, root: Root) -> tuple[Slot, ...]:
+        """See :func:`unfolded`."""
+        if self._last is not None:
+            before, held, slots = self._last
+            if held is root and before.lanes == listing.lanes and before.files == listing.files:
+                return slots
+        slots = tuple(unfolded(listing, root))
+        self.depth = depth_of(slots)
+        self._last = (listing, root, slots)
+        return slots
 
 
 def listed_slots(listing: Listing) -> list[Slot]:

@@ -8,7 +8,7 @@ from swampstore.env.base import Env
 from swampstore.env.clock import StoreClock
 from swampstore.limits import BLOCK_CACHE_BYTES, INDEX_CACHE_BYTES, SEGMENT_CACHE_BYTES
 from swampstore.protocols.cache import ByteCache
-from swampstore.protocols.slots import Stretch, Tail
+from swampstore.protocols.slots import Stretch, Tails
 from swampstore.stores.base import Store
 from swampstore.values.block import Block
 from swampstore.values.names import Names, UniqueKind, unique
@@ -23,7 +23,7 @@ class Caches:
     segments: ByteCache[str, Segment] = field(default_factory=lambda: ByteCache(SEGMENT_CACHE_BYTES))
     indexes: ByteCache[str, list[BlockInfo]] = field(default_factory=lambda: ByteCache(INDEX_CACHE_BYTES))
     blocks: ByteCache[tuple[str, int], Block] = field(default_factory=lambda: ByteCache(BLOCK_CACHE_BYTES))
-    tails: dict[str, dict[str, Tail]] = field(default_factory=dict)
+    tails: dict[str, Tails] = field(default_factory=dict)
     """By the folder of a log: what was seen of the lane files that its last listing showed."""
     fresh: dict[str, dict[str, Stretch]] = field(default_factory=dict)
     """By the same: what that listing has read of them and nobody has fetched yet. It may be more than ``segments`` holds."""

@@ -18,6 +18,7 @@ from typing import TypeAlias
 import msgspec
 
 from swampstore.errors import TryAgain
+from swampstore.values.root import NO_ROOT, Root
 from swampstore.values.segment import Segment, SegmentHeader
 
 Slot: TypeAlias = tuple[str, int]
@@ -163,6 +164,27 @@ class Tail(msgspec.Struct, frozen=True):
         if not self.slots or watermark <= self.slots[0].start:
             return list(self.slots)
         return [slot.past(watermark) for slot in self.slots if slot.end > watermark]
+
+
+class Tails(msgspec.Struct, frozen=True):
+    """The tails of all lane files of one listing, as read with ``root``; ``ends`` are where they end, ``bytes`` their sum.
+
+    Like their dicts they never change: what was worked out from them holds for as long as they are the same objects.
+    """
+
+    root: Root
+    tails: dict[str, Tail]
+    ends: dict[str, int]
+    bytes: int
+    at_rest: bool
+
+    @classmethod
+    def of(cls, root: Root, tails: dict[str, Tail]) -> Tails:
+        ends = {lane: tail.end for lane, tail in tails.items()}
+        return cls(root, tails, ends, sum(ends.values()), not any(tail.more or tail.stuck for tail in tails.values()))
+
+
+NO_TAILS = Tails.of(NO_ROOT, {})
 
 
 class Broken(msgspec.Struct, frozen=True):

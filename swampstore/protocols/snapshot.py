@@ -23,7 +23,7 @@ from swampstore.env.clock import Span
 from swampstore.env.phases import during
 from swampstore.errors import MissingObject, SnapshotExpired, SwampError
 from swampstore.limits import READ_RESTARTS
-from swampstore.protocols.log import depth_of, fetch, list_and_root, list_root_and, unfolded
+from swampstore.protocols.log import Unfolded, fetch, list_and_root, list_root_and
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.protocols.runs import RunGone, find_cached, find_in_runs, load_indexes, load_rows
@@ -310,6 +310,7 @@ class SnapshotReader:
         self._place = place
         self._register = register
         self._last: tuple[float, Snapshot] | None = None
+        self._unfolded = Unfolded()
         self.log_depth = 0
         """What the last read found unfolded, as a number of segments (see :func:`swampstore.protocols.log.depth_of`)."""
 
@@ -341,13 +342,13 @@ class SnapshotReader:
                 listing, seen, answers = await list_root_and(self._place, self._register, extra)
             span.saw(listing.time)
             span.saw(seen.time)
-            slots = tuple(unfolded(listing, seen.root))
+            slots = self._unfolded.of(listing, seen.root)
+            self.log_depth = self._unfolded.depth
             try:
                 with during("segments"):
                     snapshot = await self._build(seen, slots)
             except SegmentGone:
                 continue
-            self.log_depth = depth_of(slots)
             if phases.observer is not None:
                 phases.observer.depth(self.log_depth)
             self._last = (began, snapshot)
@@ -360,8 +361,8 @@ class SnapshotReader:
         """What there is to read now: one list and one conditional read side by side, and no segment."""
         with during("list_root"):
             listing, seen = await list_and_root(self._place, self._register)
-        slots = tuple(unfolded(listing, seen.root))
-        self.log_depth = depth_of(slots)
+        slots = self._unfolded.of(listing, seen.root)
+        self.log_depth = self._unfolded.depth
         return Look(seen, slots)
 
     async def open_at(self, look: Look) -> Snapshot:

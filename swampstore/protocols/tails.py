@@ -10,16 +10,26 @@ Invariants:
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from swampstore.errors import CorruptObject, NotFound, SwampError
 from swampstore.limits import KIB, LANE_FILE_BYTES, MIB
 from swampstore.protocols.place import Place
-from swampstore.protocols.slots import Broken, FileSlot, SegmentGone, Slot, Stretch, Tail, stretch_header
+from swampstore.protocols.slots import (
+    NO_TAILS,
+    Broken,
+    FileSlot,
+    SegmentGone,
+    Slot,
+    Stretch,
+    Tail,
+    Tails,
+    stretch_header,
+)
 from swampstore.stores.base import Get, Got, Outcome
-from swampstore.stores.lanes import LOOK_BYTES
+from swampstore.stores.lanes import LOOK_BYTES, LaneLook
 from swampstore.values.lane_file import (
     FRAME_HEAD_BYTES,
     HEADER_BYTES,
@@ -41,7 +51,6 @@ _LOOK_BYTES = 4 * KIB
 _FIRST_BYTES = 64 * KIB
 _MOST_BYTES = MIB
 _REST_BYTES = 2 * LANE_FILE_BYTES
-NOTHING: Mapping[str, tuple[Tail, bytes]] = {}
 
 
 async def read_tails(
@@ -49,28 +58,23 @@ async def read_tails(
     lanes: Iterable[str],
     root: Root,
     *,
-    peeked: Mapping[str, tuple[Tail, bytes]] = NOTHING,
+    looked: tuple[Tails, LaneLook] | None = None,
     most_bytes: int | None = None,
-) -> tuple[dict[str, Tail], bool]:
+) -> tuple[Tails, bool]:
     """The tails of ``lanes`` behind the watermarks of ``root``; and whether a file is gone that was looked for.
 
-    ``peeked`` are tails that were known, with what a look has read behind their ends: of these lanes only what goes on
-    behind that is asked for.
+    ``looked`` are tails that were known, and a look at them: of the files that it has found, which are not in ``lanes``,
+    only what goes on behind what it has read is asked for.
 
     With ``most_bytes`` about that many bytes are read at most, shared by all lanes: the others are told by ``more``.
     Raises ``UnknownFormat`` for the file of a newer program, and what the store raises.
     """
-    known = place.caches.tails.get(place.names.log, {})
+    lanes = list(lanes)
     place.caches.fresh[place.names.log] = {}
-    tails: dict[str, Tail] = {}
-    readings: list[_Reading] = []
-    for lane, (tail, body) in peeked.items():
-        watermark = root.watermark(lane)
-        if not body and tail.end >= watermark and (not tail.slots or tail.slots[0].start >= watermark):
-            at_rest = not (tail.stuck or tail.more)
-            tails[lane] = tail if at_rest else msgspec.structs.replace(tail, stuck=False, more=False)
-        else:
-            readings.append(_Reading(place, lane, watermark, tail, body))
+    if looked is not None and not lanes and _nothing_new(*looked, root):
+        return looked[0], False
+    tails, readings = _looked_at(place, *looked, root) if looked is not None else ({}, [])
+    known = place.caches.tails.get(place.names.log, NO_TAILS).tails
     readings += [_Reading(place, lane, root.watermark(lane), known.get(lane)) for lane in lanes]
     share = max(most_bytes // len(readings), _MOST_BYTES) if most_bytes is not None and readings else None
     due = [one for one in readings if not one.done]
@@ -79,9 +83,34 @@ async def read_tails(
         for one, answer in zip(due, answers, strict=True):
             one.take(answer, share)
         due = [one for one in due if not one.done]
-    tails |= {one.lane: one.tail() for one in readings if not one.gone}
-    place.caches.tails[place.names.log] = tails
-    return tails, any(one.gone for one in readings)
+    for one in readings:
+        if one.gone:
+            tails.pop(one.lane, None)
+        else:
+            tails[one.lane] = one.tail()
+    found = place.caches.tails[place.names.log] = Tails.of(root, tails)
+    return found, any(one.gone for one in readings)
+
+
+def _nothing_new(known: Tails, look: LaneLook, root: Root) -> bool:
+    """Whether a look at all files of ``known`` has found what is known, to be read with the root it was read with."""
+    return known.at_rest and known.root is root and not look.found and len(look.there) == len(known.tails)
+
+
+def _looked_at(place: Place, known: Tails, look: LaneLook, root: Root) -> tuple[dict[str, Tail], list[_Reading]]:
+    """The known tails of those that a look has found, in their order; and the readings that will replace some of them."""
+    tails: dict[str, Tail] = {}
+    readings: list[_Reading] = []
+    for lane, tail in known.tails.items():
+        if lane not in look.there:
+            continue
+        body, watermark = look.found.get(lane, b""), root.watermark(lane)
+        if body or tail.end < watermark or (tail.slots and tail.slots[0].start < watermark):
+            readings.append(_Reading(place, lane, watermark, tail, body))
+        elif tail.stuck or tail.more:
+            tail = msgspec.structs.replace(tail, stuck=False, more=False)
+        tails[lane] = tail
+    return tails, readings
 
 
 class _Reading:

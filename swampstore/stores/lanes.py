@@ -60,10 +60,11 @@ LOOK_BYTES = 64 * KIB
 
 
 class LaneLook(msgspec.Struct, frozen=True):
-    """``page``: what else lies in the folder. ``found``: of the files asked about that are there, what lies behind the
-    offset given, at most ``LOOK_BYTES`` of it; nothing when that is free space."""
+    """``page``: what else lies in the folder. ``there``: the files asked about that are. ``found``: of those in which
+    there is something behind the offset given, at most ``LOOK_BYTES`` of that; of the others it is free space."""
 
     page: Page
+    there: frozenset[str]
     found: dict[str, bytes]
 
 

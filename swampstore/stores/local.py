@@ -139,6 +139,8 @@ class LocalStore:
     ) -> Got | NotModified:
         check_span(span)
         with translated(name, self._url):
+            if if_none_match is not None and etag_of(self._regular(name, os.lstat(self._path(name)))) == if_none_match:
+                return NotModified(_now_ms())
             fd = os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 found = self._regular(name, os.fstat(fd))

@@ -237,8 +237,8 @@ class LocalLanes:
         """See :meth:`swampstore.stores.lanes.LaneStore.look`."""
         now = time.time_ns() // 1_000_000
         with translated(folder, self._url):
-            items, found = self._tails.look(folder, file, ends)
-        return LaneLook(Page(tuple(items), False, now), found)
+            items, there, found = self._tails.look(folder, file, ends)
+        return LaneLook(Page(tuple(items), False, now), there, found)
 
     def close(self) -> None:
         """Let go of the files that :meth:`look` keeps open."""

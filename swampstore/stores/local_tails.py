@@ -1,8 +1,10 @@
 """The ends of many lane files at one look: who reads strictly asks every live writer's file whether it has grown.
 
-The files stay open in between, so that a look costs one listing of their folder and one small read of each.
+The files stay open in between, and what a look needs is prepared by the one before: it costs one listing of their folder
+and one small read of each.
 
 Invariants:
+- Every look lists the folder and then reads every file asked about: nothing is told from an earlier look.
 - What is read of a kept file is what lies under its name: when that has gone, its owner was finished before, so it holds
   all it ever will; and once a second it is made sure that the name leads to it still (a store may be restored in place).
 - At most ``KEPT_FILES`` are kept open; the space of one that was deleted is freed at the next look.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from swampstore.stores.base import Info
 from swampstore.stores.lanes import LOOK_BYTES
@@ -22,17 +24,52 @@ from swampstore.stores.walk import Walker
 KEPT_FILES = 128
 _SURE_S = 1.0
 _PEEK_BYTES = 16
-_FREE = bytes(_PEEK_BYTES)
+_FREE = frozenset({bytes(_PEEK_BYTES), b""})
+"""What is read where nothing has been written: zeros, or that the file ends there."""
 
 
-class _Kept:
-    """An open file, and until when it needs no second look."""
+class _Watch:
+    """What to look at in a folder that holds ``names``, asked about ``ends``: true until ``sure_until``.
 
-    __slots__ = ("fd", "sure_until")
+    ``files`` are the descriptors of the files asked about that are ``there``, ``others`` the names of all else.
+    """
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self.sure_until = 0.0
+    __slots__ = ("ends", "files", "names", "others", "peeks", "sure_until", "there")
+
+    def __init__(self, names: list[str], ends: Mapping[str, int]) -> None:
+        self.names = names
+        self.ends = ends
+        self.files: dict[str, int] = {}
+        self.others: list[str] = []
+        self.there: frozenset[str] = frozenset()
+        self.peeks: list[tuple[str, int, int]] = []
+        self.sure_until = time.monotonic() + _SURE_S
+
+    def fits(self, names: list[str], ends: Mapping[str, int]) -> bool:
+        """Whether the folder holds the same, and the same files are asked about."""
+        asked = ends is self.ends or ends.keys() == self.ends.keys()
+        return asked and names == self.names and time.monotonic() < self.sure_until
+
+    def ask(self, ends: Mapping[str, int]) -> None:
+        """Read on from ``ends``."""
+        self.ends = ends
+        self.there = frozenset(self.files)
+        self.peeks = [(name, fd, ends[name]) for name, fd in self.files.items()]
+
+    def read(self) -> dict[str, bytes]:
+        """What is new, by file."""
+        found: dict[str, bytes] = {}
+        pread, free = os.pread, _FREE
+        for name, fd, end in self.peeks:
+            if pread(fd, _PEEK_BYTES, end) not in free:
+                found[name] = pread(fd, LOOK_BYTES, end)
+        return found
+
+    def close(self, keep: int = 0) -> None:
+        """Let go of all files but ``keep`` of them; then it is true no more."""
+        while len(self.files) > keep:
+            self.sure_until = 0.0
+            os.close(self.files.popitem()[1])
 
 
 class LocalTails:
@@ -42,63 +79,55 @@ class LocalTails:
         self._root = root
         self._walker = walker
         self._mutex = threading.Lock()
-        self._kept: dict[str, dict[str, _Kept]] = {}
+        self._watched: dict[str, _Watch] = {}
 
-    def look(self, folder: str, file: str, ends: Mapping[str, int]) -> tuple[list[Info], dict[str, bytes]]:
-        """See :meth:`swampstore.stores.lanes.LaneStore.look`: what else there is, and what was found. Raises ``OSError``."""
-        path = f"{self._root}/{folder}"
-        others: list[str] = []
-        found: dict[str, bytes] = {}
+    def look(
+        self, folder: str, file: str, ends: Mapping[str, int]
+    ) -> tuple[list[Info], frozenset[str], dict[str, bytes]]:
+        """See :class:`swampstore.stores.lanes.LaneLook`: what is listed, ``there`` and ``found``. Raises ``OSError``."""
         with self._mutex:
-            before, after = self._kept.pop(folder, {}), {}
-            try:
-                for name in sorted(_names(path)):
-                    end = ends.get(name)
-                    kept = before.pop(name, None)
-                    body = None
-                    if end is not None:
-                        kept = self._sure(f"{path}{name}/{file}", kept)
-                        body = None if kept is None else _read(kept.fd, end)
-                    if kept is not None:
-                        after[name] = kept
-                    if body is None:
-                        others.append(name)
-                    else:
-                        found[name] = body
-            finally:
-                self._kept[folder] = _limited(after)
-                _close(before)
-        items: list[Info] = []
-        for name in others:
-            if os.path.isdir(path + name):
-                items += self._walker.walk(f"{folder}{name}/", "")
-            else:
-                items += [item for item in self._walker.walk(f"{folder}{name}", "") if item.name == folder + name]
-        return items, found
+            names = _names(f"{self._root}/{folder}")
+            watch = self._watched.get(folder)
+            if watch is None or not watch.fits(names, ends):
+                watch = self._watch(folder, file, names, ends)
+            elif watch.ends is not ends:
+                watch.ask(ends)
+            others, there, found = watch.others, watch.there, watch.read()
+            watch.close(KEPT_FILES)
+        return [item for name in others for item in self._walk(folder, name)], there, found
 
-    @staticmethod
-    def _sure(path: str, kept: _Kept | None) -> _Kept | None:
-        """The open file of ``path``; ``None`` when there is none."""
-        now = time.monotonic()
-        if kept is not None and now < kept.sure_until:
-            return kept
+    def _watch(self, folder: str, file: str, names: list[str], ends: Mapping[str, int]) -> _Watch:
+        """Open what is asked about and was not, make sure of the rest, and let go of what nobody asks about any more."""
+        watch, before = _Watch(names, ends), self._watched.pop(folder, None)
+        kept = before.files if before else {}
+        self._watched[folder] = watch  # from here on it owns what it holds, whatever fails
         try:
-            if kept is None:
-                kept = _Kept(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
-            elif not os.fstat(kept.fd).st_nlink:
-                os.close(kept.fd)
-                return None
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        kept.sure_until = now + _SURE_S
-        return kept
+            for name in sorted(names):
+                fd = _sure(f"{self._root}/{folder}{name}/{file}", kept.pop(name, None)) if name in ends else None
+                if fd is None:
+                    watch.others.append(name)
+                else:
+                    watch.files[name] = fd
+        except BaseException:
+            watch.close()
+            raise
+        finally:
+            for fd in kept.values():
+                os.close(fd)
+        watch.ask(ends)
+        return watch
+
+    def _walk(self, folder: str, name: str) -> Iterable[Info]:
+        if os.path.isdir(f"{self._root}/{folder}{name}"):
+            return self._walker.walk(f"{folder}{name}/", "")
+        return (item for item in self._walker.walk(folder + name, "") if item.name == folder + name)
 
     def close(self) -> None:
         """Let go of all files."""
         with self._mutex:
-            kept, self._kept = self._kept, {}
-        for files in kept.values():
-            _close(files)
+            watched, self._watched = self._watched, {}
+            for watch in watched.values():
+                watch.close()
 
 
 def _names(path: str) -> list[str]:
@@ -108,18 +137,14 @@ def _names(path: str) -> list[str]:
         return []
 
 
-def _read(fd: int, end: int) -> bytes:
-    """What lies behind ``end``; nothing where the space is free."""
-    peeked = os.pread(fd, _PEEK_BYTES, end)
-    return b"" if peeked == _FREE or not peeked else os.pread(fd, LOOK_BYTES, end)
-
-
-def _limited(files: dict[str, _Kept]) -> dict[str, _Kept]:
-    over = list(files)[KEPT_FILES:]
-    _close({name: files.pop(name) for name in over})
-    return files
-
-
-def _close(files: dict[str, _Kept]) -> None:
-    for kept in files.values():
-        os.close(kept.fd)
+def _sure(path: str, fd: int | None) -> int | None:
+    """The open file of ``path``, as which ``fd`` was opened; ``None`` where there is none, or no longer that one."""
+    if fd is not None:
+        if os.fstat(fd).st_nlink:
+            return fd
+        os.close(fd)
+        return None
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

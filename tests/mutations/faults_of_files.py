@@ -9,7 +9,7 @@ from unittest.mock import patch
 import msgspec
 
 from swampstore.protocols import log, tails
-from swampstore.protocols.slots import Stretch
+from swampstore.protocols.slots import Stretch, Tails
 from swampstore.testing.sim_files import SimFiles
 from swampstore.values.lane_file import FRAME_HEAD_BYTES
 from swampstore.workers import fold, sweep_log
@@ -68,9 +68,9 @@ def stale_tails() -> AbstractContextManager[Any]:
 
     async def read_tails(place: Any, lanes: Any, root: Any, **more: Any) -> Any:
         lanes = list(lanes)
-        known = place.caches.tails.get(place.names.log, {})
-        if known and set(lanes) <= set(known):
-            return {lane: known[lane] for lane in lanes}, False
+        known = place.caches.tails.get(place.names.log)
+        if known and set(lanes) <= set(known.tails):
+            return Tails.of(root, {lane: known.tails[lane] for lane in lanes}), False
         return await real(place, lanes, root, **more)
 
     return patch.object(log, "read_tails", read_tails)

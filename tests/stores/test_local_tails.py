@@ -50,7 +50,8 @@ def test_files_asked_about_are_read_and_the_rest_is_listed(store: LocalStore, tm
     assert sorted(set(listed)) == sorted(listed)
     two.append_now(b"second")
     found = look(store, ends={lane(1): one.end, lane(2): len(HEADER)})
-    assert found.found[lane(1)] == b""
+    assert found.there == {lane(1), lane(2)}
+    assert found.found.keys() == {lane(2)}
     assert found.found[lane(2)].startswith(b"second")
     one.append_now(b"third")
     assert look(store, ends={lane(1): one.end - 5}).found[lane(1)].startswith(b"third")
@@ -60,11 +61,11 @@ def test_files_asked_about_are_read_and_the_rest_is_listed(store: LocalStore, tm
 def test_a_file_that_is_gone_is_not_in_the_look(store: LocalStore) -> None:
     assert store.lanes is not None
     opened(store, 1).close()
-    assert lane(1) in look(store, 1).found
+    assert look(store, 1).there == {lane(1)}
     assert run(store.lanes.remove_lane(NAMES.lane_file(lane(1)), 0))
     found = look(store, 1)
-    assert (found.found, found.page.items) == ({}, ())
-    assert look(store, 7).found == {}
+    assert (found.there, found.found, found.page.items) == (frozenset(), {}, ())
+    assert look(store, 7).there == frozenset()
 
 
 def test_a_file_put_in_its_place_is_read_after_a_second(
@@ -77,7 +78,7 @@ def test_a_file_put_in_its_place_is_read_after_a_second(
     other.write_bytes(HEADER + b"restored")
     os.replace(other, path)
     monkeypatch.setattr(local_tails, "_SURE_S", 0.0)
-    store.lanes._tails._kept[NAMES.log][lane(1)].sure_until = 0.0  # type: ignore[union-attr]
+    store.lanes._tails._watched[NAMES.log].sure_until = 0.0  # type: ignore[union-attr]
     look(store, 1)
     assert look(store, 1).found[lane(1)].startswith(b"restored")
 
@@ -89,7 +90,7 @@ def test_few_files_stay_open_and_none_after_the_store_is_closed(
     files = [opened(store, number) for number in range(8)]
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        assert len(look(store, *range(8)).found) == 8
+        assert len(look(store, *range(8)).there) == 8
         assert len(os.listdir("/proc/self/fd")) == before + 3
     run(store.close())
     assert len(os.listdir("/proc/self/fd")) == before
