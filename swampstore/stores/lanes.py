@@ -72,7 +72,8 @@ class LaneStore(Protocol):
     """The lane files of one store. ``durable``: acknowledged means on the disk, not only out of the process.
 
     ``direct``: its files are :class:`DirectLaneFile`, and opening one never suspends either. ``chosen``: writers are to
-    have files; where they are not, those that others made are looked after all the same.
+    have files; where they are not, those that others made are looked after all the same. ``sized``: files have their full
+    size from the first on.
     """
 
     @property
@@ -83,6 +84,9 @@ class LaneStore(Protocol):
 
     @property
     def direct(self) -> bool: ...
+
+    @property
+    def sized(self) -> bool: ...
 
     async def open_lane(self, name: str, header: bytes, size: int) -> LaneFile:
         """Make the lane file ``name`` of ``size`` bytes that begins with ``header``. Raises ``AlreadyExists``."""

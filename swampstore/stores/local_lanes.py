@@ -28,13 +28,7 @@ from swampstore.stores.disk import Folders, Modes, read_span, sync_file, transla
 from swampstore.stores.lanes import LaneLook
 from swampstore.stores.local_tails import LocalTails
 from swampstore.stores.names import check_name
-from swampstore.values.lane_file import (
-    FRAME_HEAD_BYTES,
-    HEADER_BYTES,
-    WHOLE_FRAME_BYTES,
-    decode_frames,
-    find_frame,
-)
+from swampstore.values.lane_file import HEADER_BYTES, WHOLE_FRAME_BYTES, decode_frames, find_frame, misplaced
 
 try:
     import fcntl
@@ -43,7 +37,7 @@ except ImportError:  # Windows: refused where a local store is opened
 
 _FOLDER_RACES_MAX = 100
 _LOOK_NS = 50_000_000
-"""How often an owner looks whether its file is still linked: a namespace may be deleted under it."""
+"""How often an owner looks whether its name still leads to its file: a namespace may be deleted, moved or put back."""
 _HAS_FDATASYNC = hasattr(os, "fdatasync")
 _open_files: weakref.WeakSet[LocalLaneFile] = weakref.WeakSet()
 
@@ -51,12 +45,13 @@ _open_files: weakref.WeakSet[LocalLaneFile] = weakref.WeakSet()
 class LocalLaneFile:
     """See :class:`swampstore.stores.lanes.DirectLaneFile`. For one caller at a time."""
 
-    def __init__(self, fd: int, name: str, url: str, *, start: int, size: int, durable: bool) -> None:
+    def __init__(self, fd: int, name: str, url: str, path: str, *, start: int, size: int, durable: bool) -> None:
         self.end = start
         self.size = size
         self._fd = fd
         self._name = name
         self._url = url
+        self._path = path
         self._durable = durable
         self._look_at = 0
         _open_files.add(self)
@@ -95,9 +90,14 @@ class LocalLaneFile:
         return now // 1_000_000
 
     def _look(self, now: int) -> None:
-        if not os.fstat(self._fd).st_nlink:
+        """What goes to a file that has lost its name is read by nobody."""
+        try:
+            there = os.path.samestat(os.fstat(self._fd), os.stat(self._path, follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+        if not there:
             raise StoreMissing(
-                f"{self._name} in {self._url} was deleted while it was open", hint="open the store again"
+                f"{self._name} in {self._url} was deleted or replaced while it was open", hint="open the store again"
             )
         self._look_at = now + _LOOK_NS
 
@@ -119,19 +119,24 @@ if hasattr(os, "register_at_fork"):
 
 def _frames_from(fd: int, start: int, lane: str, name: str) -> bool:
     """Whether a good frame lies at ``start`` or anywhere behind it, were it behind one that is not good."""
-    if decode_frames(read_span(fd, start, WHOLE_FRAME_BYTES), lane, start, name).count:
+    end = _data_end(fd, start)
+    if end == start:
+        return False
+    # The zeros behind the last data may be the end of a frame: a sparse copy makes holes of them.
+    body = read_span(fd, start - 1, end - start + 1 + WHOLE_FRAME_BYTES)
+    if decode_frames(memoryview(body)[1:], lane, start, name).count:
         return True
-    at = start
+    return find_frame(body, lane, start - 1) is not None
+
+
+def _data_end(fd: int, start: int) -> int:
+    """Where behind ``start`` there is nothing but a hole up to the end of the file."""
+    end = start
     while True:
         try:
-            at = os.lseek(fd, at, os.SEEK_DATA)
-            end = os.lseek(fd, at, os.SEEK_HOLE)
-        except OSError:  # nothing but a hole up to the end
-            return False
-        at -= min(FRAME_HEAD_BYTES, at - start)
-        if find_frame(read_span(fd, at - 1, end - at + 1), lane, at - 1) is not None:
-            return True
-        at = end
+            end = os.lseek(fd, os.lseek(fd, end, os.SEEK_DATA), os.SEEK_HOLE)
+        except OSError:
+            return end
 
 
 class LocalLanes:
@@ -139,6 +144,7 @@ class LocalLanes:
     files; ``folders`` syncs, ``tails`` looks."""
 
     direct = True
+    sized = True
 
     def __init__(
         self,
@@ -185,7 +191,7 @@ class LocalLanes:
             except BaseException:
                 os.close(fd)
                 raise
-        return LocalLaneFile(fd, name, self._url, start=len(header), size=size, durable=self.durable)
+        return LocalLaneFile(fd, name, self._url, path, start=len(header), size=size, durable=self.durable)
 
     def _link(self, name: str, temp: str, path: str) -> None:
         for _ in range(_FOLDER_RACES_MAX):
@@ -223,7 +229,7 @@ class LocalLanes:
                     return False
                 start = max(covered, HEADER_BYTES)
                 lane = name.split("/")[-2]  # the header may be what the disk has lost
-                if _frames_from(fd, start, lane, name):
+                if misplaced(os.pread(fd, HEADER_BYTES, 0), lane, name) or _frames_from(fd, start, lane, name):
                     return False
                 self._folders.sync_above([path])
                 with suppress(FileNotFoundError):

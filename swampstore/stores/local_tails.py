@@ -139,12 +139,13 @@ def _names(path: str) -> list[str]:
 
 def _sure(path: str, fd: int | None) -> int | None:
     """The open file of ``path``, as which ``fd`` was opened; ``None`` where there is none, or no longer that one."""
-    if fd is not None:
-        if os.fstat(fd).st_nlink:
-            return fd
-        os.close(fd)
-        return None
     try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if fd is None:
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False)):
+            return fd
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        pass
+    if fd is not None:
+        os.close(fd)
+    return None

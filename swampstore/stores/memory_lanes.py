@@ -13,7 +13,7 @@ from typing import Protocol
 
 from swampstore.errors import AlreadyExists, Misuse, NotFound
 from swampstore.stores.names import check_name
-from swampstore.values.lane_file import HEADER_BYTES, decode_frames, find_frame
+from swampstore.values.lane_file import HEADER_BYTES, decode_frames, find_frame, misplaced
 
 
 class Shelf(Protocol):
@@ -62,6 +62,7 @@ class MemoryLanes:
     """See :class:`swampstore.stores.lanes.LaneStore`. ``lock`` is the store's."""
 
     direct = True
+    sized = False
 
     def __init__(self, shelf: Shelf, lock: Lock, *, durable: bool = True) -> None:
         self.durable = durable
@@ -113,7 +114,7 @@ class MemoryLanes:
             owner = self._files.get(name)
             alive = owner is not None and not owner.closed
             lane = name.split("/")[-2]
-            if alive or decode_frames(held[start:], lane, start, name).count:
+            if alive or misplaced(held, lane, name) or decode_frames(held[start:], lane, start, name).count:
                 return False
             if find_frame(held[start - 1 :], lane, start - 1) is not None:
                 return False

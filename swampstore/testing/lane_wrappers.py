@@ -66,6 +66,10 @@ class WrappedLanes:
         return self._inner.durable
 
     @property
+    def sized(self) -> bool:
+        return self._inner.sized
+
+    @property
     def chosen(self) -> bool:
         return self._inner.chosen
 

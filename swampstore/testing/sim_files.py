@@ -171,6 +171,7 @@ class SimFiles:
     durable = True
     chosen = True
     direct = False
+    sized = False
 
     def __init__(self, store: SimStore, files: AuditedFiles) -> None:
         self._store = store

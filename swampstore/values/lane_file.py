@@ -115,6 +115,19 @@ def decode_header(data: bytes, name: str) -> LaneHeader:
     return LaneHeader(writer_lane(writer), born)
 
 
+def misplaced(data: bytes, lane: str, name: str) -> bool:
+    """Whether ``data`` begins with a header that is whole and not that of ``lane``, or of a newer format.
+
+    What such a file holds cannot be told under this name: that nothing good is found in it proves nothing.
+    """
+    try:
+        return decode_header(data, name).lane != lane
+    except UnknownFormat:
+        return True
+    except CorruptObject:
+        return False
+
+
 def encode_frame(salt: int, offset: int, records: bytes, count: int, flags: int = 0) -> bytes:
     """The frame at ``offset`` with ``count`` records, encoded one behind the other (``segment.encode_records``)."""
     rest = _HEAD.pack(len(records), count, flags) + records

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -17,15 +17,18 @@ from swampstore.limits import CLOCK_OFF_MS, READ_RESTARTS, SEGMENTS_PER_FETCH
 from swampstore.protocols.log import Listing, fetch, list_and_root, listed_ms
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
-from swampstore.protocols.slots import Broken, SegmentGone, Slot
+from swampstore.protocols.slots import Broken, SegmentGone, Slot, Tail
 from swampstore.protocols.tails import read_behind
-from swampstore.stores.base import Head, Headed
+from swampstore.stores.base import Get, Got, Head, Headed
 from swampstore.values.entry import Record, content_of
-from swampstore.values.names import unique_ms
+from swampstore.values.lane_file import HEADER_BYTES, misplaced
+from swampstore.values.names import lane_writer, unique_ms
 from swampstore.values.root import Root
 from swampstore.values.run import decode_block
-from swampstore.values.version import version_ms
+from swampstore.values.version import version_ms, writer_birth
 from swampstore.workers.run_reader import RunReader
+
+_YOUNG_MS = 3_600_000
 
 
 class Uses(msgspec.Struct, frozen=True):
@@ -102,14 +105,39 @@ async def _out_of_reach(place: Place, listing: Listing, root: Root, wanted: froz
     for item in root.quarantine:
         if place.names.parse_lane_file(item.name) in listing.files:
             held = max(held, item.time + CLOCK_OFF_MS)
-    for tail in listing.files.values():
-        for found in await read_behind(place, tail) if tail.stuck else ():
+    suspects = [tail for tail in listing.files.values() if _suspect(tail, listing.time)]
+    if await _misplaced(place, suspects):
+        held = max(held, listing.time)
+    for tail in suspects:
+        for found in await read_behind(place, tail):
             if isinstance(found, Broken):
                 held = max(held, listing.time)
             else:
                 named |= _named(found.records, wanted)
-                held = max(held, *(version_ms(record.version) + CLOCK_OFF_MS for record in found.records))
+                held = max([held, *(version_ms(record.version) + CLOCK_OFF_MS for record in found.records)])
     return named, held
+
+
+def _suspect(tail: Tail, now_ms: int) -> bool:
+    """Whether a lane file may hold more than is read of it: it does not end in free space, or is there for long.
+
+    Where the disk has lost a whole frame to zeros it looks as if it ended there; but no content that a frame names is
+    deleted within an hour of it.
+    """
+    writer = lane_writer(tail.lane)
+    return tail.stuck or (writer is not None and now_ms - writer_birth(writer) > _YOUNG_MS)
+
+
+async def _misplaced(place: Place, tails: Sequence[Tail]) -> bool:
+    """Whether one of the files is another lane's: until it is moved back, it may name anything."""
+    answers = await place.store.many([Get(tail.name, span=(0, HEADER_BYTES)) for tail in tails]) if tails else ()
+    for tail, answer in zip(tails, answers, strict=True):
+        if isinstance(answer, Got):
+            if misplaced(answer.body, tail.lane, tail.name):
+                return True
+        elif isinstance(answer, SwampError) and not isinstance(answer, NotFound):
+            raise answer
+    return False
 
 
 async def _still_there(place: Place, root: Root) -> dict[Slot, int]:

@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 def opened(store: LocalStore, number: int):  # type: ignore[no-untyped-def]
     assert store.lanes is not None
-    return run(store.lanes.open_lane(NAMES.lane_file(lane(number)), HEADER, 4096))
+    return run(store.lanes.open_lane(NAMES.lane_file(lane(number)), encode_header(LaneHeader(lane(number), 1)), 4096))
 
 
 def look(store: LocalStore, *numbers: int, ends: dict[str, int] | None = None) -> LaneLook:
@@ -68,14 +68,18 @@ def test_a_file_that_is_gone_is_not_in_the_look(store: LocalStore) -> None:
     assert look(store, 7).there == frozenset()
 
 
+@pytest.mark.parametrize("kept", [False, True])
 def test_a_file_put_in_its_place_is_read_after_a_second(
-    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
+    """Whether the one before it has gone, or only its name."""
     opened(store, 1)
     look(store, 1)
     path = tmp_path / NAMES.lane_file(lane(1))
     other = tmp_path / "other"
     other.write_bytes(HEADER + b"restored")
+    if kept:
+        path.rename(tmp_path / "aside")
     os.replace(other, path)
     monkeypatch.setattr(local_tails, "_SURE_S", 0.0)
     store.lanes._tails._watched[NAMES.log].sure_until = 0.0  # type: ignore[union-attr]

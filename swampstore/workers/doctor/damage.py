@@ -17,11 +17,6 @@ from swampstore.protocols.slots import Broken, SegmentGone, Stretch, Tail
 from swampstore.protocols.tails import read_behind
 from swampstore.stores.base import Got
 from swampstore.values.lane_file import WHOLE_FRAME_BYTES, decode_frames
-from swampstore.values.names import lane_writer
-from swampstore.values.version import writer_birth
-
-_SWEPT_MS = 3_600_000
-"""By then a file that is folded and has no owner is gone, if there is nothing behind its end."""
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -34,11 +29,12 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 async def damages(place: Place, listing: Listing) -> list[Damage]:
-    """The damaged ones among the lane files of ``listing``."""
+    """The damaged ones among the lane files of ``listing``. Reads the rest of each, most often a hole.
+
+    Of all of them: where the disk has lost a whole frame to zeros, a file looks as if it ended there.
+    """
     found: list[Damage] = []
     for tail in listing.files.values():
-        if not _suspect(tail, listing.time):
-            continue
         try:
             behind = await read_behind(place, tail)
             if behind and not await _moved_on(place, tail):
@@ -46,13 +42,6 @@ async def damages(place: Place, listing: Listing) -> list[Damage]:
         except (NotFound, SegmentGone):
             continue  # it was swept meanwhile
     return found
-
-
-def _suspect(tail: Tail, now_ms: int) -> bool:
-    """Whether it is worth reading the rest of a file: it does not end in free space, or is there for long."""
-    writer = lane_writer(tail.lane)
-    old = writer is not None and now_ms - writer_birth(writer) > _SWEPT_MS
-    return tail.stuck or (old and not tail.slots)
 
 
 async def _moved_on(place: Place, tail: Tail) -> bool:

@@ -15,6 +15,7 @@ from swampstore.protocols.register import Register
 from swampstore.workers.doctor.clocks import check_clock
 from swampstore.workers.doctor.finding import Finding, Report
 from swampstore.workers.doctor.guards import check_guards
+from swampstore.workers.doctor.lane_files import check_lane_files
 from swampstore.workers.doctor.lanes import check_aside, check_lanes, check_upkeep
 from swampstore.workers.doctor.left import check_left
 from swampstore.workers.doctor.leftovers import check_leftovers
@@ -33,6 +34,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("runs", check_runs),
     ("indexes", check_indexes),
     ("lanes", check_lanes),
+    ("lane files", check_lane_files),
     ("set aside", check_aside),
     ("left behind", check_left),
     ("upkeep", check_upkeep),

@@ -7,7 +7,7 @@ forgotten below a line that never falls, so a version at or above today's line i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
@@ -40,7 +40,9 @@ class Leftover(msgspec.Struct, frozen=True):
     lost_at: int = -1
 
 
-async def leftovers(place: Place, listing: Listing, root: Root, snapshot: Snapshot) -> AsyncIterator[Leftover]:
+async def leftovers(
+    place: Place, listing: Listing, root: Root, snapshot: Snapshot, damaged: Sequence[Damage]
+) -> AsyncIterator[Leftover]:
     """Every listed segment of a retired writer, then what lies behind the damage of lane files, in order."""
     for slot in left_behind(listing, root):
         try:
@@ -48,7 +50,7 @@ async def leftovers(place: Place, listing: Listing, root: Root, snapshot: Snapsh
         except SegmentGone:
             continue
         yield await _leftover(place, root, snapshot, slot, found)
-    for damage in await damages(place, listing):
+    for damage in damaged:
         for found in damage.behind:
             left = await _leftover(place, root, snapshot, (damage.lane, damage.lost_at), found)
             yield msgspec.structs.replace(left, name=damage.name, lost_at=damage.lost_at)
@@ -73,11 +75,12 @@ async def check_left(sight: Sight) -> list[Finding]:
     """Segments left behind: what is missing of them, and whether a repair can bring it back."""
     if not (left_behind(sight.listing, sight.root) or sight.listing.files):
         return []
-    found = [_told(damage) for damage in await damages(sight.place, sight.listing)]
+    damaged = await damages(sight.place, sight.listing)
+    found = [_told(damage) for damage in damaged]
     if sight.lost or not (found or left_behind(sight.listing, sight.root)):
         return found
     snapshot = await SnapshotReader(sight.place, sight.register).open()
-    async for one in leftovers(sight.place, sight.listing, sight.root, snapshot):
+    async for one in leftovers(sight.place, sight.listing, sight.root, snapshot, damaged):
         if one.lost_at >= 0:
             found += _behind(one)
         elif one.problem:

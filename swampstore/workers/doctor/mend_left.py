@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swampstore.protocols.snapshot import SnapshotReader
 from swampstore.protocols.writer import Writer
+from swampstore.workers.doctor.damage import damages
 from swampstore.workers.doctor.left import leftovers
 from swampstore.workers.doctor.mending import Ground, Step, Told, shown
 from swampstore.workers.doctor.sight import look
@@ -17,7 +18,8 @@ async def mend(ground: Ground, told: Told) -> None:
         return
     snapshot = await SnapshotReader(place, ground.register).open()
     writer = Writer(place)
-    async for leftover in leftovers(place, sight.listing, sight.root, snapshot):
+    damaged = await damages(place, sight.listing)
+    async for leftover in leftovers(place, sight.listing, sight.root, snapshot, damaged):
         if not leftover.missing or not leftover.safe:
             continue
         keys = shown([record.key for record in leftover.missing])
