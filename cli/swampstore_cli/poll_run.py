@@ -2,7 +2,7 @@
 
 Invariants:
 - What the command started ends with it: a stop or a passed limit reaches its whole process group, politely (SIGTERM),
-  then for good (SIGKILL), and nobody is left behind when this process is interrupted in the middle.
+  then for good (SIGKILL), and nobody is left behind when this process is interrupted or killed in the middle.
 - Output is kept up to a bound and read on beyond it (a command never hangs on a full pipe); what was cut is counted.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from swampstore_cli.poll_guard import guarded
 from swampstore_cli.stopping import StopSignals
 
 GRACE_S = 5.0
@@ -56,7 +57,8 @@ def run_command(
     with child:
         try:
             reading = _Reading(child, stop, output_bytes, error_bytes)
-            timed_out, stopped = reading.follow(None if limit_s is None else began + limit_s)
+            with guarded(child.pid, GRACE_S):
+                timed_out, stopped = reading.follow(None if limit_s is None else began + limit_s)
         finally:
             _end_group(child)
     seconds = time.monotonic() - began

@@ -22,6 +22,7 @@ from swampstore.env.blocking import BlockingEnv
 from swampstore.errors import FencedError, Misuse, StoreUnavailable
 from swampstore.protocols.queue_grant import Grant
 from swampstore_cli import poll_run, poll_turn
+from swampstore_cli.poll_guard import guarded
 from swampstore_cli.poll_run import run_command
 from swampstore_cli.poll_schedule import QUEUE, QUEUED, SKIP, Schedule
 from swampstore_cli.stopping import StopSignals
@@ -108,6 +109,39 @@ class TestRun:
         ended = self.ran(stop, "sleep", "60")
         assert ended.stopped
         assert ended.code == -signal.SIGTERM
+
+    def test_the_command_of_a_killed_poller_ends_with_it(self, store: Path, tmp_path: Path) -> None:
+        script = f"sleep 60 & echo $! > {tmp_path / 'new'}; mv {tmp_path / 'new'} {tmp_path / 'child'}; wait"
+        poller = begin(store, "--every", "50ms", "--topic", "t", "--", "sh", "-c", script)
+        while not (tmp_path / "child").exists():
+            assert poller.poll() is None
+            time.sleep(0.02)
+        poller.kill()
+        poller.communicate()
+        assert not alive(int((tmp_path / "child").read_text()))
+
+    @pytest.mark.parametrize("dies", [True, False])
+    def test_the_guard_of_a_run_ends_with_it(self, dies: bool) -> None:
+        """It speaks up only for a poller that has died, and then for good."""
+        with subprocess.Popen(
+            ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        ) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            poller = os.fork()
+            if poller == 0:
+                with guarded(child.pid, 0.1):
+                    os._exit(0) if dies else None
+                os._exit(0)
+            os.waitpid(poller, 0)
+            if dies:
+                assert child.wait(timeout=20) == -signal.SIGKILL
+            else:
+                time.sleep(0.3)
+                assert child.poll() is None
+                os.killpg(child.pid, signal.SIGKILL)
 
     @pytest.mark.parametrize(("name", "code"), [("/no/such/program", 127), ("/", 126)])
     def test_what_cannot_be_started_is_a_result(self, stop: StopSignals, name: str, code: int) -> None:
