@@ -144,7 +144,8 @@ class CoreNamespace:
         owner = self.owner
         proof = cached_proof(owner.url, owner.env)
         if proof is None:
-            kept = (await self.register.read()).root.proof
+            seen = self.register.last
+            kept = (seen.root.proof if seen else None) or (await self.register.read()).root.proof
             proof = Proof(kept.time, kept.version) if kept else await prove_preconditions(owner.bare, owner.env)
             cache_proof(owner.url, proof, owner.env)
         self.register.proof = Proved(proof.time, proof.version)

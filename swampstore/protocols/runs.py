@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from swampstore.errors import MissingObject, NotFound, SwampError
 from swampstore.protocols.place import Place
@@ -15,7 +15,8 @@ from swampstore.values.run import BlockInfo, block_for, decode_index, decode_row
 
 _BLOCK_WEIGHT = 2
 """Decoded size of a block in memory, as a multiple of its encoded size."""
-_INDEX_WEIGHT = 6
+INDEX_WEIGHT = 6
+"""The same of a block index."""
 _BLOCKS_PER_ROUND = 64
 """Blocks that many look-ups hold at once; each is up to a few MB decoded."""
 
@@ -46,7 +47,7 @@ async def load_indexes(place: Place, refs: Sequence[RunRef]) -> list[list[BlockI
             name = place.full(ref.name)
             index = decode_index(run_body(answer, name), name)
             fresh[ref.name] = index
-            place.caches.indexes.put(ref.name, index, index_span(ref)[1] * _INDEX_WEIGHT)
+            place.caches.indexes.put(ref.name, index, index_span(ref)[1] * INDEX_WEIGHT)
     return [fresh.get(ref.name) or place.caches.indexes.get(ref.name) or [] for ref in refs]
 
 
@@ -96,11 +97,11 @@ async def find_in_runs(place: Place, refs: Sequence[RunRef], keys: Sequence[str]
 
     One round for the indexes and one for the blocks, however many keys; more when they lie in very many blocks.
     """
-    covering = [ref for ref in refs if _between(keys, ref.first, ref.last)]
+    meeting = covering(refs, keys)
     found: dict[str, list[Record]] = {key: [] for key in keys}
     wanted: dict[tuple[str, int], tuple[RunRef, BlockInfo]] = {}
     asked: dict[tuple[str, int], list[str]] = {}
-    for ref, index in zip(covering, await load_indexes(place, covering), strict=True):
+    for ref, index in zip(meeting, await load_indexes(place, meeting), strict=True):
         for key in _between(keys, ref.first, ref.last):
             info = block_for(index, key)
             if info is not None:
@@ -115,6 +116,11 @@ async def find_in_runs(place: Place, refs: Sequence[RunRef], keys: Sequence[str]
                 if record is not None:
                     found[key].append(record)
     return found
+
+
+def covering(refs: Iterable[RunRef], keys: Sequence[str]) -> list[RunRef]:
+    """Those of ``refs`` in whose range one of ``keys`` (sorted) lies."""
+    return [ref for ref in refs if _between(keys, ref.first, ref.last)]
 
 
 def find_cached(place: Place, refs: Sequence[RunRef], key: str) -> list[Record] | None:

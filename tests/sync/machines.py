@@ -11,14 +11,12 @@ from swampstore.client.core import CoreNamespace, CoreStore
 from swampstore.env.base import Env
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.stores.base import (
-    Get,
     Got,
     Headed,
     List,
     NotModified,
     Outcome,
     Page,
-    Put,
     Request,
     Stored,
     When,
@@ -32,22 +30,24 @@ OLD = 1_700_000_000
 
 
 class Watched:
-    """A store that counts requests and calls ``before`` ahead of each (which may raise)."""
+    """A store that counts requests and calls ``before`` ahead of each (which may raise). A ``many`` is one round."""
 
     def __init__(self, inner: MemoryStore, before: Callable[[str, str], None] | None = None) -> None:
         self._inner = inner
         self._before = before
         self.counts: Counter[str] = Counter()
         self.names: list[str] = []
+        self.rounds = 0
         self.url = inner.url
 
     @property
     def total(self) -> int:
         return sum(self.counts.values())
 
-    def _saw(self, verb: str, name: str) -> None:
+    def _saw(self, verb: str, name: str, *, rounds: int = 1) -> None:
         if self._before is not None:
             self._before(verb, name)
+        self.rounds += rounds
         self.counts[verb] += 1
         self.names.append(f"{verb} {name}")
 
@@ -78,14 +78,9 @@ class Watched:
         return await self._inner.now()
 
     async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
-        for request in requests:
-            match request:
-                case Get(name) | Put(name):
-                    self._saw(type(request).__name__.lower(), name)
-                case List(prefix):
-                    self._saw("list", prefix)
-                case _:
-                    self._saw("head", request.name)
+        for at, request in enumerate(requests):
+            name = request.prefix if isinstance(request, List) else request.name
+            self._saw(type(request).__name__.lower(), name, rounds=int(at == 0))
         return [await outcome(self._inner, request) for request in requests]
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import MIB
 from swampstore.protocols.place import Place
-from swampstore.protocols.runs import RunGone, load_indexes, run_body
+from swampstore.protocols.runs import INDEX_WEIGHT, RunGone, load_indexes, run_body
 from swampstore.protocols.snapshot import Snapshot
 from swampstore.stores.base import Get
 from swampstore.values.entry import Record
@@ -33,7 +33,6 @@ _READ_BYTES = 32 * MIB
 _WHOLE_BYTES = 8 * MIB
 """A shard larger than this takes longer to come than a request does: its index is read first."""
 _RUNS_AT_ONCE = 64
-_INDEX_WEIGHT = 6
 
 
 class Upper:
@@ -166,7 +165,7 @@ class Scan:
             body = run_body(next(answers), name) if span != _NONE else b""
             if index is None:
                 index = [info for info, _ in decode_run(ref, body, name)]
-                self._place.caches.indexes.put(ref.name, index, index_span(ref)[1] * _INDEX_WEIGHT)
+                self._place.caches.indexes.put(ref.name, index, index_span(ref)[1] * INDEX_WEIGHT)
                 marked = self._marks(index)
             base = span[0] if span else 0
             yield [

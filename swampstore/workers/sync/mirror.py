@@ -24,9 +24,10 @@ from collections.abc import Sequence
 
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import MIB, READ_RESTARTS
+from swampstore.protocols.ahead import read_ahead
 from swampstore.protocols.log import fetch
 from swampstore.protocols.place import Place
-from swampstore.protocols.runs import RunGone, load_blocks, load_indexes
+from swampstore.protocols.runs import RunGone, covering, load_blocks, load_indexes
 from swampstore.protocols.slots import Broken, SegmentGone, Slot
 from swampstore.protocols.snapshot import Look, Snapshot, SnapshotReader
 from swampstore.stores.lanes import lanes_of
@@ -322,6 +323,10 @@ class Mirror:
         return found | await self._look_up(rest) if rest else found
 
     async def _look_up(self, keys: Sequence[str]) -> dict[str, Record | None]:
+        if self._snapshot is None and self._look is not None:
+            root = self._look.seen.root
+            runs = covering((*root.level0, *root.shards, *root.eph.runs), sorted(keys))
+            await read_ahead(self._place, self._look.slots, runs)
         return await (await self.snapshot()).winners(keys)
 
     def appended(self, lane: str, slot: int) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Protocol
 
 import msgspec
@@ -209,15 +210,16 @@ class Pusher:
         )
 
     async def _append(self, batch: _Batch, *, last: bool) -> None:
+        files = [step.key for step in batch.steps if isinstance(step, Upload)] if self._options.durable else []
         try:
-            ack = await self._namespace.append(batch.deltas, last=last)
+            # A row must not outlive its file: what is read again after a power cut would look like a deletion.
+            with self._tree.settling(files) if files else nullcontext():
+                ack = await self._namespace.append(batch.deltas, last=last)
         except Left as reason:
             # Only a streamed file can fail so late, and it has an append of its own.
             self._report.skip(batch.deltas[0].key, str(reason))
             return
         self._report.appends += 1
-        if self._options.durable:
-            self._tree.settle([step.key for step in batch.steps if isinstance(step, Upload)])
         source = f"{ack.lane}/{ack.slot}"
         with self._state.transaction():
             for step, delta, sha256, version in zip(batch.steps, batch.deltas, batch.hashes, ack.versions, strict=True):

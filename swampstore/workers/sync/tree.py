@@ -13,9 +13,10 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -35,6 +36,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SYNCS = 16
+_FEW = 32
+"""So many files are brought to the disk one by one, more by telling the system to write all it has."""
 _INODE_BITS = (1 << 63) - 1
 _REASONS = {
     errno.ENOTDIR: "a file or a link is where a folder should be",
@@ -269,38 +272,51 @@ class Tree:
         folder, name = self.open_parent(key)
         os.link(name, beside.rpartition("/")[2], src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
 
-    def settle(self, keys: list[str], few: int = 32) -> None:
+    def settle(self, keys: list[str]) -> None:
         """Bring the files at ``keys``, their names and the way there to the disk: one by one when few, else all at once.
 
         A folder whose own name was lost would take its files away, as if somebody had deleted them.
         """
-        if len(keys) > few:
-            os.sync()
-            return
+        with self.settling(keys):
+            pass
+
+    @contextmanager
+    def settling(self, keys: list[str]) -> Iterator[None]:
+        """The same while the block runs; done when it is left. Raises ``StoreUnavailable`` then."""
         opened: dict[str, int] = {}
         try:
-            for key in keys:
-                with suppress(OSError):  # gone again: nothing to keep
-                    folder, name = self.open_parent(key)
-                    opened[key] = os.open(name, _READ, dir_fd=folder)
-                    path = key
-                    while path and (at := path.rpartition("/")[0] + "/") not in opened:
-                        opened[at] = os.dup(self.open_parent(path)[0])
-                        path = at[:-1]
-            _sync_all(list(opened.values()))
+            if len(keys) <= _FEW:
+                self._open_with_the_way(keys, opened)
+            tasks = [partial(_sync_one, fd) for fd in opened.values()] if len(keys) <= _FEW else [os.sync]
+            with _at_the_side(tasks):
+                yield
         finally:
             for fd in opened.values():
                 os.close(fd)
 
+    def _open_with_the_way(self, keys: list[str], opened: dict[str, int]) -> None:
+        """Open the files at ``keys`` and every folder on the way there."""
+        for key in keys:
+            with suppress(OSError):  # gone again: nothing to keep
+                folder, name = self.open_parent(key)
+                opened[key] = os.open(name, _READ, dir_fd=folder)
+                path = key
+                while path and (at := path.rpartition("/")[0] + "/") not in opened:
+                    opened[at] = os.dup(self.open_parent(path)[0])
+                    path = at[:-1]
 
-def _sync_all(fds: list[int]) -> None:
-    """Bring open files to the disk side by side: a file system that keeps a journal writes it once for many."""
-    if len(fds) <= 2:
-        for fd in fds:
-            _sync_one(fd)
-        return
-    with ThreadPoolExecutor(min(len(fds), _SYNCS)) as threads:
-        list(threads.map(_sync_one, fds))
+
+@contextmanager
+def _at_the_side(tasks: Sequence[Callable[[], object]]) -> Iterator[None]:
+    """Carry out ``tasks`` side by side while the block runs: a file system that keeps a journal writes it once for many.
+
+    What they raise is raised behind the block.
+    """
+    with ThreadPoolExecutor(_SYNCS) as threads:
+        running = [threads.submit(task) for task in tasks]
+        yield
+    for task in running:
+        task.result()
 
 
 def _sync_one(fd: int) -> None:
