@@ -101,7 +101,10 @@ def renew(url: str, namespace: str, count: int, seed: int) -> Generator[None, No
 
 
 def collect(url: str, namespace: str) -> Generator[None, None, dict[str, Any]]:
-    """A gc by a client that knows nothing; what it removed and what it asked of the store."""
+    """A gc by a client that knows nothing; what it removed and what it asked of the store.
+
+    The start-up opens a connection, as it does for the legacy design.
+    """
     import time
 
     from bench.jobs.counting import open_counted
@@ -114,6 +117,8 @@ def collect(url: str, namespace: str) -> Generator[None, None, dict[str, Any]]:
     finish(core.close())
     concerned = sum(0 < ref.expires <= _PAST for ref in shards)
     core, space, counts = open_counted(url, namespace)
+    finish(core.store.now())
+    counts.reset()
     yield
     began = time.perf_counter()
     report = finish(tidying.gc(space, dry_run=False))
