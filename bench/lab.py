@@ -64,6 +64,7 @@ class Lab:
     def __enter__(self) -> Self:
         self.scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="swampstore-bench-")))
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "SWAMP_"))}
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation is compiled: a start must not do that again
         self.env = {
             **kept,
             **CREDENTIALS,
