@@ -16,13 +16,11 @@ Invariants: a value that cannot be used is refused with ``BadConfig`` that names
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from swampstore.errors import BadConfig, BadName, BadURL
 from swampstore.values.keys import check_namespace
@@ -37,8 +35,7 @@ _FILE_BYTES = 1 << 20
 _TYPES = "filesystem (with path) and s3 (with config)"
 
 
-@dataclass(frozen=True)
-class Flags:
+class Flags(NamedTuple):
     """What was said on the command line; ``None`` where nothing was."""
 
     store: str | None = None
@@ -47,8 +44,7 @@ class Flags:
     timeout: float | None = None
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """The ``datastore`` section of one ``.swamp.yaml``, checked. ``store`` is in a form that opens a store."""
 
     file: Path
@@ -58,8 +54,7 @@ class Section:
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What a command works with. ``origin`` says where the store was named; the default one may be created on use."""
 
     repo: Path
@@ -254,6 +249,8 @@ def _refuse_typo(document: Sequence[str], file: Path) -> None:
     written to instead, without a word."""
     if "datastore" in document:
         raise _bad(file, "", "it is empty", "see: swamp datastore setup --help")
+    import difflib
+
     near = difflib.get_close_matches("datastore", document, n=1, cutoff=0.8)
     if near:
         raise BadConfig(f"{file}: {near[0]}: there is no such section", hint="is it datastore: that is meant?")

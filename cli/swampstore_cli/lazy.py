@@ -6,16 +6,14 @@ Start-up is what people wait for most often: ``swamp --help`` imports no command
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 
-@dataclass(frozen=True)
-class Lazy:
+class Lazy(NamedTuple):
     """A command that lives in ``module`` (which has a Typer called ``app``), or with ``below`` a group of commands.
 
     ``words`` stand below the commands of a group: what one must know to use them.
@@ -85,8 +83,7 @@ def plain(command: Any) -> Any:
     return command
 
 
-@dataclass(frozen=True)
-class _Plain:
+class _Plain(NamedTuple):
     """Conversion of a parameter's text by a function, with the interface of typer's own converters."""
 
     convert: Callable[[str], Any]

@@ -6,11 +6,15 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 conflict, 75 try again (no answer in time)
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType, TracebackType
+from typing import NoReturn
 
 INTERRUPTED_EXIT = 130
 TERMINATED_EXIT = 143
@@ -100,4 +104,14 @@ def _leave(code: int) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does, without taking everything apart first: that is a fifth of a short command's time."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are not daemons
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from swampstore.errors import BadConfig, NotFound, StoreMissing
 from swampstore_cli.config import FILE_NAME, Flags, Settings, refuse_empty, settle
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 _NAMED = 10
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(NamedTuple):
     """An open store: ``core`` for what works on the core (sync, import, compactor), ``face`` for plain calls."""
 
     core: CoreStore

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -141,7 +140,7 @@ class SystemClocks:
         return random.random()
 
     def identity(self) -> tuple[str, int]:
-        return socket.gethostname(), os.getpid()
+        return os.uname().nodename, os.getpid()
 
     def process_token(self) -> int:
         return os.getpid()

@@ -215,3 +215,23 @@ def test_a_compactor_stops_when_told_to(store: Path, swamp: Swamp, number: int) 
     assert watching.returncode == 0
     assert err.splitlines()[-1] == "stopped"
     assert swamp("datastore", "status", "--json").document["namespaces"][0]["log_depth"] == 0
+
+
+def test_what_others_do_at_the_end_is_done() -> None:
+    """The process ends without taking itself apart; threads, what is registered and what is buffered come first."""
+    program = """
+import atexit, sys, tempfile, threading, time
+from swampstore_cli.main import _leave
+atexit.register(print, "registered", file=sys.stderr)
+folder = tempfile.TemporaryDirectory()
+def late():
+    time.sleep(0.1)
+    print("thread")
+threading.Thread(target=late).start()
+print(folder.name)
+_leave(7)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    folder, said = done.stdout.splitlines()
+    assert (done.returncode, said, done.stderr) == (7, "thread", "registered\n")
+    assert not Path(folder).exists()
