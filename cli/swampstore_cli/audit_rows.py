@@ -11,12 +11,14 @@ from typing import IO, TYPE_CHECKING, Any
 from swampstore.errors import Misuse
 from swampstore_cli import output
 from swampstore_cli.moments import moment_ms
+from swampstore_cli.whole_file import replacing
 
 if TYPE_CHECKING:
     from swampstore.values.audit import AuditRecord
 
 FORMATS = ("jsonl", "csv", "parquet")
-COLUMNS = ("topic", "ts", "time", "id", "record")
+COLUMNS = ("topic", "ts", "time", "id", "record", "base64")
+"""Of CSV: either ``record`` (JSON) or ``base64`` (bytes) is filled."""
 _TEXT = 100
 
 
@@ -61,17 +63,22 @@ def show(records: Iterable[AuditRecord]) -> int:
 
 
 def write(records: Iterable[AuditRecord], form: str, target: str) -> int:
-    """Write records to the file ``target`` (``-``: standard output) as they come; how many. Raises ``Misuse``."""
+    """Write records to the file ``target`` (``-``: standard output) as they come; how many. Raises ``Misuse``.
+
+    The file is there once all of them are in it; see :mod:`swampstore_cli.whole_file`.
+    """
     if form not in FORMATS:
         raise Misuse(f"--format {form!r}", hint=f"one of {', '.join(FORMATS)}")
     if form == "parquet":
-        from swampstore.client.audit_export import export_parquet
+        from swampstore.client.audit_export import check_parquet, export_parquet
 
         if target == "-":
             raise Misuse("a Parquet file cannot go to standard output", hint="name a file with --output")
-        return export_parquet(records, target)
-    with _opened(target) as file:
-        return _jsonl(records, file) if form == "jsonl" else _csv(records, file)
+        check_parquet()
+        with replacing(target) as file:
+            return export_parquet(records, file)
+    with _opened(target) as text:
+        return _jsonl(records, text) if form == "jsonl" else _csv(records, text)
 
 
 @contextmanager
@@ -79,8 +86,14 @@ def _opened(target: str) -> Iterator[IO[str]]:
     if target == "-":
         yield sys.stdout
         return
-    with open(target, "w", encoding="utf-8", newline="") as file:
-        yield file
+    import io
+
+    with replacing(target) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        try:
+            yield text
+        finally:
+            text.detach()
 
 
 def _jsonl(records: Iterable[AuditRecord], file: IO[str]) -> int:
@@ -100,7 +113,9 @@ def _csv(records: Iterable[AuditRecord], file: IO[str]) -> int:
     writer.writerow(COLUMNS)
     for count, record in enumerate(records, 1):  # noqa: B007
         data = row(record)
-        writer.writerow([*(data[name] for name in COLUMNS[:-1]), data.get("base64") or compact(data.get("record"))])
+        if "record" in data:
+            data["record"] = compact(data["record"])
+        writer.writerow([data.get(name, "") for name in COLUMNS])
         _put(file, held.getvalue())
         held.seek(0)
         held.truncate()

@@ -15,7 +15,7 @@ import pytest
 
 import swampstore
 from swampstore.limits import PART_BYTES
-from swampstore_cli.commands import object_get
+from swampstore_cli import whole_file
 from swampstore_cli.session import Opened
 from tests.cli.conftest import Swamp
 
@@ -218,7 +218,7 @@ def test_a_descriptors_file_is_not_replaced(
     """... as it would be if the name of a descriptor were followed like a link."""
     swamp("object", "put", "k", stdin=b"contents")
     if not guarded:
-        monkeypatch.setattr(object_get, "_DESCRIPTOR", re.compile("(?!)"))
+        monkeypatch.setattr(whole_file, "_DESCRIPTOR", re.compile("(?!)"))
     with open("log", "wb") as log:
         node = os.fstat(log.fileno()).st_ino
         assert swamp("object", "get", "k", "-o", f"/dev/fd/{log.fileno()}").code == 0

@@ -16,8 +16,7 @@ from swampstore.errors import BadConfig
 from swampstore.protocols import versions
 from swampstore.stores.disk import translate
 from swampstore.values.lifetimes import check_lifetime, check_new_lifetime
-from swampstore_cli import output
-from swampstore_cli.commands import object_get
+from swampstore_cli import output, whole_file
 from tests.cli.conftest import Swamp
 
 WEB = "aws/ec2:web"
@@ -75,7 +74,7 @@ def test_an_output_in_no_folder(swamp: Swamp, store: Path, user: Path, monkeypat
     swamp("object", "put", "x", stdin=b"1")
     done = swamp("object", "get", "x", "-o", user / "no" / "x")
     assert (done.code, done.err) == (1, f"error: {user / 'no'}: No such file or directory\n")
-    monkeypatch.setattr(object_get, "_new", lambda temp: open(temp, "xb"))  # noqa: SIM115
+    monkeypatch.setattr(whole_file, "_new", lambda temp, _: open(temp, "xb"))  # noqa: SIM115
     assert ".part" in swamp("object", "get", "x", "-o", user / "no" / "x").err
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swampstore.errors import Misuse
+from swampstore.errors import Misuse, NotFound
 from swampstore_cli import audit_rows, output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
@@ -44,21 +44,34 @@ def export(
 ) -> None:
     """Write audit records to FILE as lines of JSON, as CSV or as Parquet, topic by topic in order of time.
 
-    What is not archived yet is in it too. The columns of a Parquet file are those of the archives.
+    What is not archived yet is in it too. The columns of a Parquet file are those of the archives; records that are bytes
+    stand in base64 in a field, or column, of that name. FILE is replaced once all is written: an export that is
+    interrupted leaves what was there before. A topic that does not exist is an error.
     """
     if not form:
         ending = file.rpartition(".")[2].lower()
         form = {"parquet": "parquet", "csv": "csv"}.get(ending, "jsonl")
     begin, end = audit_rows.span(since, until)
     with session.namespace() as namespace:
-        names = list(dict.fromkeys(topic)) if topic else [one.topic for one in namespace.audit_topics()]
-        if not names:
-            raise Misuse(f"namespace {namespace.name!r} has no audit records", hint="see: swamp audit topics")
+        names = _topics(namespace, topic or ())
         count = audit_rows.write(_records(namespace, names, begin, end), form, file)
     if session.json and file != "-":
         output.document({"file": file, "format": form, "records": count, "topics": names})
     elif file != "-":
         output.note(f"wrote {output.count(count, 'record')} to {file}")
+
+
+def _topics(namespace: Namespace, wanted: Sequence[str]) -> list[str]:
+    """The topics to write: those named, or all. Raises ``NotFound`` (a file of no records would hide a slip), ``Misuse``."""
+    there = [one.topic for one in namespace.audit_topics()]
+    if not there:
+        raise Misuse(f"namespace {namespace.name!r} has no audit records", hint="see: swamp audit topics")
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise NotFound(
+            f"no topic {', '.join(map(repr, missing))} in namespace {namespace.name!r}", hint="see: swamp audit topics"
+        )
+    return list(dict.fromkeys(wanted)) or there
 
 
 def _records(namespace: Namespace, topics: list[str], since: int | None, until: int | None) -> Iterator[AuditRecord]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +14,7 @@ from swampstore_cli import output
 from swampstore_cli.nearby import chunks_of
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
-
-_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
-_DESCRIPTOR = re.compile(r"/dev/stdout|/dev/stderr|/(?:dev|proc/self)/fd/([0-9]{1,6})")
+from swampstore_cli.whole_file import replacing
 
 app = new_app()
 
@@ -82,43 +79,9 @@ def is_output(path: str) -> bool:
 
 
 def save(path: str, chunks: Iterable[bytes]) -> int:
-    """Write ``chunks`` to ``path`` by temporary file and rename; the number of bytes. Nothing is left behind on error.
-
-    What is no file of its own is written through, never replaced: a pipe, a device, and the names of open descriptors
-    (``/dev/stdout`` may well lead to a file, but to one that the shell has open).
-    """
-    target = os.path.realpath(path)
-    if os.path.isdir(target):
-        raise Misuse(f"{path} is a folder", hint="name a file in it")
-    if described := _DESCRIPTOR.fullmatch(os.path.abspath(path)):
-        output.flush()
-        number = _STANDARD.get(described[0]) or int(described[1])
-        with open(os.dup(number), "wb") as descriptor:
-            return sum(descriptor.write(chunk) for chunk in chunks)
-    if os.path.exists(target) and not os.path.isfile(target):
-        with open(path, "wb") as device:  # a pipe or device takes bytes, it cannot be replaced
-            return sum(device.write(chunk) for chunk in chunks)
-    temp = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:100]}.{os.getpid()}.part")
-    size = 0
-    try:
-        with _new(temp) as file:
-            for chunk in chunks:
-                size += file.write(chunk)
-        os.replace(temp, target)
-    except BaseException:
-        if os.path.exists(temp):
-            os.unlink(temp)
-        raise
-    return size
-
-
-def _new(temp: str) -> IO[bytes]:
-    """A new file; when it cannot be made, the error names the folder, for nobody asked for a file of this name."""
-    try:
-        return open(temp, "xb")
-    except OSError as error:
-        error.filename = os.path.dirname(temp)
-        raise
+    """Write ``chunks`` to ``path`` as a whole; the number of bytes. Nothing is left behind on error."""
+    with replacing(path) as file:
+        return sum(file.write(chunk) for chunk in chunks)
 
 
 def _show(entry: Entry, *, json: bool) -> None:
