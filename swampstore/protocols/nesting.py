@@ -1,4 +1,6 @@
-"""What the caller is in the middle of: an update, a held lock. Waiting for oneself is an error, not a wait for ever.
+"""What the caller is in the middle of: an update, a held lock, the ``build`` of a stream's update.
+
+Waiting for oneself, or moving what one is about to be judged by, is an error at once, not a wait or a struggle for ever.
 
 Invariant: only a call that would wait for its own caller, or would make it start over for ever, is refused. Callers are
 told apart by context: threads that did not begin in one have their own, tasks inherit that of their maker.
@@ -14,6 +16,7 @@ from swampstore.errors import Misuse
 from swampstore.protocols.place import Place
 
 _updating: ContextVar[frozenset[str]] = ContextVar("swampstore_updating", default=frozenset())
+_building: ContextVar[frozenset[tuple[str, str]]] = ContextVar("swampstore_building", default=frozenset())
 _holding: ContextVar[frozenset[tuple[str, str]]] = ContextVar("swampstore_holding", default=frozenset())
 
 
@@ -55,3 +58,26 @@ def enter(place: Place, lock: str) -> None:
 def leave(place: Place, lock: str) -> None:
     """The caller holds ``lock`` no longer."""
     _holding.set(_holding.get() - {(_scope(place), lock)})
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+def check_not_building(place: Place, stream: str) -> None:
+    """Raise ``Misuse`` inside the ``build`` of ``stream``: what it appends moves the tail that ``build`` decides by."""
+    if (_scope(place), stream) in _building.get():
+        raise Misuse(
+            f"stream {stream!r} is appended to inside the build of its own update",
+            hint="return the records from build; it may append to other streams",
+        )
+
+
+@contextmanager
+def building(place: Place, stream: str) -> Iterator[None]:
+    """The block is the ``build`` of an update of ``stream``."""
+    mine = (_scope(place), stream)
+    _building.set(_building.get() | {mine})
+    try:
+        yield
+    finally:
+        _building.set(_building.get() - {mine})

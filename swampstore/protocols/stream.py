@@ -36,6 +36,7 @@ from swampstore.limits import (
     UPDATE_ATTEMPTS,
 )
 from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft
+from swampstore.protocols.nesting import building, check_not_building
 from swampstore.protocols.place import Place
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.values.entry import OPAQUE, Record
@@ -138,6 +139,7 @@ class Stream:
 
     async def _append(self, records: Sequence[bytes], expected_tail: Tail | None) -> StreamAck:
         payload = _check_records(records)
+        check_not_building(self._place, self.name)
         if self._ready is not None:
             await self._ready()
         fenced = expected_tail is not None
@@ -194,16 +196,19 @@ class Stream:
     async def update(self, build: Callable[[StreamState], Any], *, retries: int = 5) -> StreamAck | None:
         """Append what ``build(state)`` returns, fenced; on a conflict call ``build`` again with the new state.
 
-        ``build`` returns records, or ``None`` for nothing to do. Waits with full jitter between attempts. Raises
-        ``FenceRetriesExhausted`` when every attempt met a conflict; nothing was written then.
+        ``build`` returns records, or ``None`` for nothing to do; it may append to other streams, never to this one (each
+        attempt would meet its own append). Waits with full jitter between attempts. Raises
+        ``FenceRetriesExhausted`` when every attempt met a conflict; nothing was written then. Raises ``Misuse`` (nested).
         """
         if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= UPDATE_ATTEMPTS:
             raise Misuse(f"retries={retries!r}", hint=f"0 to {UPDATE_ATTEMPTS}")
+        check_not_building(self._place, self.name)
         for attempt in range(retries + 1):
             snapshot = await self._reader.open()
             state = StreamState(await self._tail_in(snapshot), self._reads_of(snapshot))
-            wanted = build(state)
-            records = await wanted if inspect.isawaitable(wanted) else wanted
+            with building(self._place, self.name):
+                wanted = build(state)
+                records = await wanted if inspect.isawaitable(wanted) else wanted
             if records is None:
                 return None
             try:

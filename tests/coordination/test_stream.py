@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import swampstore
-from swampstore.errors import BadName, FenceConflict, FenceRetriesExhausted, Misuse, TooLarge
+from swampstore.errors import BadName, FenceConflict, Misuse, TooLarge
 from swampstore.limits import DELTA_BYTES, MISSED_RECORDS, STREAM_NAME_BYTES, STREAM_RECORDS
 from swampstore.protocols.commit import CommitLane
-from swampstore.protocols.stream import EMPTY, Stream, StreamAck, StreamState
+from swampstore.protocols.stream import EMPTY, Stream, StreamAck
 from swampstore.testing.wrappers import CountingStore
 from tests.coordination.support import Player, Stage
 
@@ -226,59 +226,6 @@ def test_following_a_long_stream_reads_it_in_pieces(monkeypatch: pytest.MonkeyPa
 
     assert stage.does(follow()) == 2700
     assert set(asked) == {1000}
-
-
-# --- update -----------------------------------------------------------------------------------------------------------
-
-
-def test_update_derives_anew_after_each_conflict() -> None:
-    stage = Stage()
-    one, two = stage.player("one"), stage.player("two")
-    stream, calls = one.ns.open_stream("run"), []
-
-    async def build(state: StreamState) -> list[bytes]:
-        calls.append(data(await state.records()))
-        if len(calls) < 3:
-            await two.ns.open_stream("run").append([b"other %d" % len(calls)])
-        return [b"after %d" % len(calls[-1])]
-
-    stage.does(stream.update(build))
-    assert [len(call) for call in calls] == [0, 1, 2]
-    assert data(stage.does(stream.read())) == [b"other 1", b"other 2", b"after 2"]
-
-
-def test_update_gives_up_untouched() -> None:
-    stage = Stage()
-    one, two = stage.player("one"), stage.player("two")
-
-    async def build(state: StreamState) -> list[bytes]:
-        await two.ns.open_stream("run").append([b"other"])
-        return [b"mine"]
-
-    with pytest.raises(FenceRetriesExhausted) as caught:
-        stage.does(one.ns.open_stream("run").update(build, retries=2))
-    assert caught.value.exit_code == 3
-    assert data(stage.does(one.ns.open_stream("run").read())) == [b"other"] * 3
-
-
-def test_update_with_nothing_to_do_writes_nothing() -> None:
-    stage = Stage()
-    one = stage.player("one")
-    assert stage.does(one.ns.open_stream("run").update(lambda state: None)) is None
-
-    async def failing() -> None:
-        with pytest.raises(ZeroDivisionError):
-            await one.ns.open_stream("run").update(lambda state: 1 // 0)
-
-    stage.does(failing())
-    assert stage.names("ops/log/") == []
-
-
-@pytest.mark.parametrize("retries", [-1, True, "5", 10**9])
-def test_absurd_retries_are_refused(retries: Any) -> None:
-    stage = Stage()
-    with pytest.raises(Misuse):
-        stage.does(stage.player("one").ns.open_stream("run").update(lambda state: None, retries=retries))
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
