@@ -15,7 +15,10 @@ from swampstore_cli.config import FILE_NAME, Flags, Settings, refuse_empty, sett
 if TYPE_CHECKING:
     from swampstore.client.blocking import Datastore, Namespace
     from swampstore.client.core import CoreStore
+    from swampstore.env.base import Env
     from swampstore.env.blocking import BlockingEnv
+    from swampstore.stores.base import Store
+    from swampstore.workers.audit_spool import SpoolStatus
 
 
 _NAMED = 10
@@ -71,19 +74,9 @@ class Session:
         from swampstore.client.blocking import Datastore, finish
         from swampstore.client.core import CoreStore
         from swampstore.env.blocking import BlockingEnv
-        from swampstore.stores.open import open_store
-        from swampstore.workers.spool_place import spool_for
 
         settings, env = self.settings, BlockingEnv()
-        if url is None and settings.is_default_store:
-            refuse_empty(settings.repo / FILE_NAME)
-        create = create or (url is None and settings.is_default_store)
-        try:
-            bare = open_store(url or settings.store, env=env, create=create, timeout=settings.timeout)
-        except StoreMissing as error:
-            hint = "check the path, or make the store: swamp datastore setup filesystem PATH"
-            raise StoreMissing(str(error), hint=hint) from None
-        spool = spool_for(bare.url, os.environ.get("SWAMP_SPOOL_DIR"))
+        bare, spool = self._placed(env, url, create=create)
         core = CoreStore(bare, env, timeout=settings.timeout, one_shot=one_shot, spool=spool)
         try:
             yield Opened(core, Datastore(core), env)
@@ -92,6 +85,38 @@ class Session:
             raise
         # After Ctrl-C nothing more is sent: the process ends, and its connections with it.
         finish(core.close())
+
+    def spooled(self) -> tuple[str, dict[str, SpoolStatus]]:
+        """The configured store's URL, and by namespace what waits for it: a look at this machine alone, which delivers
+        nothing and asks nothing of the store."""
+        from swampstore.client.blocking import finish
+        from swampstore.env.blocking import BlockingEnv
+        from swampstore.workers.audit_spool import AuditSpool
+        from swampstore.workers.spool_place import spooled_namespaces
+
+        env = BlockingEnv()
+        bare, base = self._placed(env)
+        url = bare.url
+        finish(bare.close())
+        if base is None:
+            return url, {}
+        return url, {name: AuditSpool(base, url, name, env).status() for name in spooled_namespaces(base, url)}
+
+    def _placed(self, env: Env, url: str | None = None, *, create: bool = False) -> tuple[Store, Path | None]:
+        """The bare store at ``url``, or the configured one, and where its spools lie. Raises ``StoreMissing``."""
+        from swampstore.stores.open import open_store
+        from swampstore.workers.spool_place import spool_for
+
+        settings = self.settings
+        if url is None and settings.is_default_store:
+            refuse_empty(settings.repo / FILE_NAME)
+        create = create or (url is None and settings.is_default_store)
+        try:
+            bare = open_store(url or settings.store, env=env, create=create, timeout=settings.timeout)
+        except StoreMissing as error:
+            hint = "check the path, or make the store: swamp datastore setup filesystem PATH"
+            raise StoreMissing(str(error), hint=hint) from None
+        return bare, spool_for(bare.url, os.environ.get("SWAMP_SPOOL_DIR"))
 
     @contextmanager
     def namespace(self, *, one_shot: bool = False) -> Iterator[Namespace]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from swampstore_cli import output
 
 if TYPE_CHECKING:
     from swampstore.workers.audit_spool import SpoolStatus
     from swampstore_cli.session import Opened
+
+
+SPOOLED_EXIT = 76
+"""Audit records wait on this machine."""
 
 
 def lines_of(namespace: str, status: SpoolStatus | None) -> Iterator[str]:
@@ -19,18 +23,23 @@ def lines_of(namespace: str, status: SpoolStatus | None) -> Iterator[str]:
     if status.writes:
         waits = f"{output.count(status.records, 'audit record')} in {output.count(status.writes, 'write')}"
         since = output.age(status.oldest_s)
-        yield f"{namespace}: {waits} ({output.size(status.bytes)}) wait on this machine, the oldest since {since}"
+        where = f"({output.size(status.bytes)}) wait on this machine in {status.path}"
+        yield f"{namespace}: {waits} {where}, the oldest since {since}"
     if status.set_aside:
-        yield f"{namespace}: {output.count(status.set_aside, 'file')} that cannot be read set aside in {status.path}"
+        aside = f"{output.count(status.set_aside, 'file')} that cannot be read set aside in {status.path}"
+        yield f"{namespace}: {aside} (*.bad): what they held is not in the store; look into them, then move them away"
     if status.problem:
         yield f"{namespace}: {output.printable(status.problem)}"
 
 
-def note_spools(opened: Opened) -> None:
-    """Say on standard error what waits for a store that does not answer."""
-    from swampstore.workers.spool_place import spooled_namespaces
+def spools_of(opened: Opened) -> list[dict[str, Any]]:
+    """What waits for a store, by namespace, as JSON shows it: nothing is asked of the store, which may not answer."""
+    names = opened.core.spools.waiting()
+    return [{"namespace": name, "spool": opened.face.namespace(name).spool_status()} for name in names]
 
-    core = opened.core
-    for name in spooled_namespaces(core.spool, core.url) if core.spool is not None else ():
-        for text in lines_of(name, opened.face.namespace(name).spool_status()):
-            output.note(text)
+
+def show_spools(spools: list[dict[str, Any]]) -> None:
+    """The same for people."""
+    for one in spools:
+        for text in lines_of(one["namespace"], one["spool"]):
+            output.line(text)

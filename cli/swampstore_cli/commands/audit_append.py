@@ -11,8 +11,7 @@ from swampstore_cli import output
 from swampstore_cli.commands.object_put import STDIN, contents
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
-
-SPOOLED_EXIT = 76
+from swampstore_cli.spool_shown import SPOOLED_EXIT
 
 app = new_app()
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swampstore.errors import Misuse, NotFound, SwampError
+from swampstore.errors import Misuse, NotFound, SwampError, TryAgain
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.progress import Progress
 from swampstore_cli.session import Opened, Session
+from swampstore_cli.spool_shown import show_spools, spools_of
 
 if TYPE_CHECKING:
     from swampstore.workers.doctor.finding import Finding, Report
@@ -54,7 +55,8 @@ def doctor(
 
     The root and its runs, the log and its watermarks, what was set aside, what nobody names, leftovers of the replaced
     system, queues, this machine's clock, and the guards: writes that must be refused are tried on throw-away names.
-    Nothing of the namespace is changed. --deep also reads every run and every content.
+    Nothing of the namespace is changed. --deep also reads every run and every content. Of a store that does not answer it
+    says what waits for it on this machine, and exits with 75.
 
     --repair names what can be mended with proof, and what that cannot bring back. It changes nothing without --yes.
     """
@@ -62,10 +64,14 @@ def doctor(
         raise Misuse("--yes, --accept-loss and --alone belong to --repair")
     _check_sample(sample, deep=deep)
     with session.opened() as opened:
-        names = opened.names(session.named)
         reports: list[Report] = []
         repairs: list[RepairReport] = []
         failed: list[tuple[str, SwampError]] = []
+        names: list[str] = []
+        try:
+            names = opened.names(session.named)
+        except TryAgain as error:
+            failed.append(("", error))
         for name in names:
             try:
                 if repair:
@@ -75,6 +81,8 @@ def doctor(
             except SwampError as error:
                 failed.append((name, error))
         url = opened.face.url
+        away = any(isinstance(error, TryAgain) for _, error in failed)
+        spools = spools_of(opened) if away else []  # else they are among the findings
     if session.named is not None and [one.codes() for one in reports] == [["empty"]]:
         raise NotFound(f"no namespace {session.named!r} in {url}", hint="see: swamp datastore namespace list")
     if session.json:
@@ -84,10 +92,12 @@ def doctor(
                 "namespaces": [one.describe() for one in reports],
                 "repairs": [one.describe() for one in repairs],
                 "failed": [{"namespace": name, **error.describe()} for name, error in failed],
+                "spools": spools,
             }
         )
     else:
-        _show(url, repairs, reports, empty=not names)
+        _show(url, repairs, reports, empty=not names and not failed)
+        show_spools(spools)
     for name, failure in failed[:-1]:
         output.problem(f"{name}: {failure}", failure.code, failure.hint, json=session.json)
     if failed:

@@ -18,13 +18,12 @@ from swampstore_cli.poll_schedule import JITTER_SHARE, SKIP, Schedule
 from swampstore_cli.poll_turn import Turn
 from swampstore_cli.poll_writing import ERROR_BYTES, Records, Run, Sink, Versions, Written
 from swampstore_cli.session import Session
+from swampstore_cli.spool_shown import SPOOLED_EXIT
 
 if TYPE_CHECKING:
     from swampstore.client.blocking import Namespace
     from swampstore.protocols.queue import Waiting
     from swampstore_cli.stopping import StopSignals
-
-SPOOLED_EXIT = 76
 
 app = new_app()
 

@@ -9,8 +9,8 @@ import typer
 from swampstore.errors import NotFound, TryAgain
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
-from swampstore_cli.session import Session
-from swampstore_cli.spool_shown import lines_of, note_spools
+from swampstore_cli.session import Opened, Session
+from swampstore_cli.spool_shown import lines_of, show_spools, spools_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def status(
         try:
             found = [opened.face.namespace(name).status(queues=queues) for name in opened.names(session.named)]
         except TryAgain:
-            note_spools(opened)
+            _show_unreachable(opened, json=session.json)
             raise
     if session.named is not None and not found[0].exists:
         raise NotFound(
@@ -95,6 +95,15 @@ def status(
             output.line(f"\n{text}")
         if one.queues is not None:
             _show_queues(one)
+
+
+def _show_unreachable(opened: Opened, *, json: bool) -> None:
+    """What is known of a store that does not answer: what waits for it on this machine."""
+    spools = spools_of(opened)
+    if json:
+        output.document({"store": opened.face.url, "namespaces": [], "spools": spools})
+    else:
+        show_spools(spools)
 
 
 def _watch(session: Session, interval: str, metrics: str) -> None:
