@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from swampstore.errors import MissingObject, NotFound, SwampError
 from swampstore.protocols.place import Place
@@ -58,25 +58,39 @@ async def load_blocks(place: Place, wanted: Sequence[tuple[RunRef, BlockInfo]]) 
 
 async def load_rows(place: Place, wanted: Sequence[tuple[RunRef, BlockInfo]]) -> list[Block]:
     """Each block as columns, in order. Neighbouring blocks of a run travel in one ranged read."""
+    return list(await read_rows(place, wanted))
+
+
+async def read_rows(
+    place: Place, wanted: Sequence[tuple[RunRef, BlockInfo]], keep: Callable[[BlockInfo], bool] = lambda _: True
+) -> Iterator[Block]:
+    """The same, read now and decoded when their turn comes: who takes in many holds one of them at a time.
+
+    Those that are to ``keep`` stay in the cache.
+    """
     held = [place.caches.blocks.get((ref.name, info.offset)) for ref, info in wanted]
     spans = _spans([pair for pair, rows in zip(wanted, held, strict=True) if rows is None])
-    fresh: dict[tuple[str, int], Block] = {}
+    stored: dict[tuple[str, int], bytes] = {}
     if spans:
         answers = await place.store.many(
             [Get(place.full(ref.name), span=(blocks[0].offset, sum(b.size for b in blocks))) for ref, blocks in spans]
         )
         for (ref, blocks), answer in zip(spans, answers, strict=True):
-            name = place.full(ref.name)
-            body, start = run_body(answer, name), blocks[0].offset
+            body, start = run_body(answer, place.full(ref.name)), blocks[0].offset
             for info in blocks:
                 at = info.offset - start
-                rows = decode_rows(info, body[at : at + info.size], name)
-                fresh[ref.name, info.offset] = rows
-                place.caches.blocks.put((ref.name, info.offset), rows, info.raw_size * _BLOCK_WEIGHT)
-    return [
-        rows if rows is not None else fresh[ref.name, info.offset]
+                stored[ref.name, info.offset] = body[at : at + info.size]
+    return (
+        rows if rows is not None else _decoded(place, ref, info, stored[ref.name, info.offset], keep=keep(info))
         for (ref, info), rows in zip(wanted, held, strict=True)
-    ]
+    )
+
+
+def _decoded(place: Place, ref: RunRef, info: BlockInfo, stored: bytes, *, keep: bool) -> Block:
+    rows = decode_rows(info, stored, place.full(ref.name))
+    if keep:
+        place.caches.blocks.put((ref.name, info.offset), rows, info.raw_size * _BLOCK_WEIGHT)
+    return rows
 
 
 def _spans(wanted: Sequence[tuple[RunRef, BlockInfo]]) -> list[tuple[RunRef, list[BlockInfo]]]:

@@ -14,7 +14,6 @@ Invariants:
 from __future__ import annotations
 
 import bisect
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,23 +24,19 @@ from swampstore.errors import MissingObject, SnapshotExpired, SwampError
 from swampstore.limits import READ_RESTARTS
 from swampstore.protocols.log import Unfolded, fetch, list_and_root, list_root_and
 from swampstore.protocols.place import Place
+from swampstore.protocols.ranges import joined_range
 from swampstore.protocols.register import Register, Seen
-from swampstore.protocols.runs import RunGone, find_cached, find_in_runs, load_indexes, load_rows
+from swampstore.protocols.runs import RunGone, find_cached, find_in_runs
 from swampstore.protocols.slots import Broken, SegmentGone, Slot, new_since
 from swampstore.stores.base import Outcome, Request
-from swampstore.values.block import EMPTY, Block, join_blocks
+from swampstore.values.block import Block
 from swampstore.values.classes import rules_of
 from swampstore.values.entry import CONFLICT, Entry, Record
-from swampstore.values.join import join_into, last_conflict_key, newer
+from swampstore.values.join import join_into, newer
 from swampstore.values.keys import LAST_SUFFIX
 from swampstore.values.live import live_entries, live_entry, without_internal
 from swampstore.values.root import NO_ROOT, RunRef
-from swampstore.values.run import BlockInfo
 from swampstore.values.version import split_version
-
-_FIRST_CHUNK_BLOCKS = 1
-_CHUNK_BLOCKS = 16
-"""Behind every key, and behind every key with a prefix when put behind that."""
 
 
 class Snapshot:
@@ -202,8 +197,9 @@ class Snapshot:
     async def _rows(self, prefix: str, start_after: str) -> AsyncIterator[Block]:
         """What every range read begins with: winning records, tombstones and internal keys included."""
         low = max(prefix, start_after + "\0" if start_after else "")
+        layers = [*([ref] for ref in self.root.level0), self.root.shards, self.root.eph.runs]
         try:
-            async for rows in self._merged(low, prefix + LAST_SUFFIX):
+            async for rows in joined_range(self._place, layers, self.recent, low, prefix + LAST_SUFFIX):
                 yield rows
         except RunGone as error:
             raise await self._gone(error) from error
@@ -214,47 +210,6 @@ class Snapshot:
             found = [record for record in records if record.flags & CONFLICT and not record.gone]
             if found:
                 yield found
-
-    async def _merged(self, low: str, high: str) -> AsyncIterator[Block]:
-        """Join all layers over [low, high], cut at block boundaries of the runs."""
-        layers = [*([ref] for ref in self.root.level0), self.root.shards, self.root.eph.runs]
-        refs = [(n, ref) for n, layer in enumerate(layers) for ref in layer if ref.first <= high and ref.last >= low]
-        indexes = await load_indexes(self._place, [ref for _, ref in refs])
-        found = (
-            _Piece(layer, ref, info)
-            for (layer, ref), index in zip(refs, indexes, strict=True)
-            for info in index
-            if info.first <= high and info.last >= low
-        )
-        blocks = deque(sorted(found, key=lambda piece: piece.info.first))
-        # Conflict entries that this very join makes belong to the chunk of their path, where what settled them lies.
-        ends = sorted({last_conflict_key(piece.info.last) for piece in blocks})
-        size, at, start = _FIRST_CHUNK_BLOCKS, 0, low
-        near: list[_Piece] = []
-        while at < len(ends):
-            end = min(ends[min(at + size, len(ends)) - 1], high)
-            near = [piece for piece in near if piece.info.last >= start]
-            while blocks and blocks[0].info.first <= end:
-                near.append(blocks.popleft())
-            yield await self._chunk(near, start, end)
-            at += size
-            size = min(size * 4, _CHUNK_BLOCKS)
-            start = end + "\0"
-        rest = self.recent(start, high)
-        if rest:
-            yield Block.of(rest)
-
-    async def _chunk(self, near: Sequence[_Piece], start: str, end: str) -> Block:
-        """All winning records in [start, end]; ``near`` are the blocks that may hold some."""
-        pieces = sorted(near, key=lambda piece: piece.layer)
-        loaded = await load_rows(self._place, [(piece.ref, piece.info) for piece in pieces])
-        layers: dict[int, list[Block]] = {}
-        for piece, rows in zip(pieces, loaded, strict=True):
-            layers.setdefault(piece.layer, []).append(rows.between(start, end))
-        table = EMPTY
-        for held in (*map(Block.joined, layers.values()), Block.of(self.recent(start, end))):
-            table = join_blocks(table, held).block
-        return table
 
     def recent(self, start: str, end: str) -> list[Record]:
         """What the log and the inline part of the root hold of [start, end]: records that no run holds yet."""
@@ -279,14 +234,6 @@ class Listed:
 
     def __len__(self) -> int:
         return len(self.entries)
-
-
-class _Piece(NamedTuple):
-    """A block that a scan meets. Blocks of one layer do not overlap; layers are joined in their order."""
-
-    layer: int
-    ref: RunRef
-    info: BlockInfo
 
 
 def _covering(shards: Sequence[RunRef], low: str, high: str) -> Sequence[RunRef]:

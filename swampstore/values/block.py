@@ -210,18 +210,29 @@ def _spliced(held: Block, more: Block) -> Joint:
             steps.append((at, at, number))
         elif _meet(held, at, more, number, joint):
             steps.append((at, at + 1, number))
-    columns: list[list[Any]] = []
-    for column, new in zip(held.columns, more.columns, strict=True):
-        out: list[Any] = []
-        start = 0
-        for end, following, number in steps:
-            out += column[start:end]
-            out.append(new[number])
-            start = following
-        out += column[start:]
-        columns.append(out)
-    joint.block = Block(*columns)
+    if steps:
+        splice = _inserted if any(end == following for end, following, _ in steps) else _replaced
+        joint.block = Block(*(splice(*columns, steps) for columns in zip(held.columns, more.columns, strict=True)))
     return joint
+
+
+def _inserted(column: list[Any], new: list[Any], steps: Sequence[tuple[int, int, int]]) -> list[Any]:
+    out: list[Any] = []
+    start = 0
+    for end, following, number in steps:
+        out += column[start:end]
+        out.append(new[number])
+        start = following
+    out += column[start:]
+    return out
+
+
+def _replaced(column: list[Any], new: list[Any], steps: Sequence[tuple[int, int, int]]) -> list[Any]:
+    """The same where nothing is put in between."""
+    out = column.copy()
+    for at, _, number in steps:
+        out[at] = new[number]
+    return out
 
 
 def _interleaved(held: Block, more: Block) -> Joint:

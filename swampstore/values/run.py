@@ -100,6 +100,11 @@ class RunBuilder:
                 self._close_block(rows.cut(start, end))
                 start = end
 
+    def add_whole(self, rows: Block) -> None:
+        """Add records that make a block of good size."""
+        self._close_pending()
+        self._close_block(rows)
+
     def add_block(self, info: BlockInfo, stored: bytes) -> None:
         """Take over a whole stored block of another run unchanged."""
         self._close_pending()

@@ -18,7 +18,7 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.runs import load_indexes, run_body
 from swampstore.stores.base import Get
 from swampstore.values.block import EMPTY, Block, join_blocks
-from swampstore.values.entry import Record, record_sum
+from swampstore.values.entry import Record, record_sums
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo, decode_rows
 from swampstore.workers.tally import Tally
@@ -44,10 +44,10 @@ class Ledger:
         joint = join_blocks(held, more)
         if joint.made:
             self.tally.added(joint.made)
-            self.made_sum += sum(map(record_sum, joint.made))
+            self.made_sum += record_sums(joint.made)
         if joint.dropped:
             self.tally.dropped(joint.dropped)
-            self.dropped_sum += sum(map(record_sum, joint.dropped))
+            self.dropped_sum += record_sums(joint.dropped)
             self.dropped += len(joint.dropped)
         return joint.block
 

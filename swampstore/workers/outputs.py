@@ -43,6 +43,11 @@ class Outputs:
             self._cut(rows.keys[0])
             self._builder.add_rows(rows)
 
+    def whole(self, rows: Block) -> None:
+        """Take ``rows`` as one block."""
+        self._cut(rows.keys[0])
+        self._builder.add_whole(rows)
+
     def block(self, info: BlockInfo, stored: bytes) -> None:
         self._cut(info.first)
         self._builder.add_block(info, stored)

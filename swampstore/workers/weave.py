@@ -23,6 +23,8 @@ _WINDOW_BLOCKS = 32
 """Level-0 blocks joined at a time where no shard block lies between them."""
 _GROUP_BYTES = 1 * MIB
 _SMALL_BLOCK_BYTES = BLOCK_RAW_BYTES // 4
+_GOOD_BYTES = BLOCK_RAW_BYTES * 3 // 4, BLOCK_RAW_BYTES * 3 // 2
+"""What takes so much is written as one block: decoded, joined and encoded while it is in the processor's cache."""
 
 
 class Burial:
@@ -60,7 +62,7 @@ class Weaver:
             here = stops[0] if stops else end
             changes = await self._level0.take(here, self._ledger)
             if changes or self._must_decode(info):
-                self._join(changes, decode_rows(info, stored, name), here)
+                self._join(changes, decode_rows(info, stored, name), here, info.raw_size)
             else:
                 self._flush()
                 self._outputs.block(info, stored)
@@ -76,24 +78,30 @@ class Weaver:
     async def _gap(self, low: str, upper: str) -> None:
         """Changes where the shard has nothing, a window at a time."""
         for stop in (*self._level0.stops(low, upper, _WINDOW_BLOCKS), upper):
-            self._join(await self._level0.take(stop, self._ledger), EMPTY, stop)
+            self._join(await self._level0.take(stop, self._ledger), EMPTY, stop, 0)
             await self._outputs.write()
 
     def _must_decode(self, info: BlockInfo) -> bool:
         beside_small = self._pending and min(info.raw_size, self._pending_bytes) < _SMALL_BLOCK_BYTES
         return bool(beside_small) or (info.tombstones > 0 and self._burial.line_ms > 0)
 
-    def _join(self, changes: Block, held: Block, upper: str) -> None:
+    def _join(self, changes: Block, held: Block, upper: str, held_bytes: int) -> None:
+        """``held_bytes`` is what ``held`` takes."""
         rows = self._level0.give_back(self._ledger.join(held, changes), upper, self._ledger)
-        if self._burial.line_ms > 0:
-            due = rows.numbers(TOMBSTONE, self._burial.due)
+        size = held_bytes + changes.raw_bytes  # at most: what was replaced is counted as well
+        if self._burial.line_ms > 0 and (due := rows.numbers(TOMBSTONE, self._burial.due)):
             self._ledger.bury(rows.pick(due))
             rows = rows.without(due)
-        if rows:
+            size = rows.raw_bytes
+        if not rows:
+            return
+        if not self._pending and _GOOD_BYTES[0] <= size <= _GOOD_BYTES[1]:
+            self._outputs.whole(rows)
+        else:
             self._pending.append(rows)
-            self._pending_bytes += rows.raw_bytes
-        if self._pending_bytes >= _GROUP_BYTES:
-            self._flush()
+            self._pending_bytes += size
+            if self._pending_bytes >= _GROUP_BYTES:
+                self._flush()
 
     def _flush(self) -> None:
         if not self._pending:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from swampstore.env.blocking import run
 from swampstore.errors import MissingObject, SnapshotExpired
 from swampstore.limits import KEY_BYTES
+from swampstore.protocols import ranges
 from swampstore.protocols.snapshot import Snapshot
 from swampstore.testing.env import FakeEnv
 from swampstore.values import run as run_format
@@ -46,6 +47,7 @@ KEYS = [
 def _small_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_format, "BLOCK_RAW_BYTES", 150)
+        patch.setattr(ranges, "_KEPT_RAW_BYTES", 600)
         yield
 
 
@@ -367,3 +369,18 @@ def test_wide_scans_read_blocks_in_growing_strides() -> None:
     assert len(run(scanned(snapshot))) == 300
     blocks = 300 // 2
     assert 1 < store.rounds < blocks // 4
+
+
+def test_a_long_scan_leaves_the_cache_to_others_and_reads_nothing_twice() -> None:
+    rows = [put(f"k/{n:04d}", n + 1, data=b"x" * 50) for n in range(300)]
+    wide = [put(f"k/{n:04d}", 1000 + n) for n in (0, 299)]  # one block, which every chunk of the scan meets
+    _, store, reader = lay(Layers([rows[:150], rows[150:]], [wide], [], []))
+    snapshot = reader.open()
+    caches = snapshot.place.caches.blocks
+    store.forget()
+    assert len(run(scanned(snapshot))) == 300
+    assert len(set(store.calls)) == len(store.calls)
+    after_long = caches.bytes
+    assert len(run(scanned(snapshot, "k/0150"))) == 1
+    assert after_long < caches.bytes, "a short one stays for the next reader"
+    assert caches.bytes < 1000

@@ -32,6 +32,7 @@ TINY: tuple[tuple[Any, str, object], ...] = (
     (run_format, "BLOCK_RAW_BYTES", 600),
     (weave, "_SMALL_BLOCK_BYTES", 150),
     (weave, "_GROUP_BYTES", 1200),
+    (weave, "_GOOD_BYTES", (450, 900)),
     (weave, "_WINDOW_BLOCKS", 3),
     (level0, "READ_AHEAD_BYTES", 500),
     (shards, "SHARD_TARGET_MIN_BYTES", 600),

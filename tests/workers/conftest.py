@@ -20,6 +20,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_format, "BLOCK_RAW_BYTES", 600)
     monkeypatch.setattr(weave, "_SMALL_BLOCK_BYTES", 150)
     monkeypatch.setattr(weave, "_GROUP_BYTES", 1200)
+    monkeypatch.setattr(weave, "_GOOD_BYTES", (450, 900))
     monkeypatch.setattr(weave, "_WINDOW_BLOCKS", 3)
     monkeypatch.setattr(level0, "READ_AHEAD_BYTES", 500)
     monkeypatch.setattr(shards, "SHARD_TARGET_MIN_BYTES", 1000)
