@@ -17,7 +17,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from swampstore.errors import CorruptObject, Misuse
@@ -252,6 +251,8 @@ def server_time(response: Response) -> int:
     date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
     if not date:
         return time.time_ns() // 1_000_000
+    from email.utils import parsedate_to_datetime
+
     try:
         return millis(parsedate_to_datetime(date))
     except ValueError:

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_plus
-from xml.etree import ElementTree
 
 from swampstore.errors import StoreMissing, StoreUnavailable
 from swampstore.stores.base import Info
+
+if TYPE_CHECKING:  # loaded where it is needed: hardly ever
+    from xml.etree import ElementTree
 
 LISTING_BYTES = 16 << 20
 """More than the largest honest page: 1,000 names of 1,024 bytes, each byte written as ``%XX``, and their facts."""
@@ -31,6 +32,11 @@ _ENTRY = re.compile(
 )
 _SIZE = re.compile(r"[0-9]{1,18}")
 _TRUNCATED = re.compile(r"<IsTruncated>\s*(true|false)\s*</IsTruncated>")
+_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
+_HTTP_DATE = re.compile(
+    rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII
+)
 _REFERENCE = re.compile(r"&(?:#(\d{1,7})|#x([0-9A-Fa-f]{1,6})|(amp|lt|gt|quot|apos));")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
@@ -83,9 +89,20 @@ def moment_ms(text: str) -> int:
 def http_date_ms(text: str) -> int:
     """The same for the form of HTTP headers."""
     try:
-        return round(parsedate_to_datetime(text).timestamp() * 1000)
+        return round(_http_date(text).timestamp() * 1000)
     except (ValueError, OverflowError):
         raise not_s3(f"a time that is none: {text[:40]!r}") from None
+
+
+def _http_date(text: str) -> datetime:
+    """The one form that servers write (RFC 9110, section 5.6.7); others are left to a parser that takes long to load."""
+    found = _HTTP_DATE.fullmatch(text)
+    if found:
+        day, month, year, hour, minute, second = found.groups()
+        return datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    from email.utils import parsedate_to_datetime
+
+    return parsedate_to_datetime(text)
 
 
 def not_s3(what: str) -> StoreMissing:
@@ -114,6 +131,8 @@ def _whole(text: str) -> str:
 
 
 def _parsed(text: str) -> ElementTree.Element:
+    from xml.etree import ElementTree
+
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate, parsedate_to_datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swampstore.errors import StoreMissing, StoreUnavailable, SwampError
 from swampstore.stores import s3_listing
-from swampstore.stores.s3_listing import Listing, read_listing
+from swampstore.stores.s3_listing import Listing, http_date_ms, read_listing
 
 MOMENT, MS = "2026-11-21T18:43:43.250Z", 1795286623250
 
@@ -108,3 +110,17 @@ def test_a_page_is_whole_or_an_error() -> None:
     for end in range(len(body)):
         with pytest.raises(SwampError):
             read_listing(body[:end])
+
+
+@given(seconds=st.integers(0, 253_402_300_799))
+def test_dates_of_headers_are_read_as_the_standard_library_reads_them(seconds: int) -> None:
+    text = formatdate(seconds, usegmt=True)
+    assert http_date_ms(text) == seconds * 1000 == round(parsedate_to_datetime(text).timestamp() * 1000)
+
+
+def test_dates_in_other_forms_and_dates_that_are_none() -> None:
+    for other in ("Friday, 01-Jan-27 00:00:00 GMT", "Fri, 1 Jan 2027 01:00:00 +0100"):
+        assert http_date_ms(other) == 1_798_761_600_000
+    for none in ("", "x", "Fri, 31 Feb 2027 00:00:00 GMT", "Fri, 01 Jan 2027 25:00:00 GMT"):
+        with pytest.raises(StoreMissing):
+            http_date_ms(none)
