@@ -104,23 +104,26 @@ def _jsonl(records: Iterable[AuditRecord], file: IO[str]) -> int:
 
 
 def _csv(records: Iterable[AuditRecord], file: IO[str]) -> int:
-    import csv
-    import io
-
     count = 0
-    held = io.StringIO()
-    writer = csv.writer(held)
-    writer.writerow(COLUMNS)
+    line = csv_line(COLUMNS)
     for count, record in enumerate(records, 1):  # noqa: B007
+        _put(file, line)
         data = row(record)
         if "record" in data:
             data["record"] = compact(data["record"])
-        writer.writerow([data.get(name, "") for name in COLUMNS])
-        _put(file, held.getvalue())
-        held.seek(0)
-        held.truncate()
-    _put(file, held.getvalue())
+        line = csv_line([data.get(name, "") for name in COLUMNS])
+    _put(file, line)
     return count
+
+
+def csv_line(cells: Sequence[Any]) -> str:
+    """A line of CSV; written like all other output, so that a reader who goes away is noticed."""
+    import csv
+    import io
+
+    held = io.StringIO()
+    csv.writer(held).writerow(cells)
+    return held.getvalue()
 
 
 def _put(file: IO[str], text: str) -> None:
@@ -136,8 +139,3 @@ def span(since: str, until: str) -> tuple[int | None, int | None]:
         moment_ms(since, "--since") if since else None,
         moment_ms(until, "--until") if until else None,
     )
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """The answer to a query, for people."""
-    output.table(columns, ([("" if cell is None else str(cell)) for cell in one] for one in rows))

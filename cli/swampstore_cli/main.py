@@ -14,10 +14,11 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED_EXIT = 130
 TERMINATED_EXIT = 143
+_SIGNALLED = {INTERRUPTED_EXIT: "interrupted\n", TERMINATED_EXIT: "terminated\n"}
 
 
 def run() -> None:
@@ -50,8 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.excepthook = _masked_traceback
     command = plain(typer.main.get_command(app))
     try:
-        done = command.main(args=list(arguments), prog_name="swamp", standalone_mode=False)
-        output.flush()
+        done = _called(command, arguments)
     except SwampError as error:
         if debug:
             raise
@@ -83,6 +83,20 @@ def main(arguments: Sequence[str]) -> int:
     return done if isinstance(done, int) else 0
 
 
+def _called(command: Any, arguments: Sequence[str]) -> Any:
+    """What the command returns, once all that it printed is out."""
+    from swampstore_cli import output
+
+    try:
+        done = command.main(args=list(arguments), prog_name="swamp", standalone_mode=False)
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):  # typer's way to end when nobody reads what it prints
+            raise SystemExit(output.READER_GONE_EXIT) from None
+        raise
+    output.flush()
+    return done
+
+
 def _masked_traceback(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     """A traceback to be passed on: without passwords in URLs that other libraries repeat."""
     import traceback
@@ -98,8 +112,8 @@ def _terminated(_number: int, _frame: FrameType | None) -> None:
 
 def _leave(code: int) -> None:
     """End the process with ``code``, even if the reader of the output has gone meanwhile."""
-    if code == INTERRUPTED_EXIT:
-        sys.stderr.write("interrupted\n")
+    if code in _SIGNALLED:
+        sys.stderr.write(_SIGNALLED[code])
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -8,6 +8,7 @@ Invariant: a reader that goes away (``swamp object list | head``) ends the comma
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -60,11 +61,24 @@ def document(value: Any) -> None:
 
 
 def encoded(value: Any, indent: int | None = None) -> str:
+    """``value`` as JSON; what JSON has no number for (NaN, infinities) is ``null``, as msgspec writes it."""
     import json
 
     import msgspec
 
-    return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=indent)
+    plain = msgspec.to_builtins(value)
+    try:
+        return json.dumps(plain, ensure_ascii=False, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(plain), ensure_ascii=False, indent=indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def note(text: str) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from swampstore.errors import Misuse
-from swampstore_cli import audit_rows, output
+from swampstore_cli import audit_rows, output, sql_cells
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
-
-if TYPE_CHECKING:
-    from swampstore.client.audit_sql import SqlAnswer
 
 app = new_app()
 
@@ -41,6 +38,8 @@ def sql(
 
     Everything that was acknowledged is in it, archived or not. --topic, --since and --until say what is to be fetched, which
     the query itself cannot. The view audit_files is the same without looking for second copies: faster for large scans.
+
+    Bytes are printed in base64; a second column of one name is called NAME_1, as JSON can say each name but once.
     Needs the extra sql: pip install 'swampstore[sql]'
     """
     if form not in ("table", "csv", "jsonl"):
@@ -48,27 +47,21 @@ def sql(
     begin, end = audit_rows.span(since, until)
     with session.namespace() as namespace:
         answer = namespace.audit_sql(query, topics=topic or None, since=begin, until=end)
+    columns = sql_cells.names_apart(answer.columns)
     if session.json:
-        rows = [dict(zip(answer.columns, map(_plain, row), strict=True)) for row in answer.rows]
-        output.document({"columns": answer.columns, "rows": rows})
+        rows = [dict(zip(columns, map(sql_cells.plain, row), strict=True)) for row in answer.rows]
+        output.document({"columns": columns, "rows": rows})
     else:
-        _show(answer, form)
+        _show(columns, answer.rows, form)
 
 
-def _show(answer: SqlAnswer, form: str) -> None:
+def _show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str) -> None:
     if form == "table":
-        audit_rows.table(answer.columns, answer.rows)
+        output.table(columns, ([sql_cells.text(cell) for cell in row] for row in rows))
     elif form == "csv":
-        import csv
-
-        writer = csv.writer(sys.stdout)
-        writer.writerow(answer.columns)
-        writer.writerows(answer.rows)
+        output.write(audit_rows.csv_line(columns))
+        for row in rows:
+            output.write(audit_rows.csv_line([sql_cells.text(cell) for cell in row]))
     else:
-        for row in answer.rows:
-            output.line(audit_rows.compact(dict(zip(answer.columns, map(_plain, row), strict=True))))
-
-
-def _plain(cell: Any) -> Any:
-    """What JSON has a word for; everything else as a text."""
-    return cell if isinstance(cell, str | int | float | bool | list | dict) or cell is None else str(cell)
+        for row in rows:
+            output.line(audit_rows.compact(dict(zip(columns, map(sql_cells.plain, row), strict=True))))
