@@ -20,8 +20,8 @@ write), ``Throttled``, ``Busy`` (409: a conditional write lost a race that is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -185,17 +185,15 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
-async def perform(store: Store, request: Request) -> Answer:
+def perform(store: Store, request: Request) -> Coroutine[Any, Any, Answer]:
     """Carry out one request object through the verb it stands for."""
-    match request:
-        case Get(name, span, if_none_match):
-            return await store.get(name, span=span, if_none_match=if_none_match)
-        case Put(name, body, when):
-            return await store.put(name, body, when)
-        case List(prefix, start_after, limit):
-            return await store.list(prefix, start_after=start_after, limit=limit)
-        case Head(name):
-            return await store.head(name)
+    if isinstance(request, Get):
+        return store.get(request.name, span=request.span, if_none_match=request.if_none_match)
+    if isinstance(request, Put):
+        return store.put(request.name, request.body, request.when)
+    if isinstance(request, List):
+        return store.list(request.prefix, start_after=request.start_after, limit=request.limit)
+    return store.head(request.name)
 
 
 async def outcome(store: Store, request: Request) -> Outcome:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from swampstore.env.base import Env, Event
 from swampstore.env.phases import during
@@ -21,28 +19,25 @@ class Gate:
         self._mutex = threading.Lock()
         self._waiting: deque[tuple[Event, int]] = deque()
 
-    @asynccontextmanager
-    async def passing(self, units: int) -> AsyncIterator[None]:
-        """Be inside with ``units`` (more than there are: with all of them)."""
+    async def enter(self, units: int) -> None:
+        """Return inside, with ``units`` (more than there are: with all of them); :meth:`leave` with as many."""
         units = min(units, self._width)
-        mine: Event | None = None
         with self._mutex:
             if not self._waiting and units <= self._free:
                 self._free -= units
-            else:
-                mine = self._env.event()
-                self._waiting.append((mine, units))
-        if mine is not None:
-            try:
-                with during("admission_wait"):
-                    await mine.wait()
-            except BaseException:
-                self._leave_queue(mine, units)
-                raise
+                return
+            mine = self._env.event()
+            self._waiting.append((mine, units))
         try:
-            yield
-        finally:
-            self._give_back(units)
+            with during("admission_wait"):
+                await mine.wait()
+        except BaseException:
+            self._leave_queue(mine, units)
+            raise
+
+    def leave(self, units: int) -> None:
+        """Let the next in, who fit."""
+        self._give_back(min(units, self._width))
 
     def _leave_queue(self, mine: Event, units: int) -> None:
         with self._mutex:

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from swampstore.errors import BadName, Misuse
 from swampstore.stores.base import Body, Overwrite, Source, When
@@ -17,6 +18,7 @@ NAME_MAX_BYTES = 1024
 COPY_CHUNK_BYTES = 1 << 20
 
 
+@lru_cache(4096)
 def check_name(name: str) -> str:
     """``name`` itself if it is ``/``-separated parts that every store can hold; raises ``BadName``."""
     if not name:

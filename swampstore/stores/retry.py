@@ -140,7 +140,7 @@ class Retrying:
                 await self._rest(pause)
                 due = undecided
                 round_number += 1
-            if any(part.reading for part in due):
+            if [part for part in due if part.reading]:
                 with during("readback"):
                     await self._send(due)
             else:
@@ -151,19 +151,24 @@ class Retrying:
 
     async def _send(self, parts: Sequence[Plain]) -> None:
         requests = [part.next() for part in parts]
-        bulk = sum(not isinstance(request, List) and not is_urgent(request.name) for request in requests)
+        bulk = 0
+        for request in requests:
+            bulk += not (isinstance(request, List) or is_urgent(request.name))
+        carry_out = self._hand_on if phases.observer is None else self._observed
         if bulk:
-            async with self._gate.passing(bulk):
-                outcomes = await self._carry_out(requests)
+            await self._gate.enter(bulk)
+            try:
+                outcomes = await carry_out(requests)
+            finally:
+                self._gate.leave(bulk)
         else:
-            outcomes = await self._carry_out(requests)
+            outcomes = await carry_out(requests)
         for part, answer in zip(parts, outcomes, strict=True):
             part.take(answer)
 
-    async def _carry_out(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+    async def _observed(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         observer = phases.observer
-        if observer is None:
-            return await self._hand_on(requests)
+        assert observer is not None
         began = self._env.boot()
         outcomes = await self._hand_on(requests)
         seconds = self._env.boot() - began

@@ -19,12 +19,12 @@ Invariants:
 
 from __future__ import annotations
 
-import heapq
 import random
-import zlib
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
+from heapq import heappop, heappush
 from typing import Any, TypeVar
+from zlib import crc32
 
 from swampstore.errors import SwampError
 
@@ -43,11 +43,13 @@ class Wait:
         self.event = event
 
     def __await__(self) -> Generator[Wait, None, None]:
-        yield self
+        return iter((self,))  # type: ignore[return-value]  # a generator, without the frame of one
 
 
 class SimEvent:
     """See :class:`swampstore.env.base.Event`."""
+
+    __slots__ = ("_set", "_sim", "waiters")
 
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
@@ -72,13 +74,15 @@ class SimEvent:
 class Actor:
     """One coroutine of a process, in a context of its own, as a task has. ``result`` or ``error`` once ``done``."""
 
+    __slots__ = ("context", "done", "error", "finished", "name", "process", "result", "tag", "turn", "work")
+
     def __init__(self, process: Process, work: Coroutine[Any, Any, Any], name: str) -> None:
         self.process = process
         self.name = name
         self.tag = name.encode()
         self.work = work
-        mine = process.sim.running is not None and process.sim.running.process is process
-        self.context = copy_context() if mine else Context()
+        running = process.sim.running
+        self.context = copy_context() if running is not None and running.process is process else Context()
         self.done = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -205,6 +209,7 @@ class Sim:
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.dice = random.Random(seed)
+        self._draw = self.dice.random
         self.now = 0.0
         self.steps = 0
         self.trace: list[str] = []
@@ -231,9 +236,9 @@ class Sim:
 
     def wake(self, actor: Actor, seconds: float) -> None:
         """Let ``actor`` run in ``seconds``; a later wake-up replaces an earlier one."""
-        self._count += 1
-        actor.turn += 1
-        heapq.heappush(self._heap, (self.now + seconds, self.dice.random(), self._count, actor, actor.turn))
+        self._count = count = self._count + 1
+        actor.turn = turn = actor.turn + 1
+        heappush(self._heap, (self.now + seconds, self._draw(), count, actor, turn))
 
     def end(self, actor: Actor) -> None:
         """End one actor from outside."""
@@ -242,12 +247,13 @@ class Sim:
 
     def run(self, *, seconds: float = 1e9, steps: int = 1_000_000, until: Actor | None = None) -> None:
         """Run until nothing is left to do, ``until`` has ended, or the limits. Raises ``RuntimeError`` when ``steps`` do not suffice."""
-        deadline = self.now + seconds
-        while self._heap and self._heap[0][0] <= deadline and not (until is not None and until.done):
+        deadline, heap = self.now + seconds, self._heap
+        while heap and heap[0][0] <= deadline and not (until is not None and until.done):
             if self.halted:
                 return
-            at, _, _, actor, turn = heapq.heappop(self._heap)
-            self.now = max(self.now, at)
+            at, _, _, actor, turn = heappop(heap)
+            if at > self.now:
+                self.now = at
             process = actor.process
             if actor.done or process.dead or turn != actor.turn:
                 continue
@@ -264,13 +270,16 @@ class Sim:
                     self._bury(actor)
 
     def close(self) -> None:
-        """Forget whatever has not ended. Nothing of it has an effect any more."""
+        """Forget whatever has not ended, nothing of which has an effect any more, and who took part."""
         self.running = None
         for process in self._processes:
             process.dead = True
             for actor in process.actors:
                 if not actor.done:
                     self._bury(actor)
+            process.actors.clear()  # they and their processes name each other: too much for the garbage collector
+        self._processes.clear()
+        self._heap.clear()
 
     def _bury(self, actor: Actor) -> None:
         """Forget the coroutine of a killed process. What it tries to clean up ends at its first wait, before any effect."""
@@ -286,7 +295,7 @@ class Sim:
     def _step(self, actor: Actor) -> None:
         if self.tracing:
             self.note(actor.name)
-        self.digest = zlib.crc32(actor.tag, self.digest ^ (hash(self.now) & 0xFFFFFFFF))
+        self.digest = crc32(actor.tag, self.digest ^ (hash(self.now) & 0xFFFFFFFF))
         self.running = actor
         try:
             wait = actor.context.run(actor.work.send, None)
@@ -300,13 +309,14 @@ class Sim:
             if not isinstance(error, SwampError):
                 raise
             return
-        if wait.event is not None:
-            if wait.event.is_set():
+        event, seconds = wait.event, wait.seconds
+        if event is not None:
+            if event.is_set():
                 self.wake(actor, 0.0)
                 return
-            wait.event.waiters.append(actor)
-        if wait.seconds is not None:
-            self.wake(actor, max(wait.seconds, 0.0))
+            event.waiters.append(actor)
+        if seconds is not None:
+            self.wake(actor, max(0.0, seconds))
 
 
 _graveyard: list[Coroutine[Any, Any, Any]] = []

@@ -62,6 +62,7 @@ class AuditedStore:
     def __init__(self, sim: Sim, inner: MemoryStore, names: Names) -> None:
         self._sim = sim
         self._names = names
+        self._of_queues = names.queues
         self.inner = inner
         self.problems: list[str] = []
         self.roots = 0
@@ -153,7 +154,7 @@ class AuditedStore:
             if self._bytes.setdefault(name, hash(body)) != hash(body):
                 self.fail(f"{name} is used again for other bytes [5]")
             self._made[name] = self.clock_ms
-        elif name.startswith(self._names.queues):
+        elif name.startswith(self._of_queues):
             self.queues.put(self.who(), name, body)
         elif name.startswith(self._names.saved("")):
             self._saved[name] = self.truth.named_by(decode_root(body, name))
@@ -258,7 +259,7 @@ class AuditedStore:
             del self._pins[name]
         elif unique is not None:
             self._delete_unique(name.removeprefix(self._names.prefix), unique[0], age)
-        elif name.startswith(self._names.queues):
+        elif name.startswith(self._of_queues):
             modified = self.inner._objects[name].modified
             self.queues.deleted(name, self.clock_ms - modified)
         elif name.startswith(self._names.saved("")):
@@ -317,7 +318,7 @@ class AuditedStore:
     async def get(
         self, name: str, *, span: tuple[int, int] | None = None, if_none_match: str | None = None
     ) -> Got | NotModified:
-        queue = name.startswith(self._names.queues)
+        queue = name.startswith(self._of_queues)
         try:
             got = await self.inner.get(name, span=span, if_none_match=if_none_match)
         except NotFound as error:

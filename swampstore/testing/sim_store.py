@@ -7,6 +7,7 @@ request that was answered with a refusal before any effect never takes effect.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import log
 from typing import Any
 
 import msgspec
@@ -71,6 +72,7 @@ class SimStore:
         self.inner = inner
         self.faults = faults or Faults()
         self.calls = 0
+        self._draw = process.dice.random
         self._cut_until = 0.0
         self.on_call: Callable[[Request], None] | None = None
 
@@ -84,60 +86,71 @@ class SimStore:
         files = getattr(self.inner, "lanes", None)
         return None if files is None else SimFiles(self, files)
 
-    def _strange(self) -> bool:
-        """Whether the caller can go on at once: what may happen to the caller between any two instants: it dies, stands still, has its clock set."""
+    def _strange(self, draw: float) -> None:
+        """What may happen to the caller between any two instants: it dies, stands still, has its clock set."""
         faults, dice = self.faults, self.process.dice
-        draw = dice.random()
-        if draw >= faults.kill + faults.pause + faults.jump:
-            return True
         if draw < faults.kill:
             self.process.kill()
         elif draw < faults.kill + faults.pause:
             self.process.pause(dice.random() * faults.pause_s, machine=dice.random() < 0.3)
         else:
             self.process.jump(dice.randint(-faults.jump_ms, faults.jump_ms))
-        return False
 
-    async def travel(self, odds: float = 1.0) -> None:
+    def _way(self, odds: float = 1.0) -> Wait | None:
         """Time on the way; with ``odds`` below 1 sometimes none, and nobody else acts meanwhile."""
-        dice = self.process.dice
-        if self._strange() and odds < 1.0 and dice.random() >= odds:
-            return
-        await Wait(dice.expovariate(1.0) * self.faults.latency_s)
+        draw, faults = self._draw, self.faults
+        drawn = draw()
+        if drawn < faults.kill + faults.pause + faults.jump:
+            self._strange(drawn)
+        elif odds < 1.0 and draw() >= odds:
+            return None
+        return Wait(-log(1.0 - draw()) * faults.latency_s)
+
+    async def travel(self) -> None:
+        """Time on the way."""
+        way = self._way()
+        assert way is not None
+        await way
 
     async def _call(self, request: Request) -> Any:
-        sim, faults, dice = self.process.sim, self.faults, self.process.dice
+        sim, faults, draw = self.process.sim, self.faults, self._draw
         self.calls += 1
         if self.on_call is not None:
             self.on_call(request)
-        await self.travel()
+        if (way := self._way()) is not None:
+            await way
         if sim.now < self._cut_until:
             raise StoreUnavailable("simulated: cut off")
-        if dice.random() < faults.refused:
-            raise Throttled("simulated: slow down") if dice.random() < 0.5 else StoreUnavailable("simulated: refused")
-        conditional = isinstance(request, Put) and not isinstance(request.when, Overwrite)
-        if conditional and dice.random() < faults.busy:
-            raise Busy("simulated: 409")
-        if isinstance(request, Put) and dice.random() < faults.late:
-            self._send_later(request)
-            raise StoreUnavailable("simulated: the answer was lost, the write is under way")
-        if isinstance(request, Put) and dice.random() < faults.again:
-            self._send_later(request)
-        if isinstance(request, List) and dice.random() < faults.short:
-            request = msgspec.structs.replace(request, limit=min(request.limit, dice.randint(1, 3)))
+        if draw() < faults.refused:
+            raise Throttled("simulated: slow down") if draw() < 0.5 else StoreUnavailable("simulated: refused")
+        if isinstance(request, Put):
+            self._spoil(request)
+        elif isinstance(request, List) and draw() < faults.short:
+            request = msgspec.structs.replace(request, limit=min(request.limit, self.process.dice.randint(1, 3)))
         if sim.tracing:
             sim.note(f"  {self.process.name} {type(request).__name__} {_name(request)}")
         answer = await outcome(self.inner, request)
-        draw = dice.random()
-        lost = draw < faults.lost + faults.cut
-        if draw < faults.cut:
-            self._cut_until = sim.now + dice.random() * faults.cut_s
-        await self.travel(_ANSWER_TAKES_TIME)
-        if lost:
+        drawn = draw()
+        if drawn < faults.cut:
+            self._cut_until = sim.now + draw() * faults.cut_s
+        if (way := self._way(_ANSWER_TAKES_TIME)) is not None:
+            await way
+        if drawn < faults.lost + faults.cut:
             raise StoreUnavailable("simulated: the answer was lost")
         if isinstance(answer, SwampError):
             raise answer
         return answer
+
+    def _spoil(self, request: Put) -> None:
+        """What may happen to a write before it arrives. Raises what its sender is told then."""
+        faults, draw = self.faults, self._draw
+        if not isinstance(request.when, Overwrite) and draw() < faults.busy:
+            raise Busy("simulated: 409")
+        if draw() < faults.late:
+            self._send_later(request)
+            raise StoreUnavailable("simulated: the answer was lost, the write is under way")
+        if draw() < faults.again:
+            self._send_later(request)
 
     def _send_later(self, request: Put) -> None:
         """Let the request arrive by itself, even if its sender is dead by then."""
@@ -185,7 +198,10 @@ class SimStore:
     async def many(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         """Every part is an actor of its own, so that they interleave with each other and with everybody."""
         if len(requests) == 1:
-            return [await self._part(requests[0])]
+            try:
+                return [await self._call(requests[0])]
+            except SwampError as error:
+                return [error]
         actors = [self.process.spawn(self._part(request)) for request in requests]
         for actor in actors:
             if not actor.done:

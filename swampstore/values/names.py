@@ -21,7 +21,7 @@ Invariants:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from swampstore.values.version import WRITER_BYTES
@@ -81,28 +81,22 @@ class Names:
     """The names of one namespace. ``prefix`` is the namespace's name with a slash."""
 
     namespace: str
+    prefix: str = field(init=False, repr=False, compare=False)
+    root: str = field(init=False, repr=False, compare=False)
+    log: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def prefix(self) -> str:
-        return f"{self.namespace}/"
-
-    @property
-    def root(self) -> str:
-        return f"{self.namespace}/root"
-
-    @property
-    def log(self) -> str:
-        return f"{self.namespace}/log/"
+    def __post_init__(self) -> None:
+        for name, value in (("prefix", ""), ("root", "root"), ("log", "log/")):
+            object.__setattr__(self, name, f"{self.namespace}/{value}")
 
     def segment(self, lane: str, slot: int) -> str:
         return f"{self.namespace}/log/{lane}/{slot:016x}"
 
     def parse_segment(self, name: str) -> tuple[str, int] | None:
         """``(lane, slot)`` of a segment's name; ``None`` for anything else."""
-        start = len(self.namespace) + 5
         if not name.startswith(self.log):
             return None
-        found = _SEGMENT.fullmatch(name, start)
+        found = _SEGMENT.fullmatch(name, len(self.log))
         if not found:
             return None
         slot = int(found[2], 16)

@@ -89,12 +89,13 @@ def test_the_gate_is_fair_and_exact_between_threads() -> None:
     gate, inside, most, lock = Gate(BlockingEnv(), 5), [0], [0], threading.Lock()
 
     async def through(units: int) -> None:
-        async with gate.passing(units):
-            with lock:
-                inside[0] += min(units, 5)
-                most[0] = max(most[0], inside[0])
-            with lock:
-                inside[0] -= min(units, 5)
+        await gate.enter(units)
+        with lock:
+            inside[0] += min(units, 5)
+            most[0] = max(most[0], inside[0])
+        with lock:
+            inside[0] -= min(units, 5)
+        gate.leave(units)
 
     threads = [threading.Thread(target=lambda units=units: run(through(units))) for units in [1, 2, 5, 9, 3] * 20]
     for thread in threads:
@@ -110,8 +111,11 @@ def test_cancelling_in_the_gate_loses_no_place() -> None:
         gate = Gate(AioEnv(), 1)
 
         async def hold(until: asyncio.Event) -> None:
-            async with gate.passing(1):
+            await gate.enter(1)
+            try:
                 await until.wait()
+            finally:
+                gate.leave(1)
 
         first, second = asyncio.Event(), asyncio.Event()
         one = asyncio.create_task(hold(first))

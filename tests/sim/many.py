@@ -7,6 +7,7 @@ not count. A seed that fails is told at once, with its plan; play it again with 
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import logging
@@ -113,6 +114,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--book", type=Path, default=ROOT / ".prove", help="folder in which is kept what was played")
     given = parser.parse_args(words)
     book = Book(given.book / f"seeds-{fingerprint()}.jsonl")
+    gc.collect()
+    gc.freeze()  # what was imported need not be walked again and again; as in the tests
+    gc.set_threshold(10_000, 20, 20)
     _, failed = play_many(
         given.first, given.seeds, jobs=given.jobs, seconds=given.seconds, book=book, tell=lambda text: print(text, flush=True)
     )  # fmt: skip
