@@ -28,6 +28,7 @@ from swampstore.errors import StoreUnavailable
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.wrappers import CountingStore
 from swampstore.workers.audit_spool import SpoolStatus
+from swampstore_cli.stopping import StopSignals
 from swampstore_cli.watch import phases as phases_module
 from swampstore_cli.watch.figures import facts, figures
 from swampstore_cli.watch.page import page
@@ -35,7 +36,7 @@ from swampstore_cli.watch.phases import PhaseTimes, quantile
 from swampstore_cli.watch.sample import QUEUES_EVERY, Watched
 from swampstore_cli.watch.server import PageServer
 from swampstore_cli.watch.svg import plot, thinned
-from swampstore_cli.watch.terminal import sparkline
+from swampstore_cli.watch.terminal import sparkline, watch_in_terminal
 from tests.cli.conftest import Swamp
 
 HOSTILE = '<script>alert("x")</script>'
@@ -191,6 +192,24 @@ class TestTerminal:
         assert "log depth" in shown
         assert "nobody, epoch" in shown
         assert "file:///" in shown
+
+    @pytest.mark.parametrize(("kind", "lines"), [("dumb", True), ("xterm", False)])
+    def test_a_terminal_that_moves_no_cursor_gets_lines(
+        self,
+        watched: Watched,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        kind: str,
+        lines: bool,
+    ) -> None:
+        monkeypatch.setenv("FORCE_COLOR", "1")  # it is a terminal
+        monkeypatch.setenv("TERM", kind)
+        with StopSignals() as stop:
+            stop.set()
+            watch_in_terminal([watched], stop, 1.0, "file:///x")
+        told = capsys.readouterr().out
+        assert "log depth" in told
+        assert ("ops: " in told, "\x1b" in told) == (lines, not lines)
 
     def until(self, store: Path, mark: bytes, *more: str) -> bytes:
         line = [sys.executable, "-m", "swampstore_cli", "datastore", "status", "--watch", "--interval", "200ms", *more]

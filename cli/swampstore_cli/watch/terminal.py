@@ -35,11 +35,11 @@ def sparkline(values: Sequence[float | None], *, width: int = SPARKS, blocks: st
 
 
 def watch_in_terminal(watched: Sequence[Watched], stop: StopSignals, interval_s: float, url: str) -> None:
-    """Look and show until stopped. Without a terminal: a line for each namespace and look."""
+    """Look and show until stopped. Without a terminal, or with one that moves no cursor: a line for each namespace and look."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         _lines(watched, stop, interval_s)
         return
     from rich.live import Live
