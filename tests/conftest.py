@@ -95,6 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start would compile everything at every start
     if DISK_VARIABLE not in os.environ:
         os.environ[DISK_VARIABLE] = tempfile.gettempdir()
         if "TMPDIR" not in os.environ and _has_room(MEMORY):
