@@ -4,12 +4,15 @@ A holder that dies frees its place at once. A stopped one keeps its turn (its lo
 passed over by force, through the same register that the remote queue has; then its commits are fenced.
 
 Invariants: those of :mod:`swampstore.stores.tickets`; a ticket counts as unfinished while its file is locked and the
-register does not call it finished; lower tickets that were once seen finished stay so.
+register does not call it finished; lower tickets that were once seen finished stay so. What a holder tells of itself (its
+grant, its progress) stands in its ticket, so it goes when the ticket goes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+
+import msgspec
 
 from swampstore.env.clock import Span
 from swampstore.env.phases import Operation
@@ -19,7 +22,7 @@ from swampstore.protocols.queue_grant import Grant
 from swampstore.protocols.queue_register import Pace, QueueBase, Waiting, Wish
 from swampstore.stores.base import Outcome, Request
 from swampstore.stores.tickets import HeldTicket, TicketFolder
-from swampstore.values.tickets import QueueRegister, Ticket, decode_ticket, encode_ticket
+from swampstore.values.tickets import QueueRegister, Sign, Ticket, decode_ticket, encode_ticket
 
 
 class LocalQueue(QueueBase):
@@ -54,6 +57,18 @@ class LocalQueue(QueueBase):
         body = self.files.read(number)
         return None if body is None else decode_ticket(body, f"{self.folder}t/{number:016x}")
 
+    async def write_sign(self, number: int, granted: int, progressed: int) -> None:
+        """Note in the ticket when it was granted, and its last progress. Not synced: it is for people to see."""
+        ticket = await self.holder(number)
+        if ticket is not None:
+            told = msgspec.structs.replace(ticket, granted=granted, progressed=progressed)
+            self.files.rewrite(number, encode_ticket(told))
+
+    async def signs(self, numbers: Sequence[int]) -> list[tuple[Sign | None, int]]:
+        """See :meth:`QueueBase.signs`; the kernel knows who lives, so no sign has a time."""
+        tickets = [await self.holder(number) for number in numbers]
+        return [(Sign(b"", ticket.granted, ticket.progressed) if ticket else None, 0) for ticket in tickets]
+
     # --- queueing -----------------------------------------------------------------------------------------------
 
     async def prepare(self) -> QueueRegister:
@@ -85,7 +100,7 @@ class LocalQueue(QueueBase):
                         await self._check_room(sum(number < held.number for number in await self.unfinished()), bound)
                     grant = await _Waiter(self, held, began).wait(deadline_s, on_wait)
                     if grant is not None:
-                        await grant.begin(run_limit_s)
+                        await grant.keep()
                         return grant
                 except BaseException:
                     held.close()
@@ -112,14 +127,25 @@ class LocalQueue(QueueBase):
         return held
 
 
+_ASKED_BEHIND = 8
+"""How many tickets behind the front are asked a poll, in turn, for who is told its position: a row of hundreds of waiters
+that were all asked by all, every 50 ms, would keep a processor busy."""
+
+
 class _Waiter:
-    """The wait for a grant: asks the kernel about the lower tickets, from the lowest."""
+    """The wait for a grant: asks the kernel about the lower tickets, from the lowest.
+
+    Every lower ticket is asked once at the beginning, and at a deadline. In between only those at the front are, which is
+    what the grant needs, and a few of the others where somebody wants to know the position.
+    """
 
     def __init__(self, queue: LocalQueue, held: HeldTicket, began: Span) -> None:
         self._queue = queue
         self._held = held
         self._began = began
         self._lower = [number for number in queue.files.numbers() if number < held.number]
+        self._behind = 0
+        """Where among the lower tickets the next ones to ask begin."""
         self._passed_over = False
         self._pace = Pace()
 
@@ -130,7 +156,10 @@ class _Waiter:
         """
         queue, env, number = self._queue, self._queue.place.env, self._held.number
         register, read_at = (await queue.read_register())[0], env.boot()
+        self._ask(register, len(self._lower))
         while True:
+            if on_wait is not None:
+                self._ask(register, _ASKED_BEHIND)
             before = self._before(register)
             if before < register.capacity or env.boot() - read_at >= LOCAL_REGISTER_S:
                 register, read_at = (await queue.read_register())[0], env.boot()
@@ -142,32 +171,45 @@ class _Waiter:
                 return Grant(queue, number, self._passed_over, waited, beats=False, on_release=self._held.close)
             position = before - register.capacity + 1
             if on_wait is not None:
-                on_wait(await self._waiting(position))
+                on_wait(await self._waiting(before, position))
             pause = min(LOCAL_POLL_MIN_S * position, LOCAL_POLL_MAX_S)
             if deadline_s is not None:
                 left = deadline_s - self._began.seconds()
                 if left <= 0:
+                    self._ask(register, len(self._lower))
+                    position = len(self._lower) - register.capacity + 1
+                    if position <= 0:
+                        continue  # whoever was before has gone in this instant
                     raise queue.too_late(position, deadline_s, await self._first())
                 pause = min(pause, left)
             await env.sleep(pause)
 
     def _before(self, register: QueueRegister) -> int:
-        """How many lower tickets are unfinished. Those locked at the front hide none of the rest: enough are asked."""
+        """How many lower tickets are unfinished, as far as they were asked; fewer than the capacity only if that is so."""
         at = 0
         while at < len(self._lower) and at < register.capacity:
-            number = self._lower[at]
-            locked = self._queue.files.locked(number)
-            forced = register.is_finished(number)
-            if locked and not forced:
-                at += 1
-                continue
-            self._passed_over |= locked and forced
-            del self._lower[at]
-        return len(self._lower) if at >= register.capacity else at
+            at += not self._forget(at, register)
+        return len(self._lower)
 
-    async def _waiting(self, position: int) -> Waiting:
+    def _ask(self, register: QueueRegister, most: int) -> None:
+        """Ask the next ``most`` lower tickets, all in turn, and forget the finished."""
+        for _ in range(min(most, len(self._lower))):
+            self._behind = self._behind if self._behind < len(self._lower) else 0
+            self._behind += not self._forget(self._behind, register)
+
+    def _forget(self, at: int, register: QueueRegister) -> bool:
+        """Forget the lower ticket at ``at`` if it is finished; whether it was."""
+        number = self._lower[at]
+        locked, forced = self._queue.files.locked(number), register.is_finished(number)
+        if locked and not forced:
+            return False
+        self._passed_over |= locked
+        del self._lower[at]
+        return True
+
+    async def _waiting(self, before: int, position: int) -> Waiting:
         waited = self._began.seconds()
-        estimate = self._pace.estimate(position, waited)
+        estimate = self._pace.estimate(before, position, waited)
         return Waiting(self._queue.name, self._held.number, position, waited, estimate, await self._first())
 
     async def _first(self) -> Ticket | None:

@@ -26,7 +26,7 @@ from swampstore.errors import (
 )
 from swampstore.limits import POLL_MIN_S, QUEUE_BOUND
 from swampstore.protocols.place import Place
-from swampstore.stores.base import Create, Got, Outcome, Overwrite, Replace, Request
+from swampstore.stores.base import Create, Get, Got, Outcome, Overwrite, Replace, Request
 from swampstore.values.tickets import (
     QueueRegister,
     Sign,
@@ -170,15 +170,14 @@ class QueueBase:
         sign = Sign(self.place.env.random_bytes(8), granted, progressed)
         await self.place.store.put(self.sign_name(number), encode_sign(sign), Overwrite())
 
-    async def read_sign(self, number: int) -> Sign | None:
-        """The last sign of ``number``; ``None`` when it never gave one."""
-        name = self.sign_name(number)
-        try:
-            got = await self.place.store.get(name)
-        except NotFound:
-            return None
-        assert isinstance(got, Got)
-        return decode_sign(got.body, name)
+    async def signs(self, numbers: Sequence[int]) -> list[tuple[Sign | None, int]]:
+        """The last sign of each of ``numbers`` and when it was given (store's time, ms); ``None`` and 0 for none.
+
+        One that cannot be read is a sign of life all the same: ``None``, and when it was given.
+        """
+        names = [self.sign_name(number) for number in numbers]
+        answers = await self.place.store.many([Get(name) for name in names])
+        return [_sign(answer, name) for answer, name in zip(answers, names, strict=True)]
 
     async def ticket(self, number: int) -> Ticket | None:
         """Who holds or held ``number``; ``None`` when its ticket is gone."""
@@ -212,6 +211,18 @@ class QueueBase:
         )
 
 
+def _sign(answer: Outcome, name: str) -> tuple[Sign | None, int]:
+    if isinstance(answer, NotFound):
+        return None, 0
+    if isinstance(answer, SwampError):
+        raise answer
+    assert isinstance(answer, Got)
+    try:
+        return decode_sign(answer.body, name), answer.modified
+    except Damaged:
+        return None, answer.modified
+
+
 class Wish(msgspec.Struct, frozen=True):
     """How somebody queues: see :meth:`swampstore.protocols.queue_remote.RemoteQueue.acquire`."""
 
@@ -237,11 +248,14 @@ class Pace:
     """How fast the queue moves, for the estimate that a waiter is shown."""
 
     def __init__(self) -> None:
-        self._first: int | None = None
+        self._first: tuple[int, float] | None = None
 
-    def estimate(self, position: int, waited_s: float) -> float | None:
-        """Seconds left at the pace seen so far."""
+    def estimate(self, before: int, position: int, waited_s: float) -> float | None:
+        """Seconds left at the pace seen so far, ``before`` being the unfinished tickets before this one.
+
+        The position alone would not do: it also moves when the capacity is changed, and nobody has ended then.
+        """
         if self._first is None:
-            self._first = position
-        moved = self._first - position
-        return position * waited_s / moved if moved > 0 else None
+            self._first = before, waited_s
+        ended, seconds = self._first[0] - before, waited_s - self._first[1]
+        return position * seconds / ended if ended > 0 else None

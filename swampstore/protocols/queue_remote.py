@@ -268,7 +268,7 @@ class _Waiter:
 
     async def _waiting(self, register: QueueRegister, position: int) -> Waiting:
         waited = self._began.seconds()
-        estimate = self._pace.estimate(position, waited)
+        estimate = self._pace.estimate(register.unfinished_below(self._number), position, waited)
         holder = await self._first(register)
         return Waiting(self._queue.name, self._number, position, waited, estimate, holder)
 

@@ -5,6 +5,9 @@
     stuck     granted, and without progress for longer than its run limit (a sign of life is no progress)
     dead      granted or next, and without a sign of life for a whole TTL; it will be passed over
 
+Granted is who says so, or stands before the capacity: lowering the capacity revokes nobody, so more may be granted than it
+allows. (In a bucket a holder without a run limit says so with its first sign, some seconds after the grant.)
+
 On a local store the kernel knows who lives: a dead ticket is finished at once, and is not shown.
 """
 
@@ -18,7 +21,7 @@ from swampstore.protocols.place import Place
 from swampstore.protocols.queue import FairQueue
 from swampstore.protocols.queue_local import LocalQueue
 from swampstore.stores.base import Get, Got, Outcome
-from swampstore.values.tickets import Sign, Ticket, decode_register, decode_sign, decode_ticket, queue_folder
+from swampstore.values.tickets import Sign, Ticket, decode_register, decode_ticket, queue_folder
 
 
 class TicketStatus(msgspec.Struct, frozen=True):
@@ -49,8 +52,18 @@ class QueueStatus(msgspec.Struct, frozen=True):
 
     @property
     def holders(self) -> tuple[TicketStatus, ...]:
-        """Those that are granted."""
+        """Those that are granted, as far as they were asked for."""
         return tuple(ticket for ticket in self.tickets if ticket.position == 0)
+
+    @property
+    def held(self) -> int:
+        """How many are granted: more than the capacity, after it was lowered."""
+        return max(min(self.unfinished, self.capacity), len(self.holders))
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their grant."""
+        return self.unfinished - self.held
 
 
 async def queue_status(queue: FairQueue, *, limit: int = 100) -> QueueStatus:
@@ -60,28 +73,16 @@ async def queue_status(queue: FairQueue, *, limit: int = 100) -> QueueStatus:
     numbers = await queue.unfinished()
     shown = numbers[:limit]
     place.clock.calibrate(await place.store.now())
-    signs = await place.store.many([Get(queue.sign_name(number)) for number in shown])
+    signs = await queue.signs(shown)
     tickets: list[TicketStatus] = []
-    for at, (number, answer) in enumerate(zip(shown, signs, strict=True)):
-        sign, signed_ms = _sign(answer, queue.sign_name(number))
+    for at, (number, (sign, signed_ms)) in enumerate(zip(shown, signs, strict=True)):
         ticket = await queue.holder(number)
-        position = max(at - register.capacity + 1, 0)
-        watched = not isinstance(queue, LocalQueue) and at < register.capacity + HEARTBEAT_PLACES
+        granted = sign is not None and sign.granted > 0
+        position = 0 if granted else max(at - register.capacity + 1, 0)
+        near = granted or at < register.capacity + HEARTBEAT_PLACES
+        watched = near and not isinstance(queue, LocalQueue)
         tickets.append(_status(place.clock.now_ms(), number, position, ticket, sign, signed_ms, watched=watched))
     return QueueStatus(queue.name, register.capacity, len(numbers), tuple(tickets))
-
-
-def _sign(answer: Outcome, name: str) -> tuple[Sign | None, int]:
-    """The sign of an answer and when it was given (store's time, ms)."""
-    if isinstance(answer, NotFound):
-        return None, 0
-    if isinstance(answer, SwampError):
-        raise answer
-    assert isinstance(answer, Got)
-    try:
-        return decode_sign(answer.body, name), answer.modified
-    except Damaged:  # it is a sign of life all the same
-        return None, answer.modified
 
 
 def _status(

@@ -25,7 +25,10 @@ FORMAT = 1
 
 
 class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who queues: readable facts, and an id nobody else draws. ``since`` is the store's time in ms."""
+    """Who queues: readable facts, and an id nobody else draws. ``since`` is the store's time in ms.
+
+    ``granted`` and ``progressed`` are what a :class:`Sign` says elsewhere: on a local store they stand here.
+    """
 
     queue: str
     number: int
@@ -35,6 +38,8 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
     since: int
     purpose: str = ""
     run_limit_s: float = 0.0
+    granted: int = 0
+    progressed: int = 0
 
 
 class Sign(msgspec.Struct, frozen=True):

@@ -20,19 +20,11 @@ app = new_app()
 def list_queues(session: Session) -> None:
     """List the queues and locks of the namespace that anybody ever waited for, and how long they are."""
     with session.namespace() as namespace:
-        found = [namespace.queue(name).status(limit=1) for name in namespace.queues()]
+        found = [namespace.queue(name).status() for name in namespace.queues()]
     if session.json:
         queues = [{"queue": one.queue, "capacity": one.capacity, "unfinished": one.unfinished} for one in found]
         output.document({"namespace": session.settings.namespace, "queues": queues})
         return
-    rows = [
-        (
-            one.queue,
-            str(one.capacity),
-            str(min(one.unfinished, one.capacity)),
-            str(max(one.unfinished - one.capacity, 0)),
-        )
-        for one in found
-    ]
+    rows = [(one.queue, str(one.capacity), str(one.held), str(one.waiting)) for one in found]
     if rows:
         output.table(("QUEUE", "CAPACITY", "HELD", "WAITING"), rows, frozenset({1, 2, 3}))

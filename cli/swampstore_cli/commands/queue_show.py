@@ -48,9 +48,7 @@ def show(
 
 def title(found: QueueStatus) -> str:
     """One line about a queue."""
-    waiting = max(found.unfinished - found.capacity, 0)
-    held = found.unfinished - waiting
-    return f"{output.printable(found.queue)}: capacity {found.capacity}, {held} held, {waiting} waiting"
+    return f"{output.printable(found.queue)}: capacity {found.capacity}, {found.held} held, {found.waiting} waiting"
 
 
 def tickets(found: Iterable[TicketStatus]) -> None:

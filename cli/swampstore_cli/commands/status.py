@@ -175,8 +175,8 @@ def _show_queues(one: NamespaceStatus) -> None:
         (
             queue.queue,
             f"{queue.capacity:,}",
-            f"{len(queue.holders):,}",
-            f"{queue.unfinished - len(queue.holders):,}",
+            f"{queue.held:,}",
+            f"{queue.waiting:,}",
             ", ".join(sorted({ticket.state for ticket in queue.tickets if ticket.state in ("stuck", "dead")})) or "-",
         )
         for queue in one.queues

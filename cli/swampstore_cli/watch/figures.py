@@ -90,7 +90,7 @@ def figures(samples: Sequence[Sample]) -> Iterator[Figure]:
 def _waiting(sample: Sample) -> float | None:
     if sample.status is None or sample.status.queues is None:
         return None
-    return sum(max(queue.unfinished - queue.capacity, 0) for queue in sample.status.queues)
+    return sum(queue.waiting for queue in sample.status.queues)
 
 
 def _slowest(samples: Sequence[Sample]) -> list[str]:
