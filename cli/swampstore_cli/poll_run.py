@@ -17,13 +17,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from swampstore_cli.poll_guard import guarded
+from swampstore_cli.command_group import GRACE_S, grouped, signal_group
 from swampstore_cli.stopping import StopSignals
 
-GRACE_S = 5.0
-"""Between SIGTERM and SIGKILL; also how long output is waited for that a process left behind may still hold open."""
-NOT_FOUND, NOT_RUNNABLE = 127, 126
-"""Exit codes of commands that could not be started, as shells give them."""
 _PIECE = 1 << 16
 _LOOK_S = 0.05
 
@@ -45,22 +41,12 @@ def run_command(
 ) -> Ended:
     """Run ``command`` to its end: of its own, after ``limit_s``, or when ``stop`` is set. Keeps the last of its errors."""
     began = time.monotonic()
-    try:
-        child = subprocess.Popen(
-            list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True,
-        )  # fmt: skip
-    except OSError as error:
-        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUNNABLE
-        text = f"{command[0]}: {error.strerror}\n".encode()
-        return Ended(code, b"", text, 0, time.monotonic() - began, timed_out=False, stopped=False)
-    with child:
-        try:
-            reading = _Reading(child, stop, output_bytes, error_bytes)
-            with guarded(child.pid, GRACE_S):
-                timed_out, stopped = reading.follow(None if limit_s is None else began + limit_s)
-        finally:
-            _end_group(child)
+    with grouped(command, stderr=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        with suppress(BrokenPipeError):
+            child.stdin.close()
+        reading = _Reading(child, stop, output_bytes, error_bytes)
+        timed_out, stopped = reading.follow(None if limit_s is None else began + limit_s)
     seconds = time.monotonic() - began
     return Ended(
         child.returncode, bytes(reading.output), bytes(reading.error), reading.cut, seconds, timed_out, stopped
@@ -99,7 +85,7 @@ class _Reading:
                     if timed_out or stopped or ended:
                         force = now + GRACE_S
                     if (timed_out or stopped) and not ended:
-                        _signal_group(self._child.pid, signal.SIGTERM)
+                        signal_group(self._child.pid, signal.SIGTERM)
                 self._read(ready)
         return timed_out, stopped
 
@@ -122,14 +108,3 @@ class _Reading:
     def _take_error(self, piece: bytes) -> None:
         self.error += piece
         del self.error[: max(len(self.error) - self._error_most, 0)]
-
-
-def _end_group(child: subprocess.Popen[bytes]) -> None:
-    """What is left of the command's group ends now."""
-    _signal_group(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-def _signal_group(group: int, number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # gone already; macOS says the latter of a group of zombies
-        os.killpg(group, number)

@@ -58,6 +58,14 @@ def test_records_are_chosen_by_their_fields(swamp: Swamp, some: list[str], where
     assert [one["id"] for one in done.document["records"]] == [some[at] for at in found]
 
 
+@pytest.mark.parametrize("slip", ["cost>>2", "cost=>2", "cost=<2", "cost===2", "provider=~a", "cost >= > 2"])
+def test_a_condition_with_two_signs_is_refused(swamp: Swamp, some: list[str], slip: str) -> None:
+    done = swamp("audit", "query", "decisions", "--where", slip, "--json")
+    assert (done.code, done.error["error"]) == (2, f"{slip!r} has two signs")
+    meant = done.error["hint"].partition(": ")[2]
+    assert swamp("audit", "query", "decisions", "--where", meant).code == 0
+
+
 def test_query_writes_other_formats(swamp: Swamp, some: list[str], tmp_path: Path) -> None:
     lines = swamp("audit", "query", "decisions", "--format", "jsonl").out.splitlines()
     assert [json.loads(line)["id"] for line in lines] == some
@@ -135,6 +143,8 @@ def test_a_bad_line_is_named_and_nothing_is_written(swamp: Swamp, some: list[str
     done = swamp("audit", "append", "t", "--lines", stdin=b'{"a": 1}\n\n{bad\n')
     assert done.code == 2
     assert "line 3 is no JSON" in done.err
+    done = swamp("audit", "append", "t", '{"a":1}', "--json")
+    assert (done.code, done.error["code"], "--text" in done.error["hint"]) == (1, "not-found", True)
     assert "input is empty" in swamp("audit", "append", "t", stdin=b"\n").err
     assert swamp("audit", "query", "t").out == ""
 

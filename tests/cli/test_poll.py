@@ -247,6 +247,10 @@ class TestOneInstance:
         done = swamp("poll", "--every", "1s", "--count", count, "--topic", "t", "--", "true")
         assert (done.code, records(store, "t")) == (2, [])
 
+    def test_a_limit_that_would_stop_every_run_is_refused(self, swamp: Swamp, store: Path) -> None:
+        assert swamp("poll", *ONCE, "--topic", "t", "--run-limit", "0s", "--", "true").code == 2
+        assert swamp("poll", *ONCE, "--topic", "t", "--run-limit", "9s", "--", "true").code == 0
+
     def test_without_a_count_it_is_not_refused(self, swamp: Swamp, store: Path) -> None:
         with swampstore.open(str(store)) as opened, opened.namespace("default").queue("poll/t", 1).acquire():
             assert swamp("poll", "--every", "1s", "--topic", "t", "--no-wait", "--", "true").code == 75

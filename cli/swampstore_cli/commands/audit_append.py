@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from swampstore.errors import Misuse, TooLarge
+from swampstore.errors import Misuse, NotFound, TooLarge
 from swampstore_cli import output
 from swampstore_cli.commands.object_put import STDIN, contents
 from swampstore_cli.options import command, new_app
@@ -80,9 +80,15 @@ def _time(text: str) -> int | None:
 
 
 def _records(file: str, *, lines: bool, raw: bool) -> list[Any]:
-    with contents(file) as data:
-        if not isinstance(data, bytes):
-            raise TooLarge("that is too much for one append", hint="write it in parts; a record has at most 256 KiB")
+    try:
+        with contents(file) as data:
+            if not isinstance(data, bytes):
+                raise TooLarge(
+                    "that is too much for one append", hint="write it in parts; a record has at most 256 KiB"
+                )
+    except FileNotFoundError:
+        hint = "FILE is the name of a file; a text is given with --text, a document on standard input"
+        raise NotFound(f"{file}: no such file", hint=hint) from None
     parts = (
         [(number, line) for number, line in enumerate(data.splitlines(), 1) if line.strip()] if lines else [(0, data)]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,9 @@ from swampstore_cli.session import Session
 
 if TYPE_CHECKING:
     from swampstore.values.audit import AuditRecord
+    from swampstore.values.audit_filter import Condition
+
+_TWO_SIGNS = re.compile(r"([^=!<>~]+(?>!=|<=|>=|==?|<|>|~)\s*)[=<>~]")
 
 app = new_app()
 
@@ -48,9 +52,9 @@ def query(
     Only the archives of the topic and of the days asked for are read, and what is not archived yet.
     No record is no error, but a namespace that does not exist is one.
     """
-    from swampstore.values.audit_filter import all_match, parse_condition
+    from swampstore.values.audit_filter import all_match
 
-    conditions = [parse_condition(text) for text in where or ()]
+    conditions = [_condition(text) for text in where or ()]
     begin, end = audit_rows.span(since, until)
     if limit is not None and limit < 1:
         raise Misuse(f"--limit {limit} makes no sense", hint="1 or more")
@@ -71,3 +75,12 @@ def query(
             output.document({"topic": topic, "records": [audit_rows.row(record) for record in found]})
         else:
             audit_rows.show(found)
+
+
+def _condition(text: str) -> Condition:
+    """Raises ``Misuse``, also for a second sign where the value begins: ``a>>2`` is a slip more often than a text."""
+    from swampstore.values.audit_filter import parse_condition
+
+    if found := _TWO_SIGNS.match(text):
+        raise Misuse(f"{text!r} has two signs", hint=f'if the text begins with one: {found[1]}"{text[found.end(1) :]}"')
+    return parse_condition(text)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import Annotated
 
 import typer
 
 from swampstore.errors import SwampError
 from swampstore_cli import output
+from swampstore_cli.command_group import GRACE_S, grouped
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
 
@@ -43,6 +43,8 @@ def update(
     CMD gets the value on standard input (nothing when there is none; then SWAMP_EXISTS is 0) and writes the new one to
     standard output. If somebody else commits first, CMD runs again with the new value, then in turn. If CMD fails,
     nothing is written. When the deadline passes, the exit code is 75.
+
+    Interrupted or terminated, CMD gets SIGTERM and five seconds. Whatever it started ends with it.
     """
     with session.namespace(one_shot=True) as namespace:
         done = namespace.update(
@@ -59,8 +61,13 @@ def update(
 
 def _carried_out(line: str, key: str, value: bytes | None) -> bytes:
     environment = os.environ | {"SWAMP_KEY": key, "SWAMP_EXISTS": "0" if value is None else "1"}
-    ended = subprocess.run(["sh", "-c", line], input=value or b"", stdout=subprocess.PIPE, env=environment, check=False)
-    if ended.returncode:
-        how = f"exit code {ended.returncode}" if ended.returncode > 0 else f"signal {-ended.returncode}"
+    try:
+        with grouped(["sh", "-c", line], stderr=None, env=environment, polite_s=GRACE_S) as child:
+            made, _ = child.communicate(value or b"")
+    except (KeyboardInterrupt, SystemExit):
+        output.note("the command was stopped; nothing was written")
+        raise
+    if child.returncode:
+        how = f"exit code {child.returncode}" if child.returncode > 0 else f"signal {-child.returncode}"
         raise SwampError(f"the command ended with {how}; nothing was written", hint="its own messages are above")
-    return ended.stdout
+    return made

@@ -98,6 +98,8 @@ def poll(
     schedule = Schedule(every_s, jitter_s, overlap, random.Random())
     if bool(topic) == bool(data) or bool(data) != bool(as_):
         raise Misuse("where to write to is not clear", hint="--topic T, or --data MODEL --as NAME")
+    if limit_s is not None and limit_s <= 0:
+        raise Misuse(f"--run-limit {run_limit} would stop every run", hint="leave it out to let runs take their time")
     if count is not None and count < 1:
         raise Misuse(f"--count {count} makes no sense", hint="1 or more; leave it out to go on for ever")
     if only_changed and not data:
