@@ -54,19 +54,24 @@ from typing import Any, ClassVar
 class SwampError(Exception):
     """Base of every error of this library.
 
-    ``str(error)`` says what happened; ``error.hint`` says what to do about it (may be empty).
+    ``str(error)`` says what happened; ``error.hint`` says what to do about it (may be empty). ``error.records`` are the
+    audit records that a write could not say of where they are: written again as they are, each stays one record.
     """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    records: tuple[Any, ...] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
 
     def describe(self) -> dict[str, Any]:
-        """The machine-readable form: ``{error, code, hint}``."""
-        return {"error": str(self), "code": self.code, "hint": self.hint}
+        """The machine-readable form: ``{error, code, hint}``; with ``records`` also their ``ids`` and ``times`` (ms)."""
+        shown: dict[str, Any] = {"error": str(self), "code": self.code, "hint": self.hint}
+        if self.records:
+            shown |= {"ids": [one.id for one in self.records], "times": [one.ts for one in self.records]}
+        return shown
 
 
 class TryAgain(SwampError):
@@ -91,13 +96,17 @@ class QueueFull(TryAgain):
 
 
 class NotDelivered(TryAgain):
-    """``ids`` are those of the records; written again as they are, each stays one record."""
+    """``records`` are those that reached nobody, as far as is known; ``ids`` and ``times`` (ms) name them."""
 
     code = "not-delivered"
 
-    def __init__(self, message: str, *, ids: tuple[str, ...] = (), hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.ids = ids
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(one.id for one in self.records)
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        return tuple(one.ts for one in self.records)
 
 
 class SnapshotExpired(TryAgain):

@@ -22,24 +22,27 @@ class AuditTopic:
         return self._core.topic
 
     def record(self, data: object, *, ts: object = None, record_id: str | None = None) -> AuditRecord:
-        """A record to be written with :meth:`write_many`, as often as need be: it stays one record."""
+        """A record to be written with :meth:`write` or :meth:`write_many`, as often as need be: it stays one record."""
         return self._core.record(data, ts, record_id)
 
     def write(self, data: object, *, ts: object = None, record_id: str | None = None) -> AuditAck:
-        """Write one record: a dict, dataclass, msgspec Struct or bytes. One append, no lock, no index entry.
+        """Write one record: a dict, dataclass, msgspec Struct or bytes, or what :meth:`record` made.
+
+        One append, no lock, no index entry.
 
         ``ts`` is ms since the epoch or an aware ``datetime`` (default: now, by the store's time). Written again with the
         same ``record_id`` and ``ts`` it stays one record. When the store cannot be reached the record goes where the
         topic's ``when_down`` says; the ack says ``spooled``.
 
         Raises ``Misuse``, ``TooLarge``, ``SchemaMismatch``; ``SpoolFull`` and ``SpoolUnusable`` (policy ``spool``),
-        ``NotDelivered`` (``fail``, or no spool), ``AmbiguousAppend`` (``block``); what the store refuses with.
+        ``NotDelivered`` (``fail``, or no spool), ``AmbiguousAppend`` (``block``): the ``records`` of these, written
+        again, are the same records; and what the store refuses with.
         """
-        return run(self._core.write([self._core.record(data, ts, record_id)]))
+        return run(self._core.write(data, ts, record_id))
 
     def write_many(self, items: Iterable[object]) -> AuditAck:
         """Write many records (or what :meth:`record` made of them) in as few appends as hold them, in order."""
-        return run(self._core.write(items))
+        return run(self._core.write_many(items))
 
     def read(
         self, *, since: object = None, until: object = None, after: AuditPosition | str | None = None

@@ -27,6 +27,7 @@ from swampstore.env import phases
 from swampstore.env.base import Background
 from swampstore.errors import Misuse, NotDelivered, SpoolUnusable, StoreUnavailable, SwampError, Undecided
 from swampstore.limits import AUDIT_PROBE_S, AUDIT_REACH_S
+from swampstore.protocols.audit import WRITE_AGAIN
 from swampstore.protocols.writer import Ack, Writer
 from swampstore.values.entry import Record
 from swampstore.workers.audit_drain import DrainReport, drain
@@ -95,6 +96,7 @@ class Spools:
         self._closed = False
         self.base = owner.spool
         self.down = False
+        self._told = False
         self.deliveries: list[Delivery] = []
 
     def of(self, namespace: str) -> AuditSpool | None:
@@ -118,13 +120,18 @@ class Spools:
         if self.waiting():
             self._start()
 
-    def failed(self, why: object, *, kept: bool) -> None:
+    def failed(self, why: object) -> None:
         """Take note that the store cannot be reached: from now on it is probed in the background."""
-        level = logging.WARNING if kept and not self.down and self.base is not None else logging.DEBUG
-        _log.log(level, "%s cannot be reached (%s): audit records wait on this machine", self._owner.url, why)
+        _log.debug("%s cannot be reached: %s", self._owner.url, why)
         self.down = True
         if self.base is not None:
             self._start()
+
+    def kept(self, why: object) -> None:
+        """Say, once in an outage and only when it is so, that records wait on this machine."""
+        if not self._told:
+            self._told = True
+            _log.warning("%s cannot be reached (%s): audit records wait on this machine", self._owner.url, why)
 
     def _start(self) -> None:
         with self._mutex:
@@ -137,7 +144,7 @@ class Spools:
         self._tell(waiting)
         if (not waiting and not self.down) or not await self.probe(AUDIT_REACH_S):
             return
-        self.down = False
+        self.down = self._told = False
         await self._deliver(waiting, None)
         self._tell(self.waiting())
 
@@ -217,7 +224,7 @@ class Delivery:
             return ack
         spool = self.spool
         if self._spools.down and rule.when_down == "spool" and spool is not None:
-            return self._keep(spool, records, None)
+            return self._keep(spool, records, None, "it did not answer before")
         late = _Late(spool)
         writer = self._writer
         try:
@@ -225,13 +232,10 @@ class Delivery:
         except (TimeoutError, StoreUnavailable, Undecided) as error:
             if self._writer is writer:
                 self._writer = Writer(self._core.place)
-            self._spools.failed(error, kept=rule.when_down == "spool")
+            self._spools.failed(error)
             if rule.when_down == "fail" or spool is None:
-                raise NotDelivered(
-                    f"{self._core.owner.url} cannot be reached: {error}",
-                    hint="the same record may be written again: it stays one, even if this write lands after all",
-                ) from error
-            return self._keep(spool, records, late)
+                raise NotDelivered(f"{self._core.owner.url} cannot be reached: {error}", hint=WRITE_AGAIN) from error
+            return self._keep(spool, records, late, error)
         await self._core.appended(most_s=rule.reach_s)  # the store may go away while this process helps to fold
         return ack
 
@@ -243,8 +247,9 @@ class Delivery:
             late.landed()
         return ack
 
-    def _keep(self, spool: AuditSpool, records: Sequence[Record], late: _Late | None) -> Ack:
+    def _keep(self, spool: AuditSpool, records: Sequence[Record], late: _Late | None, why: object) -> Ack:
         name, synced = spool.put(records)
+        self._spools.kept(why)
         phases.count("spooled_records", len(records))
         if late is not None:
             late.copied(name)

@@ -7,6 +7,7 @@ Invariants:
 - A call whose result cannot be recorded has happened: it is on record without the result, and raises.
 - A call that raises is recorded with its error, and raises the same error. If that record cannot be written, the function's
   error is raised with the other as a note: the first failure is the one to see.
+- A generator function is refused: its call returns before anything has happened, and the record would be false.
 """
 
 from __future__ import annotations
@@ -40,12 +41,17 @@ def audited(
     ``result``, what ``result(value)`` makes of it, or the ``error`` that was raised. A coroutine function needs a topic of
     the asyncio client, any other one of the blocking client.
 
-    Raises ``Misuse`` when decorating (the wrong client, a parameter that is not there), and at a call for a result that
+    Raises ``Misuse`` when decorating (the wrong client, a parameter that is not there, a generator function), and at a call for a result that
     cannot be recorded; otherwise what ``topic.write`` raises.
     """
 
     def decorate(function: F) -> F:
         recorder = _Recorder(function, call, arguments, result)
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise Misuse(
+                f"{recorder.call} is a generator function: a call of it has done nothing yet",
+                hint="decorate a function that runs it to its end, or write records where it yields",
+            )
         if inspect.iscoroutinefunction(function):
             if not isinstance(topic, AsyncAuditTopic):
                 raise Misuse(f"{recorder.call} is a coroutine function", hint="take the topic of an open_async() store")

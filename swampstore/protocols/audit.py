@@ -1,20 +1,22 @@
 """Writing audit records: one append, no lock, no read, acknowledged when durable.
 
-Invariants: a record that is not what the topic's schema says is refused before anything is sent; a record's id and time are fixed before the first attempt; appended again (by this call after an unknown
-outcome, or by its caller), it stays one record.
+Invariants:
+- What readers would refuse, or the topic's schema, is refused before anything is sent, whoever made the record.
+- A record's id and time are fixed before the first attempt; appended again (by this call after an unknown outcome, or by
+  its caller), it stays one record. An error after which nobody knows where records are carries them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from swampstore.errors import AmbiguousAppend, Misuse, NotDelivered
+from swampstore.errors import AmbiguousAppend, Misuse, NotDelivered, SpoolFull, SpoolUnusable
 from swampstore.limits import BATCH_BYTES, SEGMENT_DELTAS
 from swampstore.protocols.place import Place
 from swampstore.protocols.writer import Ack, Writer
-from swampstore.values.audit import AuditRecord, audit_record, check_id, check_time, check_topic
+from swampstore.values.audit import AuditRecord, audit_record, check_id, check_time, check_topic, encode_data
 from swampstore.values.audit_schema import Schema
 from swampstore.values.entry import Record
 
@@ -22,6 +24,11 @@ _ID_DICE = 8
 _BATCH_BYTES = BATCH_BYTES // 2
 _BATCH = SEGMENT_DELTAS // 2
 _OVERHEAD = 48
+
+WRITE_AGAIN = (
+    "write error.records again, or the same data with the ts and record_id they have: each stays one record, even if "
+    "this write lands after all"
+)
 
 Append = Callable[[Sequence[Record]], Awaitable[Ack]]
 
@@ -50,13 +57,31 @@ class AuditWriter:
         self._schema = None if schema is None else Schema(schema)
 
     def record(self, data: object, *, ts: object = None, record_id: str | None = None) -> AuditRecord:
-        """A record, not yet written. A ``record_id`` of the caller's own names one record only together with its ``ts``."""
+        """A record, not yet written. A ``record_id`` of the caller's own names one record only together with its ``ts``.
+
+        What is a record already is given back.
+        """
+        made = self._made(data, ts, record_id)
+        if self._schema is not None:
+            self._schema.check(encode_data(made.data), self.topic)
+        return made
+
+    def _made(self, data: object, ts: object = None, record_id: str | None = None) -> AuditRecord:
+        if isinstance(data, AuditRecord):
+            if ts is not None or record_id is not None:
+                raise Misuse(
+                    "a record has its id and time already", hint="leave ts and record_id out, or pass its .data"
+                )
+            if data.topic != self.topic:
+                raise Misuse(
+                    f"a record of topic {data.topic!r}, not {self.topic!r}",
+                    hint="write it with its own topic, or pass its .data",
+                )
+            return msgspec.structs.replace(data, id=check_id(data.id), ts=check_time(data.ts))
         if record_id is not None and ts is None:
             raise Misuse(
                 "a record_id without a time", hint="give both: the same record is the same id at the same time"
             )
-        if self._schema is not None:
-            self._schema.check(data, self.topic)
         return AuditRecord(
             topic=self.topic,
             id=self._new_id() if record_id is None else check_id(record_id),
@@ -73,12 +98,18 @@ class AuditWriter:
 
         Raises ``Misuse`` (nothing to write, not serialisable), ``TooLarge``, ``SchemaMismatch``, and what ``append`` raises.
         """
-        made = [item if isinstance(item, AuditRecord) else self.record(item) for item in items]
+        if isinstance(items, str | bytes | bytearray | memoryview | Mapping) or not isinstance(items, Iterable):
+            raise Misuse(f"many records of type {type(items).__name__}", hint="pass a list of records; one: write(...)")
+        return await self._write([self._made(item) for item in items])
+
+    async def write_one(self, data: object, ts: object, record_id: str | None) -> AuditAck:
+        """Write one record: what :meth:`record` would make of it."""
+        return await self._write([self._made(data, ts, record_id)])
+
+    async def _write(self, made: Sequence[AuditRecord]) -> AuditAck:
         if not made:
             raise Misuse("there is nothing to write", hint="pass at least one record")
-        if any(item.topic != self.topic for item in made):
-            raise Misuse(f"a record of another topic than {self.topic!r}", hint="write it with its own topic")
-        records = [audit_record(item, self._writer.new_version()) for item in made]
+        records = [self._stored(item) for item in made]
         acks = [await self._again(batch, made) for batch in _batches(records)]
         fields = msgspec.structs.asdict(acks[-1]) | {
             "versions": tuple(record.version for record in records),
@@ -87,6 +118,12 @@ class AuditWriter:
         }
         return AuditAck(**fields, ids=tuple(item.id for item in made))
 
+    def _stored(self, item: AuditRecord) -> Record:
+        value = encode_data(item.data)
+        if self._schema is not None:
+            self._schema.check(value, self.topic)
+        return audit_record(item, self._writer.new_version(), value)
+
     async def _again(self, batch: Sequence[Record], made: Sequence[AuditRecord]) -> Ack:
         """Append, and once more when the outcome stayed unknown: the same records in another lane are the same records."""
         try:
@@ -94,9 +131,15 @@ class AuditWriter:
                 return await self._append(batch)
             except AmbiguousAppend:
                 return await self._append(batch)
-        except NotDelivered as error:
-            error.ids = tuple(item.id for item in made)
+        except (NotDelivered, SpoolFull, SpoolUnusable) as error:
+            error.records = tuple(made)
             raise
+        except AmbiguousAppend as error:  # which callers of one group share
+            mine = AmbiguousAppend(
+                str(error), lane=error.lane, slot=error.slot, write_id=error.write_id, hint=WRITE_AGAIN
+            )
+            mine.records = tuple(made)
+            raise mine from error
 
 
 def _batches(records: Sequence[Record]) -> Iterable[Sequence[Record]]:

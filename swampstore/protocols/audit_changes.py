@@ -194,7 +194,7 @@ async def _from_log(
 ) -> bool:
     """Go on with the log until the page is full; ``slots`` follow. Whether there is more. A slot is given as a whole."""
     low, high = topic_span(topic, None, None)
-    known = {record.key for record in found}
+    known = {record.key: at for at, record in enumerate(found)}
     size = sum(map(_weight, found))
     behind = (past(slot, slots.get(slot[0], 0)) for slot in snapshot.slots)
     wanted = [slot for slot in behind if slot is not None]
@@ -207,11 +207,13 @@ async def _from_log(
             if isinstance(segment, Broken):
                 continue
             for at, record in enumerate(segment.records):
-                mine = record.flags & AUDIT and low <= record.key < high and record.key not in known
-                if mine and slot_of(segment, at) > begin:
-                    known.add(record.key)
-                    found.append(record)
-                    size += _weight(record)
+                if not record.flags & AUDIT or not low <= record.key < high or slot_of(segment, at) <= begin:
+                    continue
+                if (place := known.setdefault(record.key, len(found))) < len(found):
+                    found[place] = first_of(found[place], record)
+                    continue
+                found.append(record)
+                size += _weight(record)
     return False
 
 

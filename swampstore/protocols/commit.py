@@ -61,6 +61,7 @@ from swampstore.values.segment import (
     Segment,
     SegmentHeader,
     decode_segment,
+    encode_readable,
     encode_records,
     encode_segment,
 )
@@ -139,6 +140,7 @@ class CommitLane:
         if self._process != self._place.env.process_token():
             raise Misuse("this process was forked after the store was opened", hint="open the store in the child")
         check_keys(draft.commit.footprint)
+        encode_readable(draft.build(1, 0))  # what no reader could decode must not share a slot with others
         return await self._turns.submit(draft)
 
     # --- one slot -----------------------------------------------------------------------------------------------

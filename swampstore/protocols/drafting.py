@@ -68,7 +68,9 @@ def check_deltas(deltas: Sequence[Delta]) -> dict[str, Body]:
 
 def _settles_conflict(delta: Delta) -> bool:
     """Whether this removes a conflict entry that has been written beside its path (its key is the library's own)."""
-    return isinstance(delta, Delete) and delta.base is not None and conflict_of(delta.key) is not None
+    if not isinstance(delta, Delete) or delta.base is None or not isinstance(delta.key, str):
+        return False
+    return conflict_of(delta.key) is not None
 
 
 async def draft_records(place: Place, writer: Writer, deltas: Sequence[Delta], bodies: Mapping[str, Body]) -> Drafted:

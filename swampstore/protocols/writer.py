@@ -37,7 +37,7 @@ from swampstore.stores.base import Create
 from swampstore.stores.lanes import LaneStore
 from swampstore.values.entry import Record
 from swampstore.values.names import writer_lane
-from swampstore.values.segment import WRITE_ID_BYTES, SegmentHeader, encode_records, encode_segment
+from swampstore.values.segment import WRITE_ID_BYTES, SegmentHeader, encode_readable, encode_segment
 from swampstore.values.version import WRITER_BYTES, make_version, make_writer_id
 
 
@@ -157,15 +157,15 @@ class Writer:
 
         ``closing`` promises that this process appends nothing after it (one-shot processes).
 
-        Raises ``TooLarge`` for a batch that no segment holds, ``AmbiguousAppend`` when the outcome stayed unknown, and
-        what the store raises when it refuses.
+        Raises ``TooLarge`` for a batch that no segment holds, ``Misuse`` for a record that no reader could decode,
+        ``AmbiguousAppend`` when the outcome stayed unknown, and what the store raises when it refuses.
         """
         boot = self._place.env.boot
         began = boot()
         for record in records:
             if len(record.value) > DELTA_BYTES:
                 raise TooLarge(f"the index entry of {record.key!r} is {len(record.value)} bytes, limit {DELTA_BYTES}")
-        body = encode_records(records)
+        body = encode_readable(records)
         if not records or len(records) > SEGMENT_DELTAS or len(body) > BATCH_BYTES:
             raise TooLarge(
                 f"an atomic batch of {len(records)} deltas, {len(body)} bytes; 1 to {SEGMENT_DELTAS} deltas and at most "

@@ -2,14 +2,18 @@
 
 A record has a topic, a time, an id and bytes. Its key is the library's own and sorts by topic and time:
 
-    \\0audit\\0<topic>\\0<time>\\0<id>        time: 12 hex digits of ms since the epoch, moved up by 2^47 (years -2489 to 6429)
+    \\0audit\\0<topic>\\0<time>\\0<id>        time: ms since the epoch, moved up by 2^47, as 12 digits
+
+The first of the 12 digits goes from 0 to n (24 values), the others are hexadecimal: enough for the years -2489 to 10889,
+and so for every ``datetime``, in whatever zone.
 
 An archive is a run of such records (:mod:`swampstore.values.run`). What the fold writes is *fresh*: all topics mixed, in
 the order of folds. Sorted archives hold one topic and one *part* of time, a UTC day or one of the two edges; they are
 named by the catalog, runs of records ``<part>\\0<topic>\\0<unique>`` with the reference as value.
 
 Invariants:
-- A record is one record however often it was appended: equal keys are equal records, the one folded first counts.
+- A record is one record however often it was appended. Of several under one key the one with the lowest version counts,
+  the one written first: in the log, between log and archives, and among archives (:mod:`swampstore.values.join` agrees).
 - ``fold`` is the root version that took the record in, ``lane`` and ``slot`` where it was appended; they never change
   afterwards. Everything folded up to a root version is in the archives that this root names, so
   ``(root version, unfolded slots seen)`` is a position from which nothing is ever skipped, however late its time.
@@ -39,7 +43,13 @@ PAST, FUTURE = "-", "~"
 ID_CHARS = 64
 SETTING = "audit"
 """The name in the root's settings."""
+FIRST_MS, LAST_MS = -(1 << 47), (1 << 48) - 1
+"""The times that a record may bear: years -2489 to 10889."""
 _ZERO = 1 << 47
+_LOW_BITS = 44
+"""Of a time, behind the first digit."""
+_FIT = "dicts by text, lists, text, numbers, times, dataclasses, msgspec Structs; or bytes"
+_FIRST_DIGITS = "0123456789abcdefghijklmn"
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 
 
@@ -106,12 +116,16 @@ def check_topic(topic: object) -> str:
 def check_time(ts: object) -> int:
     """``ts`` in ms since the epoch, from that or from an aware ``datetime``. Raises ``Misuse``."""
     if isinstance(ts, datetime.datetime):
-        if ts.tzinfo is None:
+        if ts.utcoffset() is None:
             raise Misuse(f"{ts!r} has no time zone", hint="use datetime.now(datetime.UTC), or ms since the epoch")
-        since = ts - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-        return since // datetime.timedelta(milliseconds=1)
-    if type(ts) is not int or not -_ZERO <= ts < _ZERO:
+        ts = (ts - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(milliseconds=1)
+    if type(ts) is not int:
         raise Misuse(f"a time of {ts!r}", hint="times are whole ms since the epoch, or datetimes with a time zone")
+    if not FIRST_MS <= ts <= LAST_MS:
+        raise Misuse(
+            f"a time of {ts} ms is out of range",
+            hint=f"times are ms since the epoch, from {FIRST_MS} (year -2489) to {LAST_MS} (year 10889)",
+        )
     return ts
 
 
@@ -123,8 +137,12 @@ def check_id(name: object) -> str:
 
 
 def audit_key(topic: str, ts: int, name: str) -> str:
-    """The key of a record; with an empty ``name`` a key before every record of that topic and time."""
-    return f"{AUDIT_PREFIX}{topic}\0{ts + _ZERO:012x}\0{name}"
+    """The key of a record; with an empty ``name`` a key before every record of that topic and time.
+
+    Raises ``Misuse`` for a time out of range: no reader could decode such a key.
+    """
+    high, low = divmod(check_time(ts) + _ZERO, 1 << _LOW_BITS)
+    return f"{AUDIT_PREFIX}{topic}\0{_FIRST_DIGITS[high]}{low:011x}\0{name}"
 
 
 def key_parts(key: str) -> tuple[str, int, str]:
@@ -132,13 +150,19 @@ def key_parts(key: str) -> tuple[str, int, str]:
     found = AUDIT_KEY.fullmatch(key)
     if found is None:
         raise CorruptObject(f"{key!r} is no key of an audit record", name=key)
-    return found[1], int(found[2], 16) - _ZERO, found[3]
+    return found[1], _time_of(found), found[3]
+
+
+def _time_of(key: re.Match[str]) -> int:
+    digits = key[2]
+    return (_FIRST_DIGITS.index(digits[0]) << _LOW_BITS | int(digits[1:], 16)) - _ZERO
 
 
 def topic_span(topic: str, since: int | None, until: int | None) -> tuple[str, str]:
     """``[low, high)``: the keys of a topic's records from ``since`` to before ``until``."""
-    low = audit_key(topic, -_ZERO if since is None else max(since, -_ZERO), "")
-    high = f"{AUDIT_PREFIX}{topic}\1" if until is None or until >= _ZERO else audit_key(topic, max(until, -_ZERO), "")
+    end = f"{AUDIT_PREFIX}{topic}\1"
+    first, last = FIRST_MS if since is None else since, LAST_MS + 1 if until is None else until
+    low, high = (end if at > LAST_MS else audit_key(topic, max(at, FIRST_MS), "") for at in (first, last))
     return low, high
 
 
@@ -161,12 +185,14 @@ def days_between(low: str, high: str) -> tuple[str, str]:
 def _day(found: re.Match[str] | None, otherwise: str) -> str:
     if found is None:
         return otherwise
-    day = (int(found[2], 16) - _ZERO) // DAY_MS + _EPOCH
+    day = _time_of(found) // DAY_MS + _EPOCH
     return datetime.date.fromordinal(min(max(day, 1), datetime.date.max.toordinal())).isoformat()
 
 
 def check_retention(rules: Mapping[str, float]) -> dict[str, float]:
     """Days by topic (``*``: every other one), as they go into the settings. Raises ``BadName``, ``BadConfig``."""
+    if not isinstance(rules, Mapping):
+        raise BadConfig(f"a retention of {rules!r}", hint='days by topic, such as {"decisions": 400, "*": 30}')
     for topic, days in rules.items():
         check_topic(topic)
         if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days < 1e6:
@@ -219,10 +245,8 @@ def encode_data(data: object) -> AuditValue:
         try:
             value = AuditValue(_encode_data(data), "m")
         except (TypeError, ValueError, OverflowError, UnicodeEncodeError, RecursionError) as error:
-            raise Misuse(
-                f"an audit record that cannot be serialised: {error}",
-                hint="pass a dict, a dataclass, a msgspec Struct or bytes",
-            ) from error
+            why = "the names in a dict are text, all of them" if "`order`" in str(error) else error
+            raise Misuse(f"an audit record that cannot be serialised: {why}", hint=_FIT) from error
     if len(value.data) > AUDIT_RECORD_BYTES:
         raise TooLarge(
             f"an audit record of {len(value.data)} bytes, limit {AUDIT_RECORD_BYTES}",
@@ -231,10 +255,13 @@ def encode_data(data: object) -> AuditValue:
     return value
 
 
-def audit_record(record: AuditRecord, version: bytes) -> Record:
-    """The record of the log. Raises what :func:`encode_data` raises."""
-    value = encode_data(record.data)
-    return Record(audit_key(record.topic, record.ts, record.id), version, AUDIT | OPAQUE, 0, encode_value(value))
+def audit_record(record: AuditRecord, version: bytes, value: AuditValue | None = None) -> Record:
+    """The record of the log; ``value`` is what :func:`encode_data` made of its data, if that is known.
+
+    Raises ``BadName``, ``Misuse`` and ``TooLarge`` for what readers would refuse.
+    """
+    key = audit_key(check_topic(record.topic), record.ts, check_id(record.id))
+    return Record(key, version, AUDIT | OPAQUE, 0, encode_value(value or encode_data(record.data)))
 
 
 def value_of(record: Record) -> AuditValue:
@@ -266,13 +293,18 @@ def shown(record: Record) -> AuditRecord:
 
 
 def first_of(a: Record, b: Record) -> Record:
-    """Of two records of one key the one that was folded first (not folded counts as last)."""
+    """Of two records of one key the one that was written first, wherever it lies: what is on record never changes.
+
+    Copies of one write differ in where they were folded: the first of them (not folded counts as last).
+    """
+    if a.version != b.version:
+        return a if a.version < b.version else b
     return b if _age(b) < _age(a) else a
 
 
-def _age(record: Record) -> tuple[float, str, int]:
+def _age(record: Record) -> tuple[float, str, int, bytes]:
     value = value_of(record)
-    return value.fold or float("inf"), value.lane, value.slot
+    return value.fold or float("inf"), value.lane, value.slot, value.data
 
 
 # --- the catalog ------------------------------------------------------------------------------------------------------

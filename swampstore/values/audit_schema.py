@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from swampstore.errors import Misuse, SchemaMismatch
-from swampstore.values.audit import encode_data
+from swampstore.values.audit import AuditValue
 from swampstore.values.frame import UNREADABLE
 
 _making = threading.Lock()
@@ -35,9 +35,8 @@ class Schema:
                 f"{kind!r} is no schema: {error}", hint="give a msgspec Struct, a dataclass or a TypedDict"
             ) from error
 
-    def check(self, data: object, topic: str) -> None:
-        """Raise ``SchemaMismatch`` unless ``data`` is what the type says; what :func:`encode_data` raises."""
-        value = encode_data(data)
+    def check(self, value: AuditValue, topic: str) -> None:
+        """Raise ``SchemaMismatch`` unless ``value`` is what the type says."""
         if self._bytes or value.kind == "b":
             if self._bytes and value.kind == "b":
                 return

@@ -270,7 +270,7 @@ def check_datum(datum: Datum, key: str) -> None:
         raise TooLarge(f"version {datum.ordinal!r} of {item!r}", hint=f"versions are 0 to {DATA_ORDINAL}")
     if key != raw_path(item, datum.ordinal):
         raise Misuse(
-            f"the fields of {key[:200]!r} say version {datum.ordinal} of {item!r}",
+            f"the fields of {str(key)[:200]!r} say version {datum.ordinal} of {item!r}",
             hint="the path and the fields of a version must agree",
         )
     check_fields(datum)

@@ -136,6 +136,8 @@ def _check_base(base: object) -> None:
 
 
 def _check_meta(delta: Index | Relabel) -> None:
+    if not isinstance(delta.meta, Meta):
+        raise Misuse(f"meta of type {type(delta.meta).__name__}", hint="pass swampstore.Meta")
     try:
         check_value(put_record(delta.key, _NO_VERSION, delta.meta))
     except (CorruptObject, TypeError, OverflowError, UnicodeEncodeError) as error:

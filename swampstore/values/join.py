@@ -1,7 +1,8 @@
 """The conflict rule: how two records of one key become one.
 
 The highest version wins; tombstones are versions too. Records of equal version are equal; if ever they are not, the
-greater encoding wins, so that every process picks the same one. The join is commutative, associative and idempotent:
+greater encoding wins, so that every process picks the same one. Audit records are written once: of two under one key the
+lowest version wins, and one beats whatever else stands under such a key. The join is commutative, associative and idempotent:
 order, duplicates and zombies cannot corrupt, only loss must be guarded against (design page, "Conflict rule").
 
 A put written by sync names its *base*, the version it was made from. When such a put beats another put that its maker
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from swampstore.values.entry import CONFLICT, EPHEMERAL, HAS_BASE, Record, base_of, meta_of
+from swampstore.values.entry import AUDIT, CONFLICT, EPHEMERAL, HAS_BASE, Record, base_of, meta_of
 from swampstore.values.version import put_of
 
 _CONFLICT_MARK = "\0conflict\0"
@@ -21,9 +22,17 @@ _CONFLICT_MARK = "\0conflict\0"
 
 def newer(a: Record, b: Record) -> Record:
     """The one of two records of one key that wins."""
+    if (a.flags | b.flags) & AUDIT:
+        return _written_first(a, b)
     if a.version != b.version:
         return a if a.version > b.version else b
     return a if (a.value, a.flags, a.expires) >= (b.value, b.flags, b.expires) else b
+
+
+def _written_first(a: Record, b: Record) -> Record:
+    """A total order, like that of versions: this side of the join is commutative, associative and idempotent as well."""
+    order = [(not one.flags & AUDIT, one.version, one.value, one.expires, one.flags) for one in (a, b)]
+    return a if order[0] <= order[1] else b
 
 
 def conflict_key(key: str, version: bytes) -> str:

@@ -15,7 +15,7 @@ from swampstore.limits import KEY_BYTES, NAMESPACE_CHARS
 
 INTERNAL = "\0"
 AUDIT_PREFIX = "\0audit\0"
-AUDIT_KEY = re.compile(r"\x00audit\x00([^\x00-\x1f]+)\x00([0-9a-f]{12})\x00([\x20-\x7e]+)")
+AUDIT_KEY = re.compile(r"\x00audit\x00([^\x00-\x1f]+)\x00([0-9a-n][0-9a-f]{11})\x00([\x20-\x7e]+)")
 """The keys of audit records: topic, time, id (see :mod:`swampstore.values.audit`)."""
 LAST_SUFFIX = "\U0010ffff" * (KEY_BYTES // 4 + 1)
 """``prefix + LAST_SUFFIX`` sorts after every key that begins with ``prefix``."""

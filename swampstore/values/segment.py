@@ -8,7 +8,8 @@ Body of the frame (kind SEGMENT, format 1):
 
 Invariants: the bytes of a slot are fixed before its first attempt, and hold a write id nobody else draws, so "are these
 my bytes?" is the answer to "did my write land?"; the header's lane and slot are those of the object's name; every value
-of a decoded segment can be decoded (one record that cannot makes the segment broken, not the fold or a listing fail).
+of a decoded segment can be decoded (one record that cannot makes the segment broken, not the fold or a listing fail),
+and no writer sends one that could not be.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from swampstore.errors import CorruptObject, TooLarge
+from swampstore.errors import CorruptObject, Misuse, TooLarge
 from swampstore.limits import KIB, SEGMENT_DELTAS, SEGMENT_HEADER_BYTES, SEGMENT_RAW_BYTES
 from swampstore.values.bounds import check_count, check_versions
 from swampstore.values.entry import Record, check_values
@@ -72,6 +73,22 @@ _decode_records = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
 def encode_records(records: Sequence[Record]) -> bytes:
     """The records one behind the other, to be joined with others of a batch by :func:`encode_segment`."""
     return b"".join(map(_encode_record, records))
+
+
+def encode_readable(records: Sequence[Record]) -> bytes:
+    """What :func:`encode_records` makes. Raises ``Misuse`` unless readers take every record.
+
+    They would refuse with it all records of other callers in the same segment or frame, after they were acknowledged.
+    So whatever comes from outside is decoded once before it is sent.
+    """
+    try:
+        body = encode_records(records)
+        found = _decode_records(b"".join((_ARRAY32, len(records).to_bytes(4), body)))
+        check_versions(found, "the append")
+        check_values(found)
+    except (*UNREADABLE, CorruptObject, TypeError, ValueError, OverflowError) as error:
+        raise Misuse(f"a record that no reader could decode: {error}", hint="nothing was written") from error
+    return body
 
 
 def encode_segment(header: SegmentHeader, count: int, records: bytes) -> bytes:

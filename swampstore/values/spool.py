@@ -21,9 +21,9 @@ import msgspec
 from swampstore.errors import CorruptObject
 from swampstore.limits import SEGMENT_DELTAS, SEGMENT_RAW_BYTES
 from swampstore.values.bounds import check_count, check_versions
-from swampstore.values.entry import AUDIT, Record
+from swampstore.values.entry import AUDIT, Record, check_values
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
-from swampstore.values.keys import AUDIT_KEY
+from swampstore.values.segment import encode_readable
 from swampstore.values.version import version_ms
 
 FORMAT = 1
@@ -65,7 +65,8 @@ _decode_records = msgspec.msgpack.Decoder(list[Record]).decode
 
 
 def encode_bundle(bundle: Bundle) -> bytes:
-    """The bytes of a bundle's file."""
+    """The bytes of a bundle's file. Raises ``Misuse`` for a record that could not be delivered."""
+    encode_readable(bundle.records)
     records = msgspec.Raw(_encode(bundle.records))
     return pack(Kind.SPOOL, FORMAT, _encode(_Stored(bundle.store, bundle.namespace, records)))
 
@@ -79,9 +80,13 @@ def decode_bundle(data: bytes, name: str) -> Bundle:
         bundle = Bundle(stored.store, stored.namespace, _decode_records(stored.records))
     except UNREADABLE as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
-    check_versions(bundle.records, name)
+    try:
+        check_versions(bundle.records, name)
+        check_values(bundle.records)
+    except CorruptObject as error:
+        raise CorruptObject(f"{name}: {error}", name=name) from error
     for record in bundle.records:
-        if not record.flags & AUDIT or AUDIT_KEY.fullmatch(record.key) is None:
+        if not record.flags & AUDIT:
             raise CorruptObject(f"{name}: {record.key[:100]!r} is no audit record", name=name)
     return bundle
 

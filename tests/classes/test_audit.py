@@ -16,6 +16,8 @@ from swampstore.values.audit import (
     FUTURE,
     PAST,
     SETTING,
+    AuditRecord,
+    audit_record,
     check_retention,
     part_of,
     retention_of,
@@ -303,3 +305,37 @@ def test_retention_frees_whole_files_by_topic(world: World) -> None:
 )
 def test_a_retention_that_cannot_be_read_keeps(settings: dict[str, object]) -> None:
     assert not retention_of(settings)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("folds", [0, 1, 2])
+def test_of_two_contents_under_one_name_the_first_written_stays_wherever_they_lie(
+    world: World, folds: int, apart: bool
+) -> None:
+    first, second = world.process(), world.process()
+    if apart:
+        second.put("opens its lane first", b"")
+    name = {"topic": "t", "id": "order-17", "ts": world.env.wall}
+    first.write([AuditRecord(**name, data="first")])  # type: ignore[arg-type]
+    if folds == 2:
+        first.sort()
+    world.env.advance(1)
+    run(second.topic("t").write([AuditRecord(**name, data="second")]))  # type: ignore[arg-type]
+    for step in range(3):
+        assert [record.data for record in first.found()] == ["first"], step
+        assert [record.data for record in first.changes().records] == ["first"], step
+        if step < folds:
+            first.sort()
+        first.audit("other", topic="u")
+
+
+def test_a_copy_that_comes_late_but_was_written_first_is_the_one_that_counts(world: World) -> None:
+    process = world.process()
+    early, late = (process.writer.new_version() for _ in range(2))
+    name = AuditRecord(topic="t", id="x", ts=5, data="late")
+    process.append([audit_record(name, late)])
+    process.sort()
+    process.append([audit_record(msgspec.structs.replace(name, data="early"), early)])
+    for _ in range(2):
+        assert [record.data for record in process.found()] == ["early"]
+        process.sort()

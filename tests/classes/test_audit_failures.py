@@ -11,15 +11,21 @@ import pytest
 
 from swampstore.env.blocking import run
 from swampstore.errors import BadConfig, BadName, Misuse, TooLarge
+from swampstore.protocols import writer
 from swampstore.values.audit import (
+    FIRST_MS,
+    LAST_MS,
     AuditRecord,
     audit_key,
     check_retention,
+    check_time,
     key_parts,
     topic_span,
 )
 from swampstore.values.entry import AUDIT, OPAQUE, Record
+from swampstore.values.segment import encode_records
 from swampstore.workers import sweep_orphans
+from swampstore.workers.archive_catalog import Catalog
 from tests.classes.audit_world import DAY_MS, DAY_S, Crash, Process, World
 from tests.workers.test_crash import crash_at
 
@@ -174,6 +180,13 @@ def test_odd_topics_are_kept_apart(world: World, topic: str) -> None:
         (lambda writer: writer.record(b"x" * (256 * 1024 + 1)), TooLarge),
         (lambda writer: writer.record(1, ts=1.5), Misuse),
         (lambda writer: writer.record(1, ts=1 << 60), Misuse),
+        (lambda writer: writer.record(1, ts=LAST_MS + 1), Misuse),
+        (lambda writer: writer.record(1, ts=FIRST_MS - 1), Misuse),
+        (lambda writer: AuditRecord(topic="t", id="x", ts=LAST_MS + 1, data=1), Misuse),
+        (lambda writer: AuditRecord(topic="t", id="x\0", ts=1, data=1), Misuse),
+        (lambda writer: AuditRecord(topic="t", id="", ts=1, data=1), Misuse),
+        (lambda writer: AuditRecord(topic="t", id="x", ts="now", data=1), Misuse),  # type: ignore[arg-type]
+        (lambda writer: AuditRecord(topic="t", id=7, ts=1, data=1), Misuse),  # type: ignore[arg-type]
         (lambda writer: writer.record(1, ts=datetime.datetime(2026, 1, 1)), Misuse),  # noqa: DTZ001
         (lambda writer: writer.record(1, record_id="x"), Misuse),
         (lambda writer: writer.record(1, ts=1, record_id="x\0"), Misuse),
@@ -199,10 +212,54 @@ def test_times_are_ms_or_aware_datetimes(world: World) -> None:
         check_retention({"t": 0})
 
 
-@pytest.mark.parametrize("ts", [-(1 << 47), -1, 0, 1_800_000_000_000, (1 << 47) - 1])
+UTC = datetime.UTC
+EDGES = [
+    datetime.datetime.min.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=23, minutes=59))),
+    datetime.datetime.min.replace(tzinfo=UTC),
+    datetime.datetime(6429, 12, 31, tzinfo=UTC),
+    datetime.datetime(7000, 1, 1, tzinfo=UTC),
+    datetime.datetime(9000, 1, 1, tzinfo=UTC),
+    datetime.datetime.max.replace(tzinfo=UTC),
+    datetime.datetime.max.replace(tzinfo=datetime.timezone(-datetime.timedelta(hours=23, minutes=59))),
+]
+
+
+@pytest.mark.usefixtures("tiny_archives")
+def test_every_datetime_is_kept_in_few_parts_and_harms_nobody(world: World) -> None:
+    process = world.process()
+    times = [FIRST_MS, *EDGES, LAST_MS]
+    process.write([process.topic("t").record(number, ts=ts) for number, ts in enumerate(times)])
+    process.audit("now")
+    for _ in range(2):
+        world.check()
+        found = [record.ts for record in process.found()]
+        assert found == sorted(found)
+        assert len(found) == len(times) + 1
+        since = check_time(datetime.datetime(8999, 1, 1, tzinfo=UTC))
+        assert [record.data for record in process.found(since=since)] == [5, 6, 7, 8]
+        assert [record.data for record in process.found(until=since)] == [0, 1, 2, "now", 3, 4]
+        assert not process.found(since=LAST_MS + 1)
+        assert len(process.found(until=LAST_MS + 1)) == len(found)
+        process.sort()
+    assert not process.root.quarantine
+    catalog = run(Catalog.open(process.place, process.root.audit.catalog))
+    assert len(catalog.records) == 3, "the past, today, the future"
+
+
+def test_a_time_out_of_range_names_the_range(world: World) -> None:
+    with pytest.raises(Misuse, match="out of range") as caught:
+        world.process().topic("t").record(1, ts=LAST_MS + 1)
+    assert "281474976710655 (year 10889)" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "ts", [-(1 << 47), -1, 0, 1_800_000_000_000, (1 << 47) - 1, 1 << 47, 253_402_300_799_999, (1 << 48) - 1]
+)
 def test_keys_round_trip_and_sort_by_time(ts: int) -> None:
     key = audit_key("a b", ts, "id")
     assert key_parts(key) == ("a b", ts, "id")
+    assert key < audit_key("a b", ts, "ie") < topic_span("a b", None, None)[1]
+    assert ts == LAST_MS or key < audit_key("a b", ts + 1, "")
     low, high = topic_span("a b", ts, None)
     assert low <= key < high
     assert not topic_span("a b", None, ts)[0] <= key < topic_span("a b", None, ts)[1]
@@ -211,11 +268,18 @@ def test_keys_round_trip_and_sort_by_time(ts: int) -> None:
 @pytest.mark.parametrize(
     "key", ["\0audit\0t\0xyz\0id", "\0audit\0\0000000000001\0id", "a/b", "\0audit\0t\0000000000001\0"]
 )
-def test_a_hostile_record_breaks_its_segment_and_nothing_else(world: World, key: str) -> None:
+def test_a_hostile_record_breaks_its_segment_and_nothing_else(
+    world: World, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = world.process()
     process.audit("good")
     hostile = world.process()
-    hostile.append([Record(key, hostile.writer.new_version(), AUDIT | OPAQUE, 0, b"x")])
+    bad = [Record(key, hostile.writer.new_version(), AUDIT | OPAQUE, 0, b"x")]
+    with pytest.raises(Misuse, match="no reader could decode"):
+        hostile.append(bad)
+    with monkeypatch.context() as other:  # a program that looks at nothing
+        other.setattr(writer, "encode_readable", encode_records)
+        hostile.append(bad)
     process.fold()
     assert len(process.root.quarantine) == 1
     world.check()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -132,3 +134,18 @@ def test_coroutine_functions(topic: Any) -> None:
 def test_parameters_that_are_not_there(topic: Any, arguments: Any) -> None:
     with pytest.raises(Misuse):
         swampstore.audited(topic, arguments=arguments)(lambda n: n)
+
+
+def test_generator_functions_are_refused_when_decorated() -> None:
+    topic = swampstore.open("memory://audited-generators").namespace("ns").audit("t")
+
+    def steps() -> Iterator[int]:
+        yield 1
+
+    async def waits() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (steps, waits, functools.partial(steps)):
+        with pytest.raises(Misuse, match="generator function"):
+            swampstore.audited(topic, call="x", result=False)(function)
+    assert not list(topic.read())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from swampstore.errors import AmbiguousAppend, TooLarge
+from swampstore.errors import AmbiguousAppend, Misuse, TooLarge
 from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft
 from swampstore.protocols.resolve import resolve
 from swampstore.stores.base import Create, List, Request
@@ -78,6 +79,17 @@ def test_of_drafts_that_meet_one_lands_and_the_others_go_back() -> None:
     done = start_together(stage, player, drafts)
     assert [type(one) for one in done] == [Committed, Committed, CommitConflict, Committed]
     assert (done[0].slot, done[1].slot, done[3].slot) == (2, 2, 3)
+
+
+def test_a_draft_that_no_reader_could_decode_is_refused_alone() -> None:
+    stage = Stage()
+    player = stage.player("a")
+    bad = stage.does(draft(player, "bad"))
+    unreadable = [Record("bad", b"short", OPAQUE, 0, b"")]
+    bad = msgspec.structs.replace(bad, build=lambda _slot, _start: unreadable)
+    outcomes = start_together(stage, player, [stage.does(draft(player, "a")), bad, stage.does(draft(player, "b"))])
+    assert [type(one) for one in outcomes] == [Committed, Misuse, Committed]
+    assert len(slot(stage, 2).records) == 2
 
 
 def test_a_batch_has_a_bound_in_bytes_and_nobody_pays_for_another() -> None:

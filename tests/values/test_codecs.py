@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from swampstore.errors import CorruptObject, TooLarge, UnknownFormat
+from swampstore.errors import CorruptObject, Misuse, TooLarge, UnknownFormat
 from swampstore.limits import SEGMENT_DELTAS, SEGMENT_RAW_BYTES
 from swampstore.values.entry import (
     CONFLICT,
@@ -31,7 +31,14 @@ from swampstore.values.entry import (
 from swampstore.values.frame import Kind, pack
 from swampstore.values.root import Garbage, Leader, Quarantined, Root, Settling, SlotId, decode_root, encode_root
 from swampstore.values.run import decode_index
-from swampstore.values.segment import Commit, SegmentHeader, decode_segment, encode_records, encode_segment
+from swampstore.values.segment import (
+    Commit,
+    SegmentHeader,
+    decode_segment,
+    encode_readable,
+    encode_records,
+    encode_segment,
+)
 from swampstore.values.version import just_above, make_version
 from tests.values.strategies import any_version, locations, metas, put, records, versions
 
@@ -106,6 +113,8 @@ def test_one_bad_record_breaks_its_segment_and_names_the_object(record: Record) 
     with pytest.raises(CorruptObject, match="obj") as caught:
         decode(segment([put("fine", 1), record]))
     assert caught.value.name == "obj"
+    with pytest.raises(Misuse, match="no reader could decode"):
+        encode_readable([put("fine", 1), record])
 
 
 def test_opaque_values_are_nobodys_business() -> None:
@@ -122,6 +131,8 @@ def test_fields_of_the_wrong_type_are_corrupt(fields: tuple[object, ...]) -> Non
     raw = msgspec.msgpack.encode(list(fields))
     with pytest.raises(CorruptObject):
         decode(encode_segment(HEADER, 1, raw))
+    with pytest.raises(Misuse, match="no reader could decode"):
+        encode_readable([Record(*fields)])  # type: ignore[arg-type]
 
 
 # --- fuzz: a right frame round any body ---------------------------------------------------------------------------
