@@ -35,9 +35,9 @@ async def check_lane_files(sight: Sight) -> list[Finding]:
         assert isinstance(answer, Got)
         found += _header(sight, tail, answer.body)
         if answer.size < whole:
-            text = f"it ends at {answer.size:,}, and was made {whole:,} long: what it held behind that is missing"
-            hint = "something has cut it off; restore the file from a backup if there is one"
-            found.append(Finding("lane-cut", "error", tail.name, text, hint))
+            text = f"it ends at {answer.size:,}, and was made {whole:,} long: what it held behind that, if anything, is missing"
+            hint = "it was cut off, or the machine stopped before it was on the disk; restore it from a backup if there is one"
+            found.append(Finding("lane-cut", "warning", tail.name, text, hint))
     return found
 
 
