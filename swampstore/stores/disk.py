@@ -16,7 +16,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from swampstore.errors import BadName, NotFound, StoreForbidden, StoreFull, StoreUnavailable, SwampError
+from swampstore.errors import (
+    BadName,
+    NotFound,
+    StoreForbidden,
+    StoreFull,
+    StoreUnavailable,
+    SwampError,
+    UnsupportedPlatform,
+)
 
 try:
     import fcntl
@@ -30,6 +38,7 @@ _GROUP_FILE_MODE = 0o660
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NEVER = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
@@ -42,6 +51,8 @@ def translate(error: OSError, name: str, where: str) -> SwampError:
     if error.errno in _FORBIDDEN:
         mode = "check the owner and the mode of it and of the folders above it"
         return StoreForbidden(text, hint="it is mounted read-only" if error.errno == errno.EROFS else mode)
+    if error.errno in _NEVER:
+        return UnsupportedPlatform(text, hint="choose a file system that has locks (flock) and hard links")
     if error.errno == errno.ENAMETOOLONG:
         return BadName(text, hint="one part of a name may have about 255 bytes on a disk")
     if error.errno in _NO_FILE:

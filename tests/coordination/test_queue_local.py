@@ -21,6 +21,7 @@ from swampstore.env.blocking import run
 from swampstore.errors import DeadlinePassed, FencedError, QueueFull, UnsupportedPlatform
 from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.queue_local import LocalQueue
+from swampstore.stores.retry import Retrying
 
 HOLDER = """
 import sys, swampstore
@@ -37,12 +38,25 @@ with swampstore.open(sys.argv[1]) as store:
 """
 
 COUNTER = """
-import sys, swampstore
-sys.stdin.readline()
-with swampstore.open(sys.argv[1]) as store:
-    ns = store.namespace("ops")
-    for _ in range(int(sys.argv[2])):
-        ns.update("n", lambda current: str(int(current or b"0") + 1).encode())
+import os, sys, swampstore, swampstore.client.blocking
+def count():
+    with swampstore.open(sys.argv[1]) as store:
+        ns = store.namespace("ops")
+        for _ in range(int(sys.argv[3])):
+            ns.update("n", lambda current: str(int(current or b"0") + 1).encode())
+children = []
+for _ in range(int(sys.argv[2])):  # forked before anything is open: what each would import is there
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            count()
+            status = 0
+        finally:
+            os._exit(status)
+    children.append(child)
+failed = [child for child in children if os.waitpid(child, 0)[1]]
+sys.exit(len(failed))
 """
 
 
@@ -179,12 +193,18 @@ def _refused(store: Any) -> None:
 
 @pytest.mark.parametrize("fault", ["pretends", "refuses"])
 def test_a_file_system_without_working_locks_is_refused(ns: Any, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """At once: no retry makes it better."""
+
+    async def retried(*args: object) -> None:
+        raise AssertionError("it is tried again")
+
     def flock(fd: int, flags: int) -> None:
         if fault == "refuses":
             raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(UnsupportedPlatform if fault == "pretends" else swampstore.SwampError) as caught:
+    monkeypatch.setattr(Retrying, "_rest", retried)
+    with pytest.raises(UnsupportedPlatform) as caught:
         ns.lock("deploy", deadline=1).__enter__()
     assert "lock" in str(caught.value) or "not supported" in str(caught.value)
     assert caught.value.hint
@@ -192,21 +212,8 @@ def test_a_file_system_without_working_locks_is_refused(ns: Any, monkeypatch: py
 
 def test_thirty_processes_count_exactly(url: str, ns: Any) -> None:
     processes, each = 30, 4
-    line = [sys.executable, "-c", COUNTER, url, str(each)]
-    running = [subprocess.Popen(line, stdin=subprocess.PIPE, text=True) for _ in range(processes)]
-    try:
-        for one in running:
-            assert one.stdin is not None
-            one.stdin.write("\n")
-            one.stdin.flush()
-        for one in running:
-            assert one.wait(100) == 0
-    finally:
-        for one in running:
-            one.kill()
-            one.wait()
-            assert one.stdin is not None
-            one.stdin.close()
+    line = [sys.executable, "-c", COUNTER, url, str(processes), str(each)]
+    assert subprocess.run(line, timeout=100, check=False).returncode == 0
     assert ns.read("n") == b"%d" % (processes * each)
     assert ns.queue("n").status().unfinished == 0
 

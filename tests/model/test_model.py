@@ -152,14 +152,20 @@ def test_emulator_long(emulator_bucket: Bucket) -> None:
     run_state_machine_as_test(on_server(emulator_bucket), settings=often(40, 30))
 
 
+class OnlyStreams(OnVirtualTime):
+    """The rules that a fence has to do with, and the same invariants."""
+
+    put = put_many = delete = update = rotate = put_if_version = put_if_absent = put_locked = None  # type: ignore[assignment]
+    put_version = delete_version = hold = look_again = save = restore = examine = None  # type: ignore[assignment]
+
+
 def test_a_fence_that_is_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """About 60 examples find it, and 130 at times: the bound is one that chance does not reach."""
+    """In the same examples each time, and within a few."""
 
     async def always(self: CommitLane, one: Any) -> bool:
         return True
 
     monkeypatch.setattr(CommitLane, "_may_follow", always)
+    quick = often(200, 20, phases=[Phase.generate], report_multiple_bugs=False, derandomize=True)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        run_state_machine_as_test(
-            OnVirtualTime, settings=often(1_000, 20, phases=[Phase.generate], report_multiple_bugs=False)
-        )
+        run_state_machine_as_test(OnlyStreams, settings=quick)

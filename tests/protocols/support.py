@@ -240,8 +240,12 @@ def primed(work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
     return work
 
 
-def every_order(make: Callable[[], Sequence[Coroutine[Any, Any, None]]], at_most: int = 100_000) -> int:
+def every_order(
+    make: Callable[[], Sequence[Coroutine[Any, Any, None]]], at_most: int = 100_000, *, alike: int = 1
+) -> int:
     """Run the coroutines of ``make()`` in every order of their steps, from a fresh world each time; how many orders.
+
+    The first ``alike`` of them differ in nothing: of the orders in which they have changed roles, only one is run.
 
     Depth first: the choices of one run are a list of numbers; the next run takes the next number at the deepest place
     where there is one.
@@ -249,7 +253,7 @@ def every_order(make: Callable[[], Sequence[Coroutine[Any, Any, None]]], at_most
     choices: list[int] = []
     orders = 0
     while True:
-        widths = _one_order(make(), choices)
+        widths = _one_order(make(), choices, alike)
         orders += 1
         assert orders <= at_most, "too many orders: make the scope smaller"
         del choices[len(widths) :]
@@ -260,17 +264,22 @@ def every_order(make: Callable[[], Sequence[Coroutine[Any, Any, None]]], at_most
         choices[-1] += 1
 
 
-def _one_order(work: Sequence[Coroutine[Any, Any, None]], choices: list[int]) -> list[int]:
+def _one_order(work: Sequence[Coroutine[Any, Any, None]], choices: list[int], alike: int) -> list[int]:
     """Run once by ``choices`` (extended by zeros as needed); how many could have gone at each step."""
-    alive = list(work)
+    *behind, last = reversed(work[:alike])  # each begins after the one in front of it
+    alive = [one for one in work if one not in behind]
     widths: list[int] = []
     while alive:
         if len(widths) == len(choices):
             choices.append(0)
         at = choices[len(widths)]
         widths.append(len(alive))
+        one = alive[at]
+        if one is last and behind:
+            last = behind.pop()
+            alive.append(last)
         try:
-            alive[at].send(None)
+            one.send(None)
         except StopIteration:
             alive.pop(at)
     return widths
