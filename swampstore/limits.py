@@ -88,6 +88,8 @@ TICKET_TTL_S = 10.0
 TICKET_KEEP_MS = 3_600_000
 TICKET_RETRY_S = 0.02
 TICKET_RETRY_CAP_S = 1.0
+TICKET_NOTES = 16
+"""Holders that a register notes as granted."""
 WATCH_S = 0.5
 """How often those before a waiter are looked at for signs of life."""
 HEARTBEAT_PLACES = 3

@@ -150,11 +150,7 @@ class QueueBase:
     async def set_capacity(self, capacity: int) -> None:
         """Change the capacity, live. Raises ``Misuse`` for an absurd one."""
         check_capacity(capacity)
-        await self.change(
-            lambda register: (
-                register if register.capacity == capacity else msgspec.structs.replace(register, capacity=capacity)
-            )
-        )
+        await self.change(lambda register: register.resize(capacity))
 
     async def prepare(self) -> QueueRegister:
         """The register, made with the wanted capacity if the caller named one and there is none."""

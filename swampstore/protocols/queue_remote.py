@@ -11,7 +11,8 @@ Invariants:
 - Grants follow ticket order; at most ``capacity`` tickets that nobody suspects are granted at once.
 - Release, giving up and passing over add the ticket to the finished set: each may happen twice, in any order, or late.
 - The wait never ends a caller's place; only the caller's own deadline does. Whoever leaves, however, finishes its
-  ticket; who dies is passed over after its TTL once its turn is near (:mod:`swampstore.protocols.queue_watch`).
+  ticket; who dies is passed over after its TTL once its turn is near (:mod:`swampstore.protocols.queue_watch`), or once
+  it is granted where nobody waits for so long (:mod:`swampstore.protocols.queue_overdue`).
 - Ticket numbers are fencing tokens: they are never reused (the highest ticket is never deleted).
 
 Source: the design page, "FIFO queue"; models ``mc_lock`` and ``mc_queue``.
@@ -23,7 +24,7 @@ from collections.abc import Callable, Sequence
 
 from swampstore.env.clock import Span
 from swampstore.env.phases import Operation
-from swampstore.errors import AlreadyExists, CorruptObject, NotFound, SwampError
+from swampstore.errors import AlreadyExists, CorruptObject, NotFound, QueueFull, SwampError
 from swampstore.limits import (
     HEARTBEAT_PLACES,
     POLL_MIN_S,
@@ -33,6 +34,7 @@ from swampstore.limits import (
     TICKET_TTL_S,
 )
 from swampstore.protocols.queue_grant import Grant
+from swampstore.protocols.queue_overdue import pass_over_overdue
 from swampstore.protocols.queue_register import Pace, QueueBase, Waiting, Wish
 from swampstore.protocols.queue_watch import Watch
 from swampstore.stores.base import Create, Get, Got, Info, List, Outcome, Page, Request
@@ -123,16 +125,20 @@ class RemoteQueue(QueueBase):
         """
         wish = Wish(deadline_s, bound, purpose, run_limit_s).check()
         with Operation(self.place.env, "acquire", "lock_wait"):
-            began = Span(self.place.env)
+            began, passed_over = Span(self.place.env), False
             while True:
                 taking = _Taking()
                 grant: Grant | None = None
                 try:
                     number = await self.place.env.detached(self._take_ticket(wish, taking))
-                    grant = await _Waiter(self, number, began).wait(deadline_s, on_wait)
+                    grant = await _Waiter(self, number, began, passed_over=passed_over).wait(deadline_s, on_wait)
                     if grant is not None:
                         await grant.begin(run_limit_s)
                         return grant
+                except QueueFull:
+                    passed_over = await pass_over_overdue(self, taking.tried)
+                    if not passed_over:
+                        raise
                 except BaseException:
                     taking.abandoned = True
                     if grant is not None:
@@ -151,6 +157,7 @@ class RemoteQueue(QueueBase):
         await self._clean(register, highest)
         number, lost = highest + 1, 0
         while True:
+            taking.tried = number
             register = await self._check_room(register, number, wish.bound)
             since = place.clock.now_ms()
             dice = place.env.random_bytes(12)
@@ -206,6 +213,7 @@ class RemoteQueue(QueueBase):
 class _Taking:
     """A ticket being taken: whoever ends last, its caller (given up) or the request, gives it back."""
 
+    tried = 0
     number = 0
     abandoned = False
 
@@ -213,12 +221,12 @@ class _Taking:
 class _Waiter:
     """The wait for a grant: polls the register by distance, gives signs when near, passes over the dead before it."""
 
-    def __init__(self, queue: RemoteQueue, number: int, began: Span) -> None:
+    def __init__(self, queue: RemoteQueue, number: int, began: Span, *, passed_over: bool) -> None:
         self._queue = queue
         self._place = queue.place
         self._number = number
         self._began = began
-        self._watch = Watch(queue, number)
+        self._watch = Watch(queue, number, passed_over=passed_over)
         self._last_sign = -TICKET_TTL_S
         self._pace = Pace()
         self._next_since: float | None = None
@@ -249,6 +257,9 @@ class _Waiter:
             if deadline_s is not None:
                 left = deadline_s - self._began.seconds()
                 if left <= 0:
+                    if await pass_over_overdue(queue, self._number):
+                        self._watch.passed_over = True
+                        continue
                     raise queue.too_late(position, deadline_s, await self._first(register))
                 pause = min(pause, left)
             await env.sleep(pause)

@@ -25,7 +25,7 @@ _HEADS = 16
 class Watch:
     """The watch of one waiter over the tickets before its own."""
 
-    def __init__(self, queue: QueueBase, number: int) -> None:
+    def __init__(self, queue: QueueBase, number: int, *, passed_over: bool = False) -> None:
         self._queue = queue
         self._place = queue.place
         self._number = number
@@ -33,7 +33,7 @@ class Watch:
         self._unmoved = Span(queue.place.env)
         self._looked: float | None = None
         self._signs: dict[int, tuple[str, Span]] = {}
-        self.passed_over = False
+        self.passed_over = passed_over
         """Whether this waiter has passed over anybody."""
 
     async def look(self, register: QueueRegister, position: int) -> bool:

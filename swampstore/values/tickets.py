@@ -51,13 +51,17 @@ class Sign(msgspec.Struct, frozen=True):
 
 
 class QueueRegister(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``floor``: every ticket up to it is finished; ``ranges``: finished ones above it, inclusive, sorted, apart."""
+    """``floor``: every ticket up to it is finished; ``ranges``: finished ones above it, inclusive, sorted, apart.
+
+    ``noted``: tickets that somebody found granted, and when (store's time, ms), since which they owe signs of life.
+    """
 
     queue: str
     nonce: bytes
     capacity: int = 1
     floor: int = 0
     ranges: tuple[tuple[int, int], ...] = ()
+    noted: tuple[tuple[int, int], ...] = ()
 
     def is_finished(self, number: int) -> bool:
         if number <= self.floor:
@@ -95,7 +99,14 @@ class QueueRegister(msgspec.Struct, frozen=True, omit_defaults=True):
         floor = self.floor
         if joined and joined[0][0] == floor + 1:
             floor = joined.pop(0)[1]
-        return msgspec.structs.replace(self, floor=floor, ranges=tuple(joined))
+        noted = tuple(pair for pair in self.noted if pair[0] != number)
+        return msgspec.structs.replace(self, floor=floor, ranges=tuple(joined), noted=noted)
+
+    def resize(self, capacity: int) -> QueueRegister:
+        """The register at another capacity: who was granted may not be any more, and waits without owing signs."""
+        if self.capacity == capacity:
+            return self
+        return msgspec.structs.replace(self, capacity=capacity, noted=())
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
