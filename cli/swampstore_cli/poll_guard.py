@@ -1,7 +1,7 @@
-"""What ends a poller's command when the poller itself was killed and cannot: a shell that waits for a word.
+"""What ends the command of a poller or an update when they themselves were killed and cannot: a shell that waits for a word.
 
-It reads from a pipe that only the poller holds open. The word comes when the run is over; without it the pipe closes
-because the poller has died, by whatever signal, and the command's process group is stopped as a poller would stop it.
+It reads from a pipe that only its caller holds open. The word comes when the run is over; without it the pipe closes
+because the caller has died, by whatever signal, and the command's process group is stopped as the caller would stop it.
 So of two pollers of one name, the one that takes over never runs beside what the dead one had started for long.
 """
 

@@ -214,10 +214,10 @@ def test_a_store_that_does_not_answer(swamp: Swamp, monkeypatch: pytest.MonkeyPa
         assert "waits on this machine" in swamp("audit", "append", "t", "--text", "third").out
         several = swamp("audit", "append", "many", "--lines", stdin=b"1\n2\n").out
         assert several == "2 records wait on this machine for the store\n"
-        assert (
-            swamp("audit", "append", "t", "--text", "x", "--when-down", "fail", "--json").error["code"]
-            == "not-delivered"
-        )
+        named = ("--id", "a-1", "--time", "2026-11-01T00:00Z")
+        failed = swamp("audit", "append", "t", "--text", "x", "--when-down", "fail", "--json", *named).error
+        told = {name: failed.get(name) for name in ("code", "ids", "times")}
+        assert told == {"code": "not-delivered", "ids": ["a-1"], "times": [1_793_491_200_000]}
         cut.setattr(audit_delivery.Spools, "close", away)
     shown = swamp("audit", "drain", "--show", "--json").document["spools"]
     assert shown == [] or shown[0]["spool"]["records"] == 4
