@@ -15,8 +15,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from swampstore import DELETE, EMPTY, SKIP, FenceConflict, Model, NotFound, Put, VersionConflict
+from swampstore import DELETE, EMPTY, SKIP, FenceConflict, Model, NotFound, Put, SnapshotExpired, VersionConflict
 from swampstore.client.blocking import Namespace, Snapshot
+from swampstore.limits import PIN_TTL_MS
 
 LARGE = {"p": b"p" * 9_000, "b": b"b" * 280_000}
 """One that is packed, one that lies alone."""
@@ -42,6 +43,9 @@ class Machine(RuleBasedStateMachine):
         self.data: dict[str, list[tuple[str, bytes]]] = {"report": [], "log": []}
         self.ordinals: dict[str, int] = {}
         self.saved: dict[str, dict[str, bytes]] = {}
+        self.waited = 0.0
+        self.looked: dict[int, float] = {}
+        """What had been waited for in all when a held snapshot was last looked at, which keeps it."""
 
     def opened(self, who: int) -> Namespace:
         """A client that knows nothing."""
@@ -183,12 +187,20 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=held, who=WHO)
     def hold(self, who: int) -> tuple[Snapshot, dict[str, bytes]]:
-        return self.clients[who].snapshot(pin=True), self._bodies()
+        snapshot = self.clients[who].snapshot(pin=True)
+        self.looked[id(snapshot)] = self.waited
+        return snapshot, self._bodies()
 
     @rule(one=held)
     def look_again(self, one: tuple[Snapshot, dict[str, bytes]]) -> None:
         snapshot, bodies = one
-        assert {entry.key: snapshot.read(entry.key) for entry in snapshot.scan() if not _is_data(entry.key)} == bodies
+        try:
+            found = {entry.key: snapshot.read(entry.key) for entry in snapshot.scan() if not _is_data(entry.key)}
+        except SnapshotExpired:
+            assert (self.waited - self.looked[id(snapshot)]) * 1000 >= PIN_TTL_MS
+            return
+        self.looked[id(snapshot)] = self.waited
+        assert found == bodies
 
     @precondition(lambda self: len(self.saved) < 3)
     @rule(who=WHO)
@@ -218,6 +230,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 40, 700, 4_000, 90_000]))
     def wait(self, seconds: float) -> None:
+        self.waited += seconds
         self.pass_time(seconds)
 
     @rule(who=WHO)
