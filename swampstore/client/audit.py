@@ -52,11 +52,11 @@ class CoreTopic:
     def record(self, data: object, ts: object, record_id: str | None) -> AuditRecord:
         return self._writer.record(data, ts=ts, record_id=record_id)
 
-    async def write(self, data: object, ts: object, record_id: str | None) -> AuditAck:
+    async def write_one(self, data: object, ts: object, record_id: str | None) -> AuditAck:
         self._core.owner.check()
         return await self._writer.write_one(data, ts, record_id)
 
-    async def write_many(self, items: Iterable[object]) -> AuditAck:
+    async def write(self, items: Iterable[object]) -> AuditAck:
         self._core.owner.check()
         return await self._writer.write(items)
 

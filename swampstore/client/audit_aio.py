@@ -26,11 +26,11 @@ class AsyncAuditTopic:
 
     async def write(self, data: object, *, ts: object = None, record_id: str | None = None) -> AuditAck:
         """See :meth:`swampstore.client.audit_blocking.AuditTopic.write`."""
-        return await self._core.write(data, ts, record_id)
+        return await self._core.write_one(data, ts, record_id)
 
     async def write_many(self, items: Iterable[object]) -> AuditAck:
         """See :meth:`swampstore.client.audit_blocking.AuditTopic.write_many`."""
-        return await self._core.write_many(items)
+        return await self._core.write(items)
 
     def read(
         self, *, since: object = None, until: object = None, after: AuditPosition | str | None = None

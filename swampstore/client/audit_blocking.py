@@ -38,11 +38,11 @@ class AuditTopic:
         ``NotDelivered`` (``fail``, or no spool), ``AmbiguousAppend`` (``block``): the ``records`` of these, written
         again, are the same records; and what the store refuses with.
         """
-        return run(self._core.write(data, ts, record_id))
+        return run(self._core.write_one(data, ts, record_id))
 
     def write_many(self, items: Iterable[object]) -> AuditAck:
         """Write many records (or what :meth:`record` made of them) in as few appends as hold them, in order."""
-        return run(self._core.write_many(items))
+        return run(self._core.write(items))
 
     def read(
         self, *, since: object = None, until: object = None, after: AuditPosition | str | None = None

@@ -7,6 +7,11 @@
 Once the store did not answer, later writes go to the spool at once, and a beat in the background looks every second
 whether it is back; then it delivers what waits. So does any later process of this user that opens the store.
 
+A store is away when it does not answer. One that this machine has proved before is away as well when its directory or
+bucket is gone, when it is full, and when it was mounted read-only: these pass, and nobody has said no. A store that was
+never proved, most often a slip in a name, and every other refusal (credentials that have expired are one) is an error at
+once: only a person can mend it, and a spool would hide it.
+
 Invariants:
 - An acknowledgement says which it is: in the store, or ``spooled``. There is no third ending without an exception.
 - A write that was given up may still land beside its copy in the spool: both have one key, and are one record. When that
@@ -16,6 +21,7 @@ Invariants:
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Sequence
@@ -25,10 +31,20 @@ import msgspec
 
 from swampstore.env import phases
 from swampstore.env.base import Background
-from swampstore.errors import Misuse, NotDelivered, SpoolUnusable, StoreUnavailable, SwampError, Undecided
+from swampstore.errors import (
+    Misuse,
+    NotDelivered,
+    SpoolUnusable,
+    StoreFull,
+    StoreMissing,
+    StoreUnavailable,
+    SwampError,
+    Undecided,
+)
 from swampstore.limits import AUDIT_PROBE_S, AUDIT_REACH_S
 from swampstore.protocols.audit import WRITE_AGAIN
 from swampstore.protocols.writer import Ack, Writer
+from swampstore.stores.probe import cached_proof
 from swampstore.values.entry import Record
 from swampstore.workers.audit_drain import DrainReport, drain
 from swampstore.workers.audit_spool import AuditSpool, SpoolStatus
@@ -144,9 +160,11 @@ class Spools:
         self._tell(waiting)
         if (not waiting and not self.down) or not await self.probe(AUDIT_REACH_S):
             return
-        self.down = self._told = False
+        self.down = False
         await self._deliver(waiting, None)
-        self._tell(self.waiting())
+        waiting = self.waiting()
+        self._told = bool(waiting)  # one that answers and takes nothing, as it is full, is the same outage
+        self._tell(waiting)
 
     def _tell(self, waiting: Sequence[str]) -> None:
         """Let whoever watches this process know how much waits."""
@@ -229,7 +247,9 @@ class Delivery:
         writer = self._writer
         try:
             ack = await self._core.place.env.within(rule.reach_s, self._append(writer, records, late))
-        except (TimeoutError, StoreUnavailable, Undecided) as error:
+        except (TimeoutError, SwampError) as error:
+            if not self._away(error):
+                raise
             if self._writer is writer:
                 self._writer = Writer(self._core.place)
             self._spools.failed(error)
@@ -238,6 +258,18 @@ class Delivery:
             return self._keep(spool, records, late, error)
         await self._core.appended(most_s=rule.reach_s)  # the store may go away while this process helps to fold
         return ack
+
+    def _away(self, error: Exception) -> bool:
+        """Whether ``error`` says that the store is away; see the module."""
+        if isinstance(error, TimeoutError | StoreUnavailable | Undecided):
+            return True
+        read_only = getattr(error.__cause__, "errno", None) == errno.EROFS
+        return (read_only or isinstance(error, StoreFull | StoreMissing)) and self._known()
+
+    def _known(self) -> bool:
+        """Whether this process has proved the store, or another of this user's on this machine."""
+        core = self._core
+        return core.register.proof is not None or cached_proof(core.owner.url, core.owner.env) is not None
 
     async def _append(self, writer: Writer, records: Sequence[Record], late: _Late | None) -> Ack:
         core = self._core

@@ -51,9 +51,10 @@ def open(
     ``create`` makes a missing directory. ``timeout`` is the total time in seconds that one request and its retries may
     take. ``one_shot`` promises that the process makes one append and exits. ``spool_dir`` is where audit records wait on
     this machine while the store cannot be reached (default: ``SWAMP_SPOOL_DIR``, else in the user's state folder). Nothing
-    is sent yet, so a bucket that cannot be reached shows at the first use.
+    is sent yet, so a bucket that cannot be reached shows at the first use, and so does a directory that is gone where there
+    was a store: until it is back, audit records wait on this machine.
 
-    Raises ``BadURL``, ``StoreMissing`` (no such directory), ``StoreForbidden``, ``UnsupportedPlatform``.
+    Raises ``BadURL``, ``StoreMissing`` (no such directory, and never a store there), ``StoreForbidden``, ``UnsupportedPlatform``.
     """
     env = BlockingEnv()
     store = open_store(url, env=env, create=create, timeout=timeout)

@@ -70,6 +70,15 @@ def frame_ack(batch: Batch, versions: tuple[bytes, ...], phases: dict[str, float
     return Ack(done.lane, done.end, versions, phases, durable, shared_by=done.shared)
 
 
+def _check_size(count: int, size: int) -> None:
+    if not 1 <= count <= SEGMENT_DELTAS or size > BATCH_BYTES:
+        raise TooLarge(
+            f"an atomic batch of {count} deltas, {size} bytes; 1 to {SEGMENT_DELTAS} deltas and at most "
+            f"{BATCH_BYTES} bytes fit",
+            hint="split it into several calls",
+        )
+
+
 class _Batch(msgspec.Struct, frozen=True):
     """One caller's records, encoded."""
 
@@ -165,13 +174,9 @@ class Writer:
         for record in records:
             if len(record.value) > DELTA_BYTES:
                 raise TooLarge(f"the index entry of {record.key!r} is {len(record.value)} bytes, limit {DELTA_BYTES}")
+        _check_size(len(records), sum([len(record.value) for record in records]))
         body = encode_readable(records)
-        if not records or len(records) > SEGMENT_DELTAS or len(body) > BATCH_BYTES:
-            raise TooLarge(
-                f"an atomic batch of {len(records)} deltas, {len(body)} bytes; 1 to {SEGMENT_DELTAS} deltas and at most "
-                f"{BATCH_BYTES} bytes fit",
-                hint="split it into several calls",
-            )
+        _check_size(len(records), len(body))
         with self._mutex:
             self.check_alive()
             self._appends += 1

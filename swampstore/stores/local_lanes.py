@@ -244,6 +244,8 @@ class LocalLanes:
         now = time.time_ns() // 1_000_000
         with translated(folder, self._url):
             items, there, found = self._tails.look(folder, file, ends)
+            if not items and not there and not os.path.isdir(self._root):
+                raise StoreMissing(f"the directory {self._root} is gone")
         return LaneLook(Page(tuple(items), False, now), there, found)
 
     def close(self) -> None:
