@@ -28,7 +28,7 @@ from swampstore.protocols.writer import Ack
 from swampstore.values.deltas import Delta
 from swampstore.values.entry import Record
 from swampstore.values.segment import Commit
-from swampstore.values.tickets import check_queue
+from swampstore.values.tickets import check_queue, check_seconds
 
 
 class Held:
@@ -103,9 +103,10 @@ class Held:
 
 
 async def hold(owner: Updates, name: str, *, deadline_s: float | None = None, purpose: str = "") -> Held:
-    """Queue for lock ``name`` and hold it. Raises ``DeadlinePassed``, ``BadName``, ``Misuse`` (held already)."""
+    """Queue for lock ``name`` and hold it. Raises ``DeadlinePassed``, ``BadName``, ``Misuse`` (held, absurd)."""
     place = owner.place
     check_free(place, check_queue(name))
+    check_seconds("deadline", deadline_s)
     began = Span(place.env)
     while True:
         left = None if deadline_s is None else max(deadline_s - began.seconds(), 0.0)

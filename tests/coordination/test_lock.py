@@ -43,6 +43,13 @@ def test_an_exception_releases(ns: Any, error: type[BaseException]) -> None:
         pass
 
 
+@pytest.mark.parametrize("deadline", [-1, True, "5", float("nan"), 1e10])
+def test_an_absurd_deadline_is_refused(ns: Any, deadline: Any) -> None:
+    with pytest.raises(Misuse, match="deadline"), ns.lock("deploy", deadline=deadline):
+        pass
+    assert ns.queues() == []
+
+
 def test_nesting_is_an_error_and_not_a_wait_for_ever(ns: Any, tmp_path: Path) -> None:
     with swampstore.open(str(tmp_path / "store")) as again, ns.lock("deploy"):
         other = again.namespace("ops")
