@@ -6,6 +6,9 @@ the library's own format, records in the log) is written into temporary Parquet 
     audit         each record once: topic, ts (UTC), id, record (JSON), raw, kind, fold, lane, slot
     audit_files   the same without looking for second copies: faster, for large scans
 
+Of different contents under one id and time, which are a caller's fault, ``audit`` has any one, a read the first: to look
+which was first makes every scan more than twice as long.
+
 Invariants: what is queried is one snapshot; every record acknowledged before it is in it.
 """
 

@@ -111,7 +111,7 @@ def reader(url: str) -> swampstore.Namespace:
 
 
 @given(data=st.data())
-@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=100)
 def test_what_an_append_accepts_can_be_read_and_folded(url: str, data: st.DataObject) -> None:
     delta = data.draw(deltas)
     ns = swampstore.open(url).namespace("ns")
@@ -128,11 +128,10 @@ def test_what_an_append_accepts_can_be_read_and_folded(url: str, data: st.DataOb
 
 
 @given(data=st.data())
-@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=100)
 def test_what_an_audit_topic_accepts_is_read_back_and_folded(url: str, data: st.DataObject) -> None:
-    topic, content, ts, name, forged = (
-        data.draw(one) for one in (sometimes("t", texts), contents, times, texts, st.booleans())
-    )
+    topic, name = data.draw(sometimes("t", texts)), data.draw(sometimes("id", texts))
+    content, ts, forged = data.draw(sometimes({"a": 1}, contents)), data.draw(times), data.draw(st.booleans())
     ns = swampstore.open(url).namespace("ns")
     canary = ns.audit("canary").write(1).ids[0]
     try:
