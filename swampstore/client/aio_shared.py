@@ -118,6 +118,7 @@ async def held_lock(
         yield AsyncHeldLock(held)
     finally:
         await held.release()
+    await core.help_if_deep()
 
 
 class AsyncPlace:

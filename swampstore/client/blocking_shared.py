@@ -117,6 +117,7 @@ def held_lock(core: CoreNamespace, name: str, deadline: float | None, purpose: s
         yield HeldLock(held)
     finally:
         run(held.release())
+    run(core.help_if_deep())
 
 
 class Place:

@@ -167,7 +167,7 @@ class CoreNamespace:
         elif self._appends % HELP_FOLD_SEGMENTS == 0:
             await self.help(listed=True, most_s=most_s)
 
-    async def _help_if_deep(self) -> None:
+    async def help_if_deep(self) -> None:
         """After a commit in a shared lane: it has looked at the log, so its depth is known for nothing."""
         self._commits += 1
         if self.reader.log_depth > HELP_FOLD_SEGMENTS and (self.owner.one_shot or self._commits >= HELP_EVERY_COMMITS):
@@ -245,7 +245,7 @@ class CoreNamespace:
     ) -> Updated:
         self.owner.check()
         done = await self.updates.update(keys, decide, lock=lock, deadline_s=deadline, ready=self.prove)
-        await self._help_if_deep()
+        await self.help_if_deep()
         return done
 
     async def put_if(self, delta: Put, *, if_version: bytes | str | None, if_absent: bool) -> Ack:
@@ -289,7 +289,7 @@ class CoreNamespace:
 
         self.owner.check()
         lane = self._lane(stream_lane(check_stream(name), SHARED_LANES))
-        return Stream(self.place, self.reader, lane, name, self._help_if_deep, self.prove)
+        return Stream(self.place, self.reader, lane, name, self.help_if_deep, self.prove)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

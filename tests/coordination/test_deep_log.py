@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from swampstore.client.aio_shared import held_lock
 from swampstore.limits import LEADER_TTL_MS
 from tests.coordination.support import Player, Stage
 
@@ -37,7 +38,17 @@ async def _counts(player: Player, times: int) -> None:
         await player.env.sleep(LEADER_TTL_MS / 1000 / 16)
 
 
-@pytest.mark.parametrize("work", [_signals, _counts])
+async def _locked(player: Player, times: int) -> None:
+    for number in range(times // 2):  # each commits the lock's mark, and what is written under it
+        async with held_lock(player.ns, "deploy", None, "") as lock:
+            await lock.put("n", b"%d" % number)
+        await player.env.sleep(LEADER_TTL_MS / 1000 / 16)
+
+
+WORK = [_signals, _counts, _locked]
+
+
+@pytest.mark.parametrize("work", WORK)
 def test_who_commits_in_shared_lanes_folds_when_nobody_leads(work) -> None:  # type: ignore[no-untyped-def]
     stage = Stage()
     player = stage.player("one")
@@ -47,12 +58,12 @@ def test_who_commits_in_shared_lanes_folds_when_nobody_leads(work) -> None:  # t
     assert player.ns.register.last.root.version > 1
 
 
-@pytest.mark.parametrize("work", [_signals, _counts])
+@pytest.mark.parametrize("work", WORK)
 def test_without_that_the_log_only_grows(work, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     async def nothing(_: object) -> None:
         """Leave it to others."""
 
-    monkeypatch.setattr("swampstore.client.core.CoreNamespace._help_if_deep", nothing)
+    monkeypatch.setattr("swampstore.client.core.CoreNamespace.help_if_deep", nothing)
     stage = Stage()
     player = stage.player("one")
     stage.ends(player.does(work(player, 150)))
