@@ -94,7 +94,11 @@ def test_what_a_refusal_costs() -> None:
             stage.does(acquired(two, bound=0))
         found.append(counted(two))
         stage.does(two.env.sleep(15))
-    assert found[0] == {"get": 3, "list": 1, "replace": 1}  # what it always takes (3 requests), one look more, and the notes
+    assert found[0] == {
+        "get": 3,
+        "list": 1,
+        "replace": 1,
+    }  # what it always takes (3 requests), one look more, and the notes
     assert found[1:] == [{"get": 3, "list": 1, "head": TICKET_NOTES}] * 2
     register = decode_register(stage.body(queue_of(two).register_name), "r")
     assert [number for number, _ in register.noted] == list(range(1, TICKET_NOTES + 1))
