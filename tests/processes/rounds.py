@@ -337,7 +337,8 @@ def main() -> int:
         plan = Plan(
             urls[0], scratch / "rounds", given.rounds, given.seed, given.group, tuple(given.actors.split(",")), given.most,
             patient=given.backend == "local" or given.calm, calm=given.calm, broken=given.broken, work_s=given.work_s, stop_s=given.stop_s, pause_s=given.pause_s, driver=given.driver, more_urls=tuple(urls[1:]),
-            timeout_s=90.0 if given.backend == "ceph-killed" else TIMEOUT_S,  # its storage daemon takes 12 s to come back
+            # Ceph's storage daemon takes 12 s to come back; who is stopped in the middle of a request asks again afterwards.
+            timeout_s=90.0 if given.backend == "ceph-killed" else TIMEOUT_S + given.stop_s,
         )  # fmt: skip
         tally = run_rounds(plan)
     print(f"seed {given.seed}, {given.backend}: {tally.describe()}{_faults(scratch)}")
