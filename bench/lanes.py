@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import swampstore
 from bench.children import behind, run_job, run_together
 from bench.environment import peers_python
 from bench.harness import Report, interleaved, median, say
@@ -31,6 +32,7 @@ _TURNS = 3
 _BATCH = 1000
 _TIMEOUT_S = 120
 _REDIS_STARTS_S = 10.0
+_LED_S = 10.0
 
 Found = dict[str, list[list[dict[str, Any]]]]
 
@@ -63,7 +65,8 @@ class _Bench:
         many = [{**given, "writer": at} for at in range(writers)]
         python = sys.executable if name == OURS else self.python
         with _server(name, place, durable=durable), _compactor(self.lab, name, place, durable=durable):
-            each = run_together("logs:appends", self.lab.env, many, timeout_s=_TIMEOUT_S, python=python)
+            led = partial(_led, name, place, durable=durable)
+            each = run_together("logs:appends", self.lab.env, many, timeout_s=_TIMEOUT_S, before=led, python=python)
         shutil.rmtree(place)
         return [one["value"] for one in each]
 
@@ -110,6 +113,16 @@ def _compactor(lab: Lab, name: str, place: Path, *, durable: bool) -> Iterator[N
         return
     with behind("upkeep:compactor", lab.env, url=str(place), namespace="bench"):
         yield
+
+
+def _led(name: str, place: Path, *, durable: bool) -> None:
+    """Wait until the compactor beside has published: until then every writer takes it that nobody folds, and does."""
+    if name != OURS or durable:
+        return
+    with swampstore.open(str(place)) as store:
+        until = time.monotonic() + _LED_S
+        while not store.namespace("bench").status().leader and time.monotonic() < until:
+            time.sleep(0.02)
 
 
 def _rate(run: Sequence[Mapping[str, Any]]) -> float:
@@ -207,7 +220,8 @@ def _batches(bench: _Bench, report: Report) -> None:
             given["log"] = log
         python = sys.executable if log in ("", OURS) else bench.python
         with _compactor(lab, OURS if python == sys.executable else log, place, durable=False):
-            (found,) = run_together(f"logs:{job}", lab.env, [given], timeout_s=_TIMEOUT_S, python=python)
+            led = partial(_led, OURS if python == sys.executable else log, place, durable=False)
+            (found,) = run_together(f"logs:{job}", lab.env, [given], timeout_s=_TIMEOUT_S, before=led, python=python)
         shutil.rmtree(place)
         return float(found["value"]["rate"])
 
