@@ -75,21 +75,16 @@ class StoreClock:
             self._last = last = max(physical, self._last + 1)
         return last
 
-    def stamp_at(self, boot: float) -> tuple[int, int]:
-        """``(now_ms, stamp)`` at a reading of the boot clock that was just taken; the clock must be calibrated."""
-        now = int(boot * 1000 + self._ahead_ms)  # type: ignore[operator]
-        with self._lock:
-            last = now << 16
-            if last <= self._last:
-                last = self._last + 1
-            self._last = last
-        return now, last
+    def stamp_at(self, boot: float, count: int = 1) -> tuple[int, int]:
+        """``(now_ms, stamp)`` at a reading of the boot clock that was just taken; the clock must be calibrated.
 
-    def stamps_at(self, boot: float, count: int) -> tuple[int, int]:
-        """The same for ``count`` hybrid times, one behind the other: the first of them."""
+        Of ``count`` stamps, one behind the other, it is the first.
+        """
         now = int(boot * 1000 + self._ahead_ms)  # type: ignore[operator]
         with self._lock:
-            first = max(now << 16, self._last + 1)
+            first = now << 16
+            if first <= self._last:
+                first = self._last + 1
             self._last = first + count - 1
         return now, first
 

@@ -95,7 +95,7 @@ class SmallPuts:
         began = self._boot()
         self._check_alive()
         writer = files.writer_id
-        now, first = self._clock.stamps_at(began, len(items))
+        now, first = self._clock.stamp_at(began, len(items))
         versions: list[bytes] = []
         records: list[bytes] = []
         for hlc, (key, data) in enumerate(items.items(), first):
