@@ -29,6 +29,7 @@ def test_the_bytes_are_those_of_the_general_way(key: str, data_bytes: int) -> No
 
 def test_memory_is_bounded_whatever_lengths_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SHAPES", 10)
+    monkeypatch.setattr(module, "_shapes", {})
     for size in range(50):
         version, record = plain_put(b"key", b"x" * size, HLC, WRITER, NOW)
         assert version in record
