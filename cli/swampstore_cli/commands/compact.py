@@ -146,7 +146,10 @@ def _told(report: CompactReport) -> str:
     fold, merge, swept = report.fold, report.merge, report.sweep
     parts: list[str] = []
     if fold.published:
-        parts.append(f"folded {output.count(fold.segments, 'segment')} with {output.count(fold.deltas, 'delta')}")
+        held = (
+            f"with {output.count(fold.deltas, 'delta')}" if fold.deltas else "without deltas, such as a writer leaves"
+        )
+        parts.append(f"folded {output.count(fold.segments, 'segment')} {held}")
     if merge.published:
         shards = (
             "larger runs of level 0"
