@@ -133,7 +133,7 @@ async def _queues(place: Place) -> tuple[QueueStatus, ...]:
 
 def _status(namespace: str, listing: Listing, seen: Seen) -> NamespaceStatus:
     slots, root = unfolded(listing, seen.root), seen.root
-    audit = root.audit
+    audit, garbage = root.audit, root.garbage
     oldest = oldest_ms(listing, slots)
     tombstones = sum(run.tombstones for run in (*root.level0, *root.shards)) + sum(one.gone for one in root.inline)
     shard_bytes, level0_bytes = (sum(run.size for run in runs) for runs in (root.shards, root.level0))
@@ -157,8 +157,8 @@ def _status(namespace: str, listing: Listing, seen: Seen) -> NamespaceStatus:
         writers=sum(lane_writer(lane) is not None for lane in root.watermarks),
         leader=root.leader.who if root.leader else "",
         epoch=root.epoch,
-        garbage=len(root.garbage),
-        garbage_runs=sum(not item.name.startswith(("blob/", "pack/")) for item in root.garbage),
+        garbage=len(garbage),
+        garbage_runs=sum(not item.name.startswith(("blob/", "pack/")) for item in garbage),
         quarantined=len(root.quarantine),
         quarantine=tuple(item.name for item in root.quarantine[:NAMED]),
         root_age_s=max(seen.time - seen.modified, 0) / 1000 if seen.modified else 0.0,

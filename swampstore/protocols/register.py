@@ -19,7 +19,17 @@ from swampstore.errors import AlreadyExists, NotFound, StaleWrite, SwampError
 from swampstore.limits import DELETE_GRACE_MS, NONCES, STORE_TIME_GRAIN_MS
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Create, Get, Got, NotModified, Outcome, Replace
-from swampstore.values.root import NO_ROOT, Garbage, Proved, Root, Settling, check_successor, decode_root, encode_root
+from swampstore.values.root import (
+    NO_ROOT,
+    Garbage,
+    Proved,
+    Root,
+    Settling,
+    check_successor,
+    decode_root,
+    encode_root,
+    garbage_list,
+)
 
 NONCE_BYTES = 12
 
@@ -102,7 +112,7 @@ class Register:
             nonces=((old.nonce, *old.nonces) if old.nonce else ())[:NONCES],
             proof=successor.proof or self.proof,
             settling=_settling(seen),
-            garbage=_dated(successor.garbage, seen),
+            garbage_raw=_dated(successor, seen),
         )
         check_successor(old, new)
         body = encode_root(new)
@@ -135,11 +145,14 @@ def _settling(seen: Seen) -> Settling | None:
     return Settling(seen.modified, seen.root.watermarks)
 
 
-def _dated(garbage: tuple[Garbage, ...], seen: Seen) -> tuple[Garbage, ...]:
-    """``garbage`` with the time of publication of those items that the root seen was the first to name."""
-    if not any(item.since == seen.root.version for item in garbage):
-        return garbage
-    return tuple(msgspec.structs.replace(item, time=garbage_since_ms(item, seen)) for item in garbage)
+def _dated(successor: Root, seen: Seen) -> msgspec.Raw:
+    """The garbage list with the time of publication of those items that the root seen was the first to name."""
+    garbage, fresh = successor.garbage, seen.root.version
+    if not any(item.since == fresh for item in garbage):
+        return successor.garbage_raw
+    return garbage_list(
+        [Garbage(item.name, fresh, garbage_since_ms(item, seen)) if item.since == fresh else item for item in garbage]
+    )
 
 
 def garbage_since_ms(item: Garbage, seen: Seen) -> int:

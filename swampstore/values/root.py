@@ -6,11 +6,15 @@ Invariants (checked by :func:`check_successor` before every CAS):
 - Versions rise by one; watermarks, epoch and floors never go back; a watermark is dropped only at the retire floor.
 - Shards are in key order and do not overlap; no name is in use and in garbage at once.
 - Every root has its own nonce: an S3 ETag is a hash of contents, and identical bytes would let an old ETag match.
+
+The garbage list of a busy namespace is most of its root, and only who compacts or sweeps wants it: it stays encoded until
+it is asked for.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -65,7 +69,7 @@ class RunRef(msgspec.Struct, frozen=True, array_like=True):
     summary: Summary = NOTHING
 
 
-class Garbage(msgspec.Struct, frozen=True, array_like=True):
+class Garbage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """``name`` (``<kind>/<unique>``) is unused since root version ``since``.
 
     ``time`` is the store's time (ms) when that version was published; in that version itself only a lower bound of it.
@@ -74,6 +78,10 @@ class Garbage(msgspec.Struct, frozen=True, array_like=True):
     name: str
     since: int
     time: int
+
+
+NO_GARBAGE = msgspec.Raw(b"\x90")
+"""The empty list of garbage, encoded."""
 
 
 class Quarantined(msgspec.Struct, frozen=True, array_like=True):
@@ -169,11 +177,19 @@ class Root(msgspec.Struct, frozen=True, omit_defaults=True):
     level0: tuple[RunRef, ...] = ()
     shards: tuple[RunRef, ...] = ()
     packs: dict[str, int] = {}
-    garbage: tuple[Garbage, ...] = ()
+    garbage_raw: msgspec.Raw = msgspec.field(name="garbage", default=NO_GARBAGE)
     quarantine: tuple[Quarantined, ...] = ()
     settings: dict[str, Any] = {}
     eph: Ephemeral = Ephemeral()
     audit: Audit = Audit()
+
+    @property
+    def garbage(self) -> tuple[Garbage, ...]:
+        """Decoded anew each time, so that no root held keeps it. Raises ``CorruptObject``."""
+        try:
+            return _decode_garbage(self.garbage_raw)
+        except UNREADABLE as error:
+            raise CorruptObject(f"the garbage list of root version {self.version}: {error}") from error
 
     @property
     def entries(self) -> int:
@@ -204,6 +220,7 @@ NO_ROOT = Root(version=0, nonce=b"")
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode = msgspec.msgpack.Decoder(Root).decode
+_decode_garbage = msgspec.msgpack.Decoder(tuple[Garbage, ...]).decode
 _FREE_RAW_BYTES = 8 * MIB
 _RAW_PER_STORED = 64
 """A root decodes to at most that many times its stored size: hashes and names do not compress."""
@@ -241,6 +258,11 @@ class _Sketch(msgspec.Struct, frozen=True):
 
 _decode_sketch = msgspec.msgpack.Decoder(_Sketch).decode
 _decode_lanes = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def garbage_list(garbage: Collection[Garbage]) -> msgspec.Raw:
+    """What ``Root.garbage_raw`` holds for these items."""
+    return msgspec.Raw(_encode(tuple(garbage))) if garbage else NO_GARBAGE
 
 
 def encode_root(root: Root) -> bytes:
@@ -304,9 +326,6 @@ def root_problem(root: Root) -> str:
     used = [run.name for run in root.runs]
     if len(set(used)) != len(used):
         return "one object is named twice"
-    both = {item.name for item in root.garbage}.intersection(used)
-    if both:
-        return f"{min(both)} is in use and in garbage"
     if any(count < 0 for count in root.packs.values()):
         return "a pack with a negative member count"
     if any(slot < 1 for slot in root.watermarks.values()):
@@ -328,6 +347,9 @@ def successor_problem(old: Root, new: Root) -> str:
     """Which invariant the step from ``old`` to ``new`` breaks, or the empty string."""
     if new.version != old.version + 1:
         return f"version {old.version} is followed by {new.version}"
+    both = {item.name for item in new.garbage}.intersection(run.name for run in new.runs)
+    if both:
+        return f"{min(both)} is in use and in garbage"
     if new.nonce == old.nonce or new.nonce in old.nonces:
         return "the nonce was used before"
     if (

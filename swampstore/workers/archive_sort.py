@@ -41,7 +41,7 @@ from swampstore.values.audit import (
 )
 from swampstore.values.audit_parquet import available, encode_parquet, file_part, is_parquet
 from swampstore.values.entry import Record, record_sum
-from swampstore.values.root import Audit, Fresh, Garbage, Root, RunRef
+from swampstore.values.root import Audit, Fresh, Garbage, Root, RunRef, garbage_list
 from swampstore.values.run import RunBuilder, build_run
 from swampstore.workers.archive import sort_due
 from swampstore.workers.archive_catalog import Catalog, put_all
@@ -378,4 +378,4 @@ def _successor(seen: Seen, change: _Change) -> Root:
         bytes=change.totals[1],
         problem=change.problem,
     )
-    return msgspec.structs.replace(old, audit=audit, garbage=tuple(garbage.values()))
+    return msgspec.structs.replace(old, audit=audit, garbage_raw=garbage_list(garbage.values()))

@@ -180,7 +180,7 @@ async def _publish(
         eph=side.eph,
         audit=archived.audit,
         packs=packs,
-        garbage=garbage,
+        garbage_raw=garbage,
         quarantine=(*old.quarantine, *(Quarantined(item.name, item.reason[:500], now) for item in broken)),
     )
     new = retire(place, prior, read.listing, new)

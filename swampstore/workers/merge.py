@@ -251,5 +251,5 @@ def successor(seen: Seen, merged: Merged) -> Root:
         level0=(*old.level0[:at], *made.get(True, ()), *kept),
         shards=tuple(sorted(shards, key=lambda ref: ref.first)),
         packs=packs,
-        garbage=garbage,
+        garbage_raw=garbage,
     )

@@ -41,6 +41,7 @@ from swampstore.values.entry import content_of
 from swampstore.values.lane_file import HEADER_BYTES
 from swampstore.values.names import UniqueKind, lane_writer, shared_lane
 from swampstore.values.root import (
+    NO_GARBAGE,
     NO_ROOT,
     Audit,
     Ephemeral,
@@ -125,7 +126,7 @@ async def plan_rebuild(
         level0=tuple(run.ref for run in manifest),
         shards=(),
         packs=_packs(manifest, base),
-        garbage=(),
+        garbage_raw=NO_GARBAGE,
         quarantine=tuple(quarantine.values()),
         eph=Ephemeral(
             inline=base.eph.inline, runs=newest_apart([run for run in taken if run.ref.name.startswith("eph/")])

@@ -255,7 +255,7 @@ def successor(seen: Seen, refs: Mapping[str, RunRef], tally: Tally) -> Root:
     old = seen.root
     packs, garbage = tally.apply(old, old.version + 1, seen.time, sorted(refs))
     shards = tuple(refs.get(ref.name, ref) for ref in old.shards)
-    return msgspec.structs.replace(old, shards=shards, packs=packs, garbage=garbage)
+    return msgspec.structs.replace(old, shards=shards, packs=packs, garbage_raw=garbage)
 
 
 def _pack_of(record: Record) -> str | None:

@@ -25,7 +25,7 @@ from swampstore.limits import CONTENT_GRACE_MS, ROOT_CAS_TRIES, SHARD_GRACE_MS, 
 from swampstore.protocols.pins import Held, list_held
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen, garbage_since_ms
-from swampstore.values.root import Garbage, Root
+from swampstore.values.root import Garbage, Root, garbage_list
 from swampstore.workers.leadership import Leadership
 from swampstore.workers.report import SweepReport
 from swampstore.workers.uses import find_uses
@@ -146,5 +146,5 @@ def without(root: Root, gone: set[Item]) -> Root:
     """``root`` with these items off its garbage list."""
     if not gone:
         return root
-    rest = tuple(item for item in root.garbage if (item.name, item.since) not in gone)
-    return msgspec.structs.replace(root, garbage=rest)
+    rest = [item for item in root.garbage if (item.name, item.since) not in gone]
+    return msgspec.structs.replace(root, garbage_raw=garbage_list(rest))

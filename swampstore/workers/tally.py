@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from swampstore.values.entry import Record, content_of
-from swampstore.values.root import Garbage, Root
+from swampstore.values.root import Garbage, Root, garbage_list
 
 
 class Tally:
@@ -37,8 +39,8 @@ class Tally:
 
     def apply(
         self, root: Root, version: int, store_ms: int, runs_out: Iterable[str] = ()
-    ) -> tuple[Mapping[str, int], tuple[Garbage, ...]]:
-        """``(packs, garbage)`` of the root that follows ``root`` as ``version``; ``runs_out`` are replaced runs."""
+    ) -> tuple[Mapping[str, int], msgspec.Raw]:
+        """``(packs, garbage_raw)`` of the root that follows ``root`` as ``version``; ``runs_out`` are replaced runs."""
         packs = dict(root.packs)
         garbage = {item.name: item for item in root.garbage}
         out = list(runs_out)
@@ -58,4 +60,4 @@ class Tally:
                 garbage.pop(f"blob/{part}", None)
         for name in out:
             garbage[name] = Garbage(name, version, store_ms)
-        return packs, tuple(garbage.values())
+        return packs, garbage_list(garbage.values())

@@ -22,7 +22,7 @@ from swampstore.values.audit import (
     part_of,
     retention_of,
 )
-from swampstore.values.root import encode_root
+from swampstore.values.root import NO_GARBAGE, encode_root
 from swampstore.workers import archive_catalog, archive_sort
 from swampstore.workers.archive_catalog import Catalog
 from tests.classes.audit_world import DAY_MS, DAY_S, Process, World
@@ -77,7 +77,7 @@ def test_the_root_stays_small_however_many_records_days_and_topics(world: World)
         process.sort()
         run(process.compactor.sweep_once(insist=True))
         if day % 10 == 9:
-            sizes.append(len(encode_root(msgspec.structs.replace(process.root, garbage=()))))
+            sizes.append(len(encode_root(msgspec.structs.replace(process.root, garbage_raw=NO_GARBAGE))))
     assert len(files(process)) >= 3 * 40
     # tiny catalog runs of five files each: a whole one holds some thousands
     assert max(sizes) - sizes[0] < 40 * len(process.root.audit.catalog) * 10

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from swampstore.values.names import writer_lane
-from swampstore.values.root import Garbage, Leader
+from swampstore.values.root import Garbage, Leader, garbage_list
 from swampstore.values.version import hlc_of, make_writer_id
 from tests.doctor.broken import change_root, drop, look, only, segment, write
 from tests.doctor.history import busy
@@ -138,7 +138,9 @@ def test_garbage_that_waits_for_days(world: World) -> None:
     process.fold()
     change_root(
         world,
-        lambda root: msgspec.structs.replace(root, garbage=(Garbage("blob/" + "0" * 32, 1, world.env.wall),)),
+        lambda root: msgspec.structs.replace(
+            root, garbage_raw=garbage_list([Garbage("blob/" + "0" * 32, 1, world.env.wall)])
+        ),
     )
     assert look(world.process()).codes() == []
     world.env.advance(2.1 * DAY_S)

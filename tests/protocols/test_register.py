@@ -13,7 +13,7 @@ from swampstore.limits import DELETE_GRACE_MS, NONCES, STORE_TIME_GRAIN_MS
 from swampstore.protocols.register import Seen, ripe
 from swampstore.stores.base import Got, Put, Request
 from swampstore.stores.retry import Retrying
-from swampstore.values.root import Garbage, Proved, Settling, encode_root
+from swampstore.values.root import Garbage, Proved, Settling, encode_root, garbage_list
 from tests.protocols.support import Process, world
 
 RIPE_S = (DELETE_GRACE_MS + 2 * STORE_TIME_GRAIN_MS) / 1000
@@ -202,9 +202,9 @@ def test_garbage_is_dated_by_the_publish_that_named_it(pair: Pair) -> None:
     first = pair.publish(pair.mine)
     early = Garbage("blob/" + "0" * 32, 2, pair.env.wall_ms())
     pair.env.advance(100)  # it took long to publish
-    named = pair.publish(pair.mine, first, garbage=(early,))
+    named = pair.publish(pair.mine, first, garbage_raw=garbage_list([early]))
     pair.env.advance(10)
-    after = pair.publish(pair.other, garbage=named.root.garbage)
+    after = pair.publish(pair.other, garbage_raw=named.root.garbage_raw)
     assert after.root.garbage[0].time == named.modified
     pair.env.advance(10)
     assert pair.publish(pair.mine).root.garbage == after.root.garbage

@@ -12,7 +12,7 @@ from swampstore.protocols.pins import Held
 from swampstore.stores.base import Create, Overwrite
 from swampstore.values.entry import Blob, Meta, put_record
 from swampstore.values.names import unique
-from swampstore.values.root import Garbage
+from swampstore.values.root import NO_GARBAGE, Garbage
 from swampstore.workers.compactor import Compactor
 from swampstore.workers.ground import append_records
 from tests.saved.support import BIG, Scene
@@ -125,7 +125,7 @@ def test_what_a_snapshot_names_is_no_orphan_when_the_root_forgot_it(scene: Scene
     core = scene.core(scene.open())
     seen = run(core.register.read())
     assert seen.root.garbage
-    run(core.register.publish(seen, msgspec.structs.replace(seen.root, garbage=())))
+    run(core.register.publish(seen, msgspec.structs.replace(seen.root, garbage_raw=NO_GARBAGE)))
     scene.later()
     scene.later()
     old = scene.open().snapshot(saved="one")

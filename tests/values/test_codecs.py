@@ -29,7 +29,17 @@ from swampstore.values.entry import (
     tombstone,
 )
 from swampstore.values.frame import Kind, pack
-from swampstore.values.root import Garbage, Leader, Quarantined, Root, Settling, SlotId, decode_root, encode_root
+from swampstore.values.root import (
+    Garbage,
+    Leader,
+    Quarantined,
+    Root,
+    Settling,
+    SlotId,
+    decode_root,
+    encode_root,
+    garbage_list,
+)
 from swampstore.values.run import decode_index
 from swampstore.values.segment import (
     Commit,
@@ -284,7 +294,7 @@ def test_roots_round_trip() -> None:
         shared={"s00": (SlotId(9, b"12345678"),)},
         inline=(put("a", 1), tombstone("b", VERSION)),
         packs={"p": 3},
-        garbage=(Garbage("blob/x", 8, 5),),
+        garbage_raw=garbage_list([Garbage("blob/x", 8, 5)]),
         quarantine=(Quarantined("ns/log/x", "bad", 5),),
         settings={"a": [1, "b"]},
     )

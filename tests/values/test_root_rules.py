@@ -10,6 +10,7 @@ import pytest
 from swampstore.errors import CorruptObject
 from swampstore.values.names import writer_lane
 from swampstore.values.root import (
+    NO_GARBAGE,
     NO_ROOT,
     Garbage,
     Quarantined,
@@ -18,6 +19,7 @@ from swampstore.values.root import (
     check_successor,
     decode_root,
     encode_root,
+    garbage_list,
     successor_problem,
 )
 from swampstore.values.tiers import merge_due
@@ -45,7 +47,7 @@ OLD = Root(
     shards=(A, B),
     level0=(run("a", "z", "l0/x"),),
     packs={"p": 2},
-    garbage=(Garbage("shard/old", 6, 1),),
+    garbage_raw=garbage_list([Garbage("shard/old", 6, 1)]),
     quarantine=(BAD_SEGMENT,),
 )
 
@@ -59,9 +61,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "everything on": {"epoch": 4, "hlc": 101, "retire_floor": 1001, "sweep_floor": 6, "watermarks": {OLD_LANE: 5, NEW_LANE: 2, "s00": 10, "s01": 1}},
     "a writer retired at the floor": {"watermarks": {NEW_LANE: 2, "s00": 9}},
     "a writer retired by this very floor": {"retire_floor": 5000, "watermarks": {OLD_LANE: 4, "s00": 9}},
-    "a shard replaced": {"shards": (A, C), "garbage": (*OLD.garbage, Garbage("shard/b", 8, 2))},
+    "a shard replaced": {"shards": (A, C), "garbage_raw": garbage_list([*OLD.garbage, Garbage("shard/b", 8, 2)])},
     "another quarantine": {"quarantine": (BAD_SEGMENT, Quarantined("ns/log/x/2", "bad", 8))},
-    "garbage gone": {"garbage": ()},
+    "garbage gone": {"garbage_raw": NO_GARBAGE},
 }  # fmt: skip
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
@@ -88,8 +90,8 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "a shard inside another": ({"shards": (run("a", "f", "shard/a"), B)}, "overlap"),
     "a shard named twice": ({"shards": (A, run("c", "d", "shard/a"))}, "named twice"),
     "a run of level 0 named twice": ({"level0": (run("a", "b", "l0/x"), run("a", "b", "l0/x"))}, "named twice"),
-    "a shard in use and in garbage": ({"garbage": (Garbage("shard/a", 8, 1),)}, "in use and in garbage"),
-    "a run of level 0 in use and in garbage": ({"garbage": (Garbage("l0/x", 8, 1),)}, "in use and in garbage"),
+    "a shard in use and in garbage": ({"garbage_raw": garbage_list([Garbage("shard/a", 8, 1)])}, "in use and in garbage"),
+    "a run of level 0 in use and in garbage": ({"garbage_raw": garbage_list([Garbage("l0/x", 8, 1)])}, "in use and in garbage"),
     "a shard turned round": ({"shards": (run("b", "a", "shard/a"),)}, "inverted"),
     "a shard of nothing": ({"shards": (run("a", "b", "shard/a", 0),)}, "empty"),
     "a pack with less than nobody": ({"packs": {"p": -1}}, "negative member count"),
@@ -122,6 +124,17 @@ ALONE = ["shards out of order", "a shard named twice", "a watermark of zero", "n
 def test_a_root_that_is_broken_by_itself_is_not_believed(case: str) -> None:
     with pytest.raises(CorruptObject, match="ns/root"):
         decode_root(encode_root(step(**BROKEN[case][0])), "ns/root")
+
+
+def test_a_garbage_list_stays_encoded_until_it_is_asked_for() -> None:
+    items = (Garbage("shard/old", 6, 1), Garbage("blob/older", 5, 0))
+    root = decode_root(encode_root(step(garbage_raw=garbage_list(items))), "ns/root")
+    assert root.garbage == items
+    strange = decode_root(encode_root(step(garbage_raw=msgspec.Raw(b"\x91\x01"))), "ns/root")
+    with pytest.raises(CorruptObject, match="garbage list of root version"):
+        _ = strange.garbage
+    with pytest.raises(CorruptObject):
+        decode_root(encode_root(step(garbage_raw=msgspec.Raw(b"\xc1"))), "ns/root")
 
 
 def test_retired_is_dropped_and_born_at_or_before_the_floor() -> None:

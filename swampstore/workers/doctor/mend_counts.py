@@ -11,7 +11,7 @@ from swampstore.limits import ROOT_CAS_TRIES
 from swampstore.protocols.place import Place
 from swampstore.protocols.runs import RunGone
 from swampstore.values.entry import content_of
-from swampstore.values.root import Garbage, Root
+from swampstore.values.root import Garbage, Root, garbage_list
 from swampstore.values.run import decode_block
 from swampstore.workers.doctor.mending import Ground, Step, Told
 from swampstore.workers.run_reader import RunReader
@@ -45,7 +45,7 @@ def corrected(root: Root, counts: dict[str, int], store_ms: int) -> Root:
         for part in root.packs
         if part not in counts and f"pack/{part}" not in listed
     ]
-    return msgspec.structs.replace(root, packs=counts, garbage=tuple(garbage))
+    return msgspec.structs.replace(root, packs=counts, garbage_raw=garbage_list(garbage))
 
 
 async def mend(ground: Ground, told: Told) -> None:
