@@ -6,6 +6,7 @@ Invariant: this process never opens a store; every other is a fork of it, which 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import random
 import signal
@@ -138,7 +139,9 @@ class Crew:
             hurry = self.wrong or time.monotonic() > limit
             for pid, (role, index) in self._running.items() if hurry else ():
                 if not self.wrong:
-                    self.wrong.append(f"{role}-{index} did not end within {END_S:.0f} s")
+                    os.kill(pid, signal.SIGUSR2)
+                    time.sleep(1.0)
+                    self.wrong.append(f"{role}-{index} did not end within {END_S:.0f} s:\n{said(self._setting, pid)}")
                 self._doomed.add(pid)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -152,17 +155,19 @@ def fork(work: Callable[[], None], setting: Setting) -> int:
         return pid
     code = 1
     try:
+        faulthandler.register(signal.SIGUSR2, (setting.folder / f"{os.getpid()}.err").open("w"))
         work()
         code = 0
     except BaseException:  # noqa: BLE001 (whatever it is, the parent tells)
-        (setting.folder / f"{os.getpid()}.err").write_text(traceback.format_exc())
+        with (setting.folder / f"{os.getpid()}.err").open("a") as told:
+            told.write(traceback.format_exc())
     finally:
         os._exit(code)
 
 
 def said(setting: Setting, pid: int) -> str:
     path = setting.folder / f"{pid}.err"
-    return path.read_text() if path.exists() else "it said nothing"
+    return (path.read_text() if path.exists() else "") or "it said nothing"
 
 
 def last_look(setting: Setting) -> list[str]:
