@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import msgspec
 
-from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError
+from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, UnknownFormat
 from swampstore.limits import HEARTBEAT_PLACES, LIST_PAGES, STORE_TIME_GRAIN_MS, TICKET_TTL_S
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue import FairQueue
@@ -115,7 +115,7 @@ def _status(
 async def queue_names(place: Place) -> list[str]:
     """The names of all queues and locks that were ever waited for in the namespace, sorted: two requests each.
 
-    Raises ``CorruptObject`` for a folder whose register and tickets name no queue.
+    Raises ``CorruptObject`` for a folder whose register and tickets name no queue, ``UnknownFormat`` when newer ones may.
     """
     found: list[str] = []
     after = ""
@@ -130,24 +130,37 @@ async def queue_names(place: Place) -> list[str]:
 
 
 async def queue_name(place: Place, folder: str) -> str:
-    """The name of the queue in ``folder``. Raises ``CorruptObject`` when nothing in it names one, ``StoreUnavailable``."""
+    """The name of the queue in ``folder``.
+
+    Raises ``CorruptObject`` when nothing in it names one, ``UnknownFormat`` when that is for a newer program to say (who
+    deleted the folder as damaged would free a lock that is held), ``StoreUnavailable``.
+    """
     base = place.names.queue(folder)
     tickets = await place.store.list(base + "t/", limit=3)
     names = [base + "register", *(item.name for item in tickets.items)]
+    newer: UnknownFormat | None = None
     for name, answer in zip(names, await place.store.many([Get(name) for name in names]), strict=True):
-        queue = _queue_in(name, answer)
+        try:
+            queue = _queue_in(name, answer)
+        except UnknownFormat as error:
+            newer = error
+            continue
         if queue is not None and queue_folder(queue) == folder:
             return queue
+    if newer is not None:
+        raise newer
     raise CorruptObject(f"{base}: nothing in it names its queue", name=base, hint="somebody else wrote it: delete it")
 
 
 def _queue_in(name: str, answer: Outcome) -> str | None:
-    """The queue that an object names, if it is there and whole. Raises what the store could not answer with."""
+    """The queue that an object names, if it is there and whole. Raises what the store did, and ``UnknownFormat``."""
     if isinstance(answer, SwampError) and not isinstance(answer, NotFound):
         raise answer
     if not isinstance(answer, Got):
         return None
     try:
         return (decode_register if name.endswith("/register") else decode_ticket)(answer.body, name).queue
+    except UnknownFormat:
+        raise
     except Damaged:
         return None
