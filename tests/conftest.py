@@ -1,5 +1,8 @@
 """Fixtures for all tests: an environment without anybody's credentials, and S3 servers on this machine.
 
+An everyday test fails for a reason, not by chance: properties are tried with the same examples each time, and an example
+may take as long as a slow machine needs. ``--hypothesis-profile=default`` looks for new ones.
+
 Temporary folders lie in memory where there is room: the tests sync thousands of small files to the disk, and wait for it
 most of their time. Those that are about a real file system take ``disk_path``.
 """
@@ -16,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 
 from tests.servers import AWS_ENVIRONMENT, S3Server, emulator_server, moto_server
@@ -91,8 +95,10 @@ def disk_path() -> Iterator[Path]:
 def pytest_configure(config: pytest.Config) -> None:
     """Temporary folders in memory; and Ctrl-C, which tests need, as a shell leaves it to programs in the foreground.
 
-    A shell starts background jobs with SIGINT ignored, and children inherit that.
+    A shell starts background jobs with SIGINT ignored, and children inherit that. Properties take hypothesis's settings
+    for unattended runs (no deadline, no dice), unless the command line names others: its option is read after this.
     """
+    hypothesis.settings.load_profile("ci")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start would compile everything at every start
