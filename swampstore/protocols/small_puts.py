@@ -18,8 +18,8 @@ from swampstore.limits import BATCH_BYTES, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
 from swampstore.protocols.lane_writer import Batch, LaneWriter
 from swampstore.protocols.place import Place
 from swampstore.protocols.writer import Ack, Writer, frame_ack
-from swampstore.values.keys import check_key, key_problem
-from swampstore.values.plain_put import plain_put
+from swampstore.values.keys import check_key, encode_keys, key_problem
+from swampstore.values.plain_put import plain_put, plain_puts
 
 
 class SmallPuts:
@@ -94,22 +94,16 @@ class SmallPuts:
             return None
         began = self._boot()
         self._check_alive()
-        writer = files.writer_id
-        now, first = self._clock.stamp_at(began, len(items))
-        versions: list[bytes] = []
-        records: list[bytes] = []
-        for hlc, (key, data) in enumerate(items.items(), first):
-            if not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
-                return None
-            if key_problem(key):
-                check_key(key)
-            version, record = plain_put(key.encode(), data, hlc, writer, now)
-            versions.append(version)
-            records.append(record)
-        body = b"".join(records)
+        keys = tuple(items)
+        contents: list[Any] = list(map(items.__getitem__, keys))
+        if set(map(type, contents)) != {bytes} or max(map(len, contents)) > INLINE_CONTENT_BYTES:
+            return None
+        encoded_keys = encode_keys(keys)
+        now, first = self._clock.stamp_at(began, len(keys))
+        versions, body = plain_puts(encoded_keys, contents, first, files.writer_id, now)
         if len(body) > BATCH_BYTES:
             return None
-        batch = Batch(body, len(records))
+        batch = Batch(body, len(versions))
         encoded = self._boot()
         await self._group.submit(batch)
         return await self._ack(batch, tuple(versions), began, encoded)

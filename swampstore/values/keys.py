@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from swampstore.errors import BadKey, BadName
 from swampstore.limits import KEY_BYTES, NAMESPACE_CHARS
@@ -49,6 +50,24 @@ def key_problem(key: str) -> str:
     except UnicodeEncodeError:
         return "it is not valid UTF-8"
     return f"it is {size} bytes, more than {KEY_BYTES}" if size > KEY_BYTES else ""
+
+
+def encode_keys(keys: Sequence[str]) -> list[bytes]:
+    """Each key as UTF-8. Raises ``BadKey`` for the first that :func:`check_key` refuses.
+
+    Looks at all of them at once, with NULs round every part; one by one only when that shows something suspect: a part
+    that is empty or begins with a dot, a backslash, a NUL too many.
+    """
+    try:
+        joined = "\0".join(("", *keys, "")).encode()
+    except (TypeError, UnicodeEncodeError):
+        joined = b""
+    encoded = joined.split(b"\0")[1:-1]
+    parts = joined.replace(b"/", b"\0")
+    good = len(encoded) == len(keys) and b"\0\0" not in parts and b"\0." not in parts and b"\\" not in joined
+    if not good or max(map(len, encoded), default=0) > KEY_BYTES:
+        return [check_key(key).encode() for key in keys]
+    return encoded
 
 
 def check_prefix(prefix: str) -> str:

@@ -130,8 +130,8 @@ def misplaced(data: bytes, lane: str, name: str) -> bool:
 
 def encode_frame(salt: int, offset: int, records: bytes, count: int, flags: int = 0) -> bytes:
     """The frame at ``offset`` with ``count`` records, encoded one behind the other (``segment.encode_records``)."""
-    rest = _HEAD.pack(len(records), count, flags) + records
-    return zlib.crc32(rest, salt ^ offset).to_bytes(4) + rest
+    head = _HEAD.pack(len(records), count, flags)
+    return zlib.crc32(records, zlib.crc32(head, salt ^ offset)).to_bytes(4) + head + records
 
 
 def decode_frames(data: bytes | memoryview, lane: str, offset: int, name: str = "") -> Frames:

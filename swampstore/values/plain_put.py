@@ -12,14 +12,15 @@ Source: the MessagePack specification (https://github.com/msgpack/msgpack/blob/m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
 from typing import NamedTuple
 
 import msgspec
 
-from swampstore.values.version import VERSION_BYTES, WRITER_BYTES
+from swampstore.values.version import VERSION_BYTES, WRITER_BYTES, make_version
 
 _VERSION = b"\xc4\x18"  # 24 bytes follow
 _FLAGS_AND_EXPIRY = b"\x00\x00"
@@ -28,7 +29,7 @@ _CREATED = b"\xa1c\xcf"  # 8 bytes follow
 _HASH_BYTES, _TIME_BYTES = 32, 8
 _OPERATION = 1
 _SHAPES = 4096
-"""So many pairs of lengths are remembered; then afresh."""
+"""So many lengths, and pairs of them, are remembered."""
 
 _encode = msgspec.msgpack.encode
 _shapes: dict[int, _Shape] = {}
@@ -50,12 +51,38 @@ def plain_put(key: bytes, data: bytes, hlc: int, writer: bytes, now: int) -> tup
     return record[at : at + VERSION_BYTES], record
 
 
-def _shape(key_bytes: int, data_bytes: int) -> _Shape:
-    head = b"\x95" + _encode("k" * key_bytes)[:-key_bytes]
-    contents = bytes(data_bytes)
-    inside = b"\x84\xa1s" + _encode(data_bytes) + b"\xa1l\x92\xa1i" + _length_of(contents)
+def plain_puts(
+    keys: Sequence[bytes], contents: Sequence[bytes], first: int, writer: bytes, now: int
+) -> tuple[list[bytes], bytes]:
+    """Of many at once, one stamp each from ``first`` on: ``(versions, encoded records one behind the other)``."""
+    versions = [make_version(hlc, writer, _OPERATION) for hlc in range(first, first + len(keys))]
+    heads, metas = map(_head, map(len, keys)), map(_meta, map(len, contents))
+    digests = [sha256(data).digest() for data in contents]
+    created = _CREATED + now.to_bytes(_TIME_BYTES)
+    parts = [
+        part
+        for head, key, version, meta, data, digest in zip(heads, keys, versions, metas, contents, digests, strict=True)
+        for part in (head, key, _VERSION, version, meta, data, _HASH, digest, created)
+    ]
+    return versions, b"".join(parts)
+
+
+@lru_cache(_SHAPES)
+def _head(key_bytes: int) -> bytes:
+    """What stands before a key."""
+    return b"\x95" + _encode("k" * key_bytes)[:-key_bytes]
+
+
+@lru_cache(_SHAPES)
+def _meta(data_bytes: int) -> bytes:
+    """What stands between the version and the contents."""
+    inside = b"\x84\xa1s" + _encode(data_bytes) + b"\xa1l\x92\xa1i" + _length_of(bytes(data_bytes))
     meta_bytes = len(inside) + data_bytes + len(_HASH) + _HASH_BYTES + len(_CREATED) + _TIME_BYTES
-    meta = _FLAGS_AND_EXPIRY + _length_of(bytes(meta_bytes)) + inside
+    return _FLAGS_AND_EXPIRY + _length_of(bytes(meta_bytes)) + inside
+
+
+def _shape(key_bytes: int, data_bytes: int) -> _Shape:
+    head, meta = _head(key_bytes), _meta(data_bytes)
     packing = Struct(
         f">{len(head)}s{key_bytes}s{len(_VERSION)}sQ{WRITER_BYTES}sI"
         f"{len(meta)}s{data_bytes}s{len(_HASH)}s{_HASH_BYTES}s{len(_CREATED)}sQ"

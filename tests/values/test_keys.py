@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from swampstore.errors import BadKey, BadName
 from swampstore.limits import KEY_BYTES
-from swampstore.values.keys import check_key, check_namespace, check_prefix, key_problem
+from swampstore.values.keys import check_key, check_namespace, check_prefix, encode_keys, key_problem
 
 GOOD = [
     "a",
@@ -52,6 +52,33 @@ BAD = {
 @pytest.mark.parametrize("key", GOOD)
 def test_good_keys(key: str) -> None:
     assert check_key(key) == key
+
+
+def test_many_keys_at_once_are_encoded_in_their_order() -> None:
+    assert encode_keys(GOOD) == [key.encode() for key in GOOD]
+    assert encode_keys([]) == []
+
+
+@pytest.mark.parametrize("bad", [*BAD, None, 3, b"a"], ids=repr)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_bad_key_among_many_is_refused_as_if_it_came_alone(bad: str, place: int) -> None:
+    keys = ["a/b", "c"]
+    keys.insert(place, bad)
+    with pytest.raises(BadKey) as alone:
+        check_key(bad)
+    with pytest.raises(BadKey) as among:
+        encode_keys(keys)
+    assert str(among.value) == str(alone.value)
+
+
+@given(st.lists(st.text(alphabet="a./\\\0é\ud800", max_size=6), max_size=4))
+def test_many_keys_pass_if_each_does(keys: list[str]) -> None:
+    problem = any(map(key_problem, keys))
+    try:
+        assert encode_keys(keys) == [key.encode() for key in keys]
+        assert not problem
+    except BadKey:
+        assert problem
 
 
 @pytest.mark.parametrize(("key", "why"), BAD.items(), ids=[repr(key[:12]) for key in BAD])

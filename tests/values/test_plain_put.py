@@ -10,7 +10,7 @@ import pytest
 from swampstore.limits import INLINE_CONTENT_BYTES, KEY_BYTES
 from swampstore.values import plain_put as module
 from swampstore.values.entry import Inline, Meta, put_record
-from swampstore.values.plain_put import plain_put
+from swampstore.values.plain_put import plain_put, plain_puts
 from swampstore.values.version import make_version
 
 WRITER = bytes(range(12))
@@ -25,6 +25,17 @@ def test_the_bytes_are_those_of_the_general_way(key: str, data_bytes: int) -> No
     meta = Meta(size=data_bytes, at=Inline(data), sha256=sha256(data).digest(), created=NOW)
     general = put_record(key, make_version(HLC, WRITER, 1), meta)
     assert plain_put(key.encode(), data, HLC, WRITER, NOW) == (general.version, msgspec.msgpack.encode(general))
+
+
+def test_many_at_once_are_what_each_would_be() -> None:
+    keys = [b"a", b"k" * 31, b"k" * 32, b"a/b", b"k" * KEY_BYTES]
+    contents = [b"", b"x" * 300, b"", b"y" * INLINE_CONTENT_BYTES, b"z"]
+    each = [
+        plain_put(key, data, HLC + at, WRITER, NOW) for at, (key, data) in enumerate(zip(keys, contents, strict=True))
+    ]
+    versions, body = plain_puts(keys, contents, HLC, WRITER, NOW)
+    assert versions == [version for version, _ in each]
+    assert body == b"".join(record for _, record in each)
 
 
 def test_memory_is_bounded_whatever_lengths_come(monkeypatch: pytest.MonkeyPatch) -> None:
