@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.proxy.proxy import InThread, fault_proxy, proxy_program
 from tests.proxy.weather import AFTER, BEFORE, CLIMATES, Climate, Fault, Scripted, Seeded
+from tests.proxy.wire import Message
 from tests.stores.stub_s3 import CarelessS3, Stub, stub_server
 
-SHORT_S = 0.3
+SHORT_S, PATIENT_S = 0.3, 60.0
+Until = Callable[[], None]
 ETAG = {"If-None-Match": "*"}
 
 
 class Answer:
-    """What a client saw of one request: an answer, or the kind of failure."""
+    """What a client saw of one request: an answer, or the kind of failure. ``until`` waits before it loses patience."""
 
-    def __init__(self, port: int, method: str, path: str, body: bytes = b"", timeout: float = 5.0) -> None:
+    def __init__(self, port: int, method: str, path: str, body: bytes = b"", until: Until | None = None) -> None:
         self.status, self.body, self.failed = 0, b"", ""
-        line = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENT_S)
         try:
             line.request(method, path, body, ETAG if method == "PUT" else {})
+            if until is not None:
+                until()
+                line.sock.settimeout(SHORT_S)
             answer = line.getresponse()
             self.status, self.body = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -57,10 +63,10 @@ def proxy(server: Stub, running: InThread) -> InThread:
     return running
 
 
-def put(proxy: InThread, fault: Fault, timeout: float = 5.0) -> Answer:
+def put(proxy: InThread, fault: Fault, until: Until | None = None) -> Answer:
     """A create of ``/b/a`` that meets ``fault``."""
     proxy.proxy.weather = Scripted({"PUT /b/a": [fault]})
-    return Answer(proxy.proxy.port, "PUT", "/b/a", b"x" * 1000, timeout)
+    return Answer(proxy.proxy.port, "PUT", "/b/a", b"x" * 1000, until)
 
 
 def got(proxy: InThread) -> bytes | None:
@@ -101,21 +107,35 @@ def test_a_fault_is_what_its_name_says(
     assert (got(proxy) is not None) is landed
 
 
-def test_a_late_request_arrives_after_its_client_gave_up(proxy: InThread, server: Stub) -> None:
-    answer = put(proxy, Fault("late", seconds=0.15))
+def test_a_late_request_arrives_after_its_client_gave_up(
+    proxy: InThread, server: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, real = threading.Event(), proxy.proxy.deliver
+
+    async def deliver(request: Message, late_s: float = 0.0) -> None:
+        while not let_go.is_set():
+            await asyncio.sleep(0.005)
+        await real(request, late_s)
+
+    monkeypatch.setattr(proxy.proxy, "deliver", deliver)
+    answer = put(proxy, Fault("late", seconds=0.05))
     assert answer.failed
     assert server.asked == []
+    let_go.set()
     proxy.settle()
     assert got(proxy) == b"x" * 1000
 
 
 @pytest.mark.parametrize(("kind", "asked"), [("hang", 0), ("hang-after", 1), ("hang-then-late", 1)])
 def test_a_client_that_hears_nothing_gives_up(proxy: InThread, server: Stub, kind: str, asked: int) -> None:
-    answer = put(proxy, Fault(kind), timeout=SHORT_S)
+    def delivered() -> None:
+        deadline = time.monotonic() + PATIENT_S
+        while len(server.asked) < asked and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    answer = put(proxy, Fault(kind), until=delivered if kind == "hang-after" else lambda: None)
     assert answer.failed == "TimeoutError"
-    deadline = time.monotonic() + 5
-    while len(server.asked) < asked and time.monotonic() < deadline:
-        time.sleep(0.005)
+    delivered()
     assert len(server.asked) == asked
 
 
@@ -133,7 +153,7 @@ def test_many_connections_and_requests_on_one(proxy: InThread) -> None:
     proxy.proxy.weather = Scripted({})
 
     def client(number: int) -> None:
-        line = http.client.HTTPConnection("127.0.0.1", proxy.proxy.port, timeout=10)
+        line = http.client.HTTPConnection("127.0.0.1", proxy.proxy.port, timeout=PATIENT_S)
         for turn in range(5):
             line.request("PUT", f"/b/{number}-{turn}", b"%d" % number)
             answers.append((number, line.getresponse().read(), line.sock is not None))

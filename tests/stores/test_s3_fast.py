@@ -109,7 +109,7 @@ def test_a_connection_that_ended_while_idle_carries_no_request(drive: Any) -> No
         store = drive.open(endpoint=server.endpoint)
         for _ in range(5):
             assert drive(store.put("a", b"1", Create())).etag == "e1"
-            ended.wait(5)
+            assert ended.wait(60)
             ended.clear()
             drive(asyncio.sleep(0.02)) if not drive.blocking else time.sleep(0.02)
         assert (server.connections, server.requests) == (5, 5)
@@ -133,6 +133,7 @@ def test_a_connection_that_dies_under_a_write_fails_it(drive: Any) -> None:
 
 def test_what_comes_unasked_is_nobody_s_answer(drive: Any) -> None:
     """A second answer to one request would else be taken for the answer to the next."""
+    again = threading.Event()
 
     def script(server: Raw, connection: socket.socket, number: int) -> None:
         while True:
@@ -142,10 +143,12 @@ def test_what_comes_unasked_is_nobody_s_answer(drive: Any) -> None:
             if number == 1:
                 time.sleep(0.01)
                 connection.sendall(told)
+                again.set()
 
     with raw(script) as server:
         store = drive.open(endpoint=server.endpoint)
         assert drive(store.get("a")).body == b"no"
+        assert again.wait(60)
         drive(asyncio.sleep(0.05)) if not drive.blocking else time.sleep(0.05)
         assert drive(store.get("a")).body == b"ok"
         assert server.connections == 2
@@ -170,18 +173,41 @@ def test_a_long_idle_connection_is_not_trusted(drive: Any, monkeypatch: pytest.M
 # --- many ---------------------------------------------------------------------------------------------------------------
 
 
-def test_many_wait_together_for_a_server_that_says_nothing(drive: Any) -> None:
+MANY = [Put(f"a/{n}", b"1", Create()) for n in range(20)]
+
+
+def test_many_are_asked_before_any_is_answered(drive: Any) -> None:
+    """Who waited for one after the other would wait for ever: the server says nothing before all have asked."""
+    all_have = threading.Barrier(len(MANY))
+
     def script(server: Raw, connection: socket.socket, number: int) -> None:
         server.asked(connection)
-        time.sleep(1.5)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            all_have.wait(30)
+
+    with raw(script) as server:
+        store = drive.open(endpoint=server.endpoint, read_seconds=60.0)
+        outcomes = drive(store.many(MANY))
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * len(MANY)
+        assert not all_have.broken
+        assert server.requests == len(MANY)  # each once
+
+
+def test_many_give_up_on_a_server_that_says_nothing(drive: Any) -> None:
+    over, asked = threading.Event(), threading.Semaphore(0)
+
+    def script(server: Raw, connection: socket.socket, number: int) -> None:
+        server.asked(connection)
+        asked.release()
+        over.wait(100)
 
     with raw(script) as server:
         store = drive.open(endpoint=server.endpoint, read_seconds=0.3)
-        began = time.monotonic()
-        outcomes = drive(store.many([Put(f"a/{n}", b"1", Create()) for n in range(20)]))
-        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 20
-        assert time.monotonic() - began < 20 * 0.3
-        assert server.requests == 20  # each once
+        outcomes = drive(store.many(MANY))
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * len(MANY)
+        assert all(asked.acquire(timeout=60) for _ in MANY)
+        over.set()
+        assert server.requests == len(MANY)  # each once
 
 
 def test_many_of_every_size_go_on_beside_each_other(drive: Any, stub: Stub) -> None:
@@ -216,18 +242,27 @@ def test_a_body_that_is_refused_before_it_is_sent(drive: Any) -> None:
 
 
 def test_a_cancelled_call_leaves_no_answer_behind() -> None:
+    asked, cancelled, told = threading.Event(), threading.Event(), threading.Event()
+
     def script(server: Raw, connection: socket.socket, number: int) -> None:
         while True:
             server.asked(connection)
-            time.sleep(0.2 if number == 1 else 0)
-            connection.sendall(HEAD + (b"no" if number == 1 else b"ok"))
+            if number == 1:
+                asked.set()
+                cancelled.wait(60)
+            with contextlib.suppress(OSError):  # it may have hung up
+                connection.sendall(HEAD + (b"no" if number == 1 else b"ok"))
+            told.set()
 
     async def main(server: Raw) -> bytes:
         store = AioFastStore(S3Options(bucket="bucket", endpoint=server.endpoint))
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await store.get("first")
-        await asyncio.sleep(0.2)
+        first = asyncio.create_task(store.get("first"))
+        assert await asyncio.to_thread(asked.wait, 60)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        cancelled.set()
+        assert await asyncio.to_thread(told.wait, 60)
         body: bytes = (await store.get("second")).body  # type: ignore[union-attr]
         await store.close()
         return body
