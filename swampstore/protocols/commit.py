@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -62,8 +63,8 @@ from swampstore.values.segment import (
     SegmentHeader,
     decode_segment,
     encode_readable,
-    encode_records,
     encode_segment,
+    view_records,
 )
 from swampstore.values.version import split_version, unrefined
 
@@ -84,8 +85,8 @@ class Draft(msgspec.Struct, frozen=True):
     them. ``seen`` maps each key of the footprint to the version read (``None`` = no record). ``tail`` is the lane's last
     slot in the snapshot read, ``span`` began before that snapshot's list. An unfenced draft (``fenced=False``) meets
     nobody. ``series`` is a key of ``seen`` whose last writer must be slot ``tail``, which is checked unless ``verified``;
-    the last record that ``build`` makes is that key's. ``size`` counts records, ``weight`` their bytes; ``uploaded`` is
-    when the oldest contents they name were uploaded (steady clock, s).
+    the last record that ``build`` makes is that key's. ``sound``: readers take whatever ``build`` makes. ``size`` counts
+    records, ``weight`` their bytes; ``uploaded`` is when the oldest contents they name were uploaded (steady clock, s).
     """
 
     commit: Commit
@@ -96,6 +97,7 @@ class Draft(msgspec.Struct, frozen=True):
     fenced: bool = True
     series: str = ""
     verified: bool = False
+    sound: bool = False
     size: int = 1
     weight: int = 0
     uploaded: float | None = None
@@ -140,7 +142,8 @@ class CommitLane:
         if self._process != self._place.env.process_token():
             raise Misuse("this process was forked after the store was opened", hint="open the store in the child")
         check_keys(draft.commit.footprint)
-        encode_readable(draft.build(1, 0))  # what no reader could decode must not share a slot with others
+        if not draft.sound:
+            encode_readable(draft.build(1, 0))  # what no reader could decode must not share a slot with others
         return await self._turns.submit(draft)
 
     # --- one slot -----------------------------------------------------------------------------------------------
@@ -243,7 +246,7 @@ class CommitLane:
                 for one, part in zip(ready, records, strict=True)
             ),
         )
-        data = encode_segment(header, sum(map(len, records)), b"".join(map(encode_records, records)))
+        data = encode_segment(header, sum(map(len, records)), *map(view_records, records))
         name = place.names.segment(self.lane, slot)
         try:
             with during("log_write"):
@@ -266,11 +269,10 @@ class CommitLane:
                 return
         self._keep(slot, header.commits, records)
         # The next update of this process need not read back what it has just written.
-        own = Segment(header, tuple(record for part in records for record in part), len(data))
+        own = Segment(header, tuple(chain.from_iterable(records)), len(data))
         place.caches.segments.put(name, own, SEGMENT_WEIGHT * len(data) + 1000)
         for one, start, part in zip(ready, starts, records, strict=True):
-            passed = slot - 1 - one.item.tail
-            one.result = Committed(self.lane, slot, start, tuple(part), passed, len(ready))
+            one.result = Committed(self.lane, slot, start, tuple(part), slot - 1 - one.item.tail, len(ready))
 
     async def _ours_after_all(self, slot: int, fresh: Span, write_id: bytes, error: AlreadyExists) -> bool:
         """Somebody is at the slot: take note of what it concerns, so that the drafts are weighed again for the next.
@@ -384,8 +386,7 @@ def _footprint(commit: Commit) -> Iterable[str]:
 
 
 def _meets(commit: Commit, others: Iterable[Commit]) -> bool:
-    mine = set(_footprint(commit))
-    return any(not mine.isdisjoint(_footprint(other)) for other in others)
+    return not set(_footprint(commit)).isdisjoint(chain.from_iterable(map(_footprint, others)))
 
 
 def _same(seen: bytes | None, record: Record | None) -> bool:

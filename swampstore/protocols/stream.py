@@ -15,8 +15,10 @@ Invariants:
 from __future__ import annotations
 
 import inspect
+import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import msgspec
@@ -43,7 +45,7 @@ from swampstore.values.entry import OPAQUE, Record
 from swampstore.values.keys import key_problem
 from swampstore.values.names import shared_lane
 from swampstore.values.segment import Commit
-from swampstore.values.version import WRITER_BYTES, make_version
+from swampstore.values.version import WRITER_BYTES, make_version, make_versions
 
 Tail: TypeAlias = str
 EMPTY: Tail = "0" * 22
@@ -153,6 +155,7 @@ class Stream:
             span=None,
             fenced=fenced,
             series=key,
+            sound=True,  # a key that was checked, bytes, and what is made here
             size=len(payload) + 1,
             weight=sum(map(len, payload)) + len(payload) * _RECORD_BYTES,
         )
@@ -167,12 +170,13 @@ class Stream:
 
     def _records(self, payload: Sequence[bytes], slot: int, start: int) -> list[Record]:
         places = _positions(slot, start, len(payload))
-        versions = [make_version(slot, _NOBODY, index) for index in range(start, start + len(payload))]
+        versions = make_versions(repeat(slot), _NOBODY, range(start, start + len(payload)))
+        prefix = self._prefix
         made = [
-            Record(self._prefix + place, version, OPAQUE, 0, data)
+            Record(prefix + place, version, OPAQUE, 0, data)
             for place, version, data in zip(places, versions, payload, strict=True)
         ]
-        made.append(Record(self._prefix + _TAIL, versions[-1], OPAQUE, 0, places[-1].encode()))
+        made.append(Record(prefix + _TAIL, versions[-1], OPAQUE, 0, places[-1].encode()))
         return made
 
     @staticmethod
@@ -324,9 +328,11 @@ def _check_limit(limit: int | None) -> None:
 
 
 def _positions(slot: int, start: int, count: int) -> list[Tail]:
-    """Those of ``count`` records of one slot, the first of index ``start``."""
-    head = f"{slot:016x}"
-    return [f"{head}{index:06x}" for index in range(start, start + count)]
+    """Those of ``count`` records of one slot, the first of index ``start``: 16 digits of the slot, 6 of the index."""
+    high, low = divmod(slot << 24 | start, 1 << 64)
+    digits = struct.pack(f">{count}Q", *range(low, low + count)).hex("-", 8).split("-")
+    head = f"{high:06x}"
+    return [head + rest for rest in digits]
 
 
 def _slot_of(tail: Tail) -> int:

@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from itertools import repeat
 from struct import Struct
 from typing import NamedTuple
 
 import msgspec
 
-from swampstore.values.version import VERSION_BYTES, WRITER_BYTES, make_version
+from swampstore.values.version import VERSION_BYTES, WRITER_BYTES, make_versions
 
 _VERSION = b"\xc4\x18"  # 24 bytes follow
 _FLAGS_AND_EXPIRY = b"\x00\x00"
@@ -55,7 +56,7 @@ def plain_puts(
     keys: Sequence[bytes], contents: Sequence[bytes], first: int, writer: bytes, now: int
 ) -> tuple[list[bytes], bytes]:
     """Of many at once, one stamp each from ``first`` on: ``(versions, encoded records one behind the other)``."""
-    versions = [make_version(hlc, writer, _OPERATION) for hlc in range(first, first + len(keys))]
+    versions = make_versions(range(first, first + len(keys)), writer, repeat(_OPERATION))
     heads, metas = map(_head, map(len, keys)), map(_meta, map(len, contents))
     digests = [sha256(data).digest() for data in contents]
     created = _CREATED + now.to_bytes(_TIME_BYTES)

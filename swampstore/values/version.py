@@ -16,6 +16,8 @@ share one; whoever compares a version with a *base* compares :func:`put_of` of b
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
+from itertools import repeat
 
 from swampstore.errors import CorruptObject
 
@@ -31,6 +33,11 @@ _PACK = struct.Struct(f">Q{WRITER_BYTES}sI")
 
 def make_version(hlc: int, writer: bytes, op: int) -> bytes:
     return _PACK.pack(hlc, writer, op)
+
+
+def make_versions(hlcs: Iterable[int], writer: bytes, ops: Iterable[int]) -> list[bytes]:
+    """Many of one writer; as many as the shorter of ``hlcs`` and ``ops``, which may have no end."""
+    return list(map(_PACK.pack, hlcs, repeat(writer), ops))
 
 
 def split_version(version: bytes) -> tuple[int, bytes, int]:

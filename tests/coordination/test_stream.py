@@ -10,8 +10,9 @@ import swampstore
 from swampstore.errors import BadName, FenceConflict, Misuse, TooLarge
 from swampstore.limits import DELTA_BYTES, MISSED_RECORDS, STREAM_NAME_BYTES, STREAM_RECORDS
 from swampstore.protocols.commit import CommitLane
-from swampstore.protocols.stream import EMPTY, Stream, StreamAck
+from swampstore.protocols.stream import EMPTY, Stream, StreamAck, _check_records
 from swampstore.testing.wrappers import CountingStore
+from swampstore.values.segment import encode_readable
 from tests.coordination.support import Player, Stage
 
 
@@ -276,6 +277,27 @@ def test_any_other_name_is_a_stream_of_its_own(name: str) -> None:
         assert [data(stage.does(stream.read())) for stream in streams] == [[b"0"], [b"1"], [b"2"]]
         stage.sweep_log(one)
     assert [entry.key for entry in stage.does(one.ns.snapshot()).overlay.values() if "\0" not in entry.key] == []
+
+
+class Lookalike(bytes):
+    """Bytes that claim to be more than they are."""
+
+    def __len__(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize("name", ["é" * 250, "a b\n\x1b[2J", "\U0010ffff", "run"])
+@pytest.mark.parametrize(("slot", "start"), [(1, 0), ((1 << 40) - 1, 9), (1 << 40, 0), ((1 << 64) - 1, (1 << 24) - 9)])
+def test_readers_take_whatever_a_stream_makes(name: str, slot: int, start: int) -> None:
+    """So a commit need not look: what one caller hands in never breaks the slot that others share."""
+    stream = Stage().player("one").ns.open_stream(name)
+    given: list[Any] = [b"", b"\xc1", bytes(range(256)), bytearray(b"x"), memoryview(b"y"), "é\0", Lookalike(b"z")]
+    made = stream._records(_check_records(given), slot, start)
+    encode_readable(made)
+    positions = [f"{slot:016x}{start + index:06x}" for index in range(len(given))]
+    assert [record.key.split("\0")[-1] for record in made] == [*positions, "tail"]
+    assert [record.version[-4:] for record in made[:-1]] == [(start + index).to_bytes(4) for index in range(len(given))]
+    assert made[-1].value.decode() == positions[-1]
 
 
 @pytest.mark.parametrize("tail", ["", "x" * 22, "0" * 21, 0, b"0" * 22, "0" * 21 + "F"])

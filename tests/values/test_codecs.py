@@ -48,6 +48,7 @@ from swampstore.values.segment import (
     encode_readable,
     encode_records,
     encode_segment,
+    view_records,
 )
 from swampstore.values.version import just_above, make_version
 from tests.values.strategies import any_version, locations, metas, put, records, versions
@@ -88,6 +89,14 @@ def test_a_segment_of_another_slot_or_lane_is_corrupt() -> None:
 def test_a_segment_of_a_newer_format_is_not_broken() -> None:
     with pytest.raises(UnknownFormat):
         decode(pack(Kind.SEGMENT, 2, b"?"))
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, SEGMENT_DELTAS])
+def test_records_encoded_together_are_those_encoded_alone(count: int) -> None:
+    some = [tombstone(f"{number:x}", VERSION) for number in range(count)]
+    apart = encode_segment(HEADER, count, *map(encode_records, ([one] for one in some)))
+    assert apart == segment(some) == encode_segment(HEADER, count, view_records(some))
+    assert encode_records(some) == b"".join(map(msgspec.msgpack.encode, some))
 
 
 def test_too_much_for_one_segment() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from swampstore.values.version import (
     is_version,
     just_above,
     make_version,
+    make_versions,
     put_of,
     refined,
     split_version,
@@ -35,6 +38,13 @@ def test_versions_round_trip(one: tuple[int, bytes, int]) -> None:
     version = make_version(*one)
     assert len(version) == VERSION_BYTES
     assert split_version(version) == split_version(just_above(version)) == one
+
+
+@given(parts, st.integers(0, 5))
+def test_many_are_what_each_would_be(one: tuple[int, bytes, int], count: int) -> None:
+    hlc, writer, op = one
+    assert make_versions(repeat(hlc, count), writer, repeat(op)) == [make_version(*one)] * count
+    assert make_versions([hlc, hlc // 2], writer, [op, 0]) == [make_version(*one), make_version(hlc // 2, writer, 0)]
 
 
 @given(st.one_of(parts, near), st.one_of(parts, near))
