@@ -33,14 +33,20 @@ from tests.soak.roles_more import ROLES
 
 CACHE_BYTES = 2 << 20
 GRACES = {
-    "SHARD_GRACE_MS": 10 * 60_000,
-    "CONTENT_GRACE_MS": 24 * 60_000,
-    "ORPHAN_AGE_MS": 24 * 60_000,
-    "CONTENT_CARRY_AGE_S": 300.0,
-    "CONTENT_UPLOAD_AGE_S": 720.0,
-    "SHARD_UPLOAD_AGE_S": 360.0,
+    "SHARD_GRACE_MS": 180_000,
+    "CONTENT_GRACE_MS": 600_000,
+    "ORPHAN_AGE_MS": 600_000,
+    "CONTENT_CARRY_AGE_S": 120.0,
+    "CONTENT_UPLOAD_AGE_S": 300.0,
+    "SHARD_UPLOAD_AGE_S": 150.0,
+    "WRITER_FIRST_ACK_S": 45.0,
+    "WRITER_IDLE_S": 120.0,
+    "WRITER_LIFE_S": 480.0,
+    "RETIRE_FLOOR_LAG_MS": 180_000,
+    "RETIRE_AGE_MS": 720_000,
+    "TOMBSTONE_AGE_MS": 240_000,
 }
-"""In the order of length that they have in truth."""
+"""Lives and graces, in the order of length that they have in truth, and each longer than the longest stop."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
