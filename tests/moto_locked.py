@@ -7,14 +7,20 @@ show that a test of races would notice.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
 import threading
+from collections import Counter
 from typing import Any
 
+from moto.s3.models import S3Backend
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+ALONE_S = 20.0
+"""How long a put waits for another one to look at what it has looked at."""
 
 
 class OneAtATime:
@@ -35,25 +41,43 @@ class OneAtATime:
             return list(self._app(environ, start_response))
 
 
-class Eager:
-    """A WSGI application without a lock, whose threads take turns often while it is asked: as on many processors."""
+class Together:
+    """A WSGI application without a lock, on which two that put one object both look before either writes.
+
+    So it may come about on any busy machine; here it does each time, provided that the second one comes at all. From the
+    write on one goes after the other: an object that is replaced meanwhile is more than moto bears.
+    """
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._lock = threading.Lock()
-        self._under_way = 0
+        self._looked: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._writing = threading.Lock()
+        self._here = threading.local()
+        self._write = S3Backend.put_object
+        S3Backend.put_object = self._when_two_have_looked  # type: ignore[method-assign]
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        self._count(1)
+        self._here.path = environ["PATH_INFO"]
+        self._here.held = contextlib.ExitStack()
         try:
-            return list(self._app(environ, start_response))
+            with self._here.held:
+                return list(self._app(environ, start_response))
         finally:
-            self._count(-1)
+            self._here.path = ""
 
-    def _count(self, change: int) -> None:
-        with self._lock:
-            self._under_way += change
-            sys.setswitchinterval(1e-5 if self._under_way else 5e-3)
+    @property
+    def _when_two_have_looked(self) -> Any:
+        def put_object(backend: S3Backend, *arguments: Any, **options: Any) -> Any:
+            if path := getattr(self._here, "path", ""):  # it came without the lock
+                with self._changed:
+                    self._looked[path] += 1
+                    self._changed.notify_all()
+                    self._changed.wait_for(lambda: self._looked[path] > 1, timeout=ALONE_S)
+                self._here.held.enter_context(self._writing)
+            return self._write(backend, *arguments, **options)
+
+        return put_object
 
 
 class Quiet(WSGIRequestHandler):
@@ -67,7 +91,7 @@ class Quiet(WSGIRequestHandler):
 
 def main() -> None:
     moto = DomainDispatcherApplication(create_backend_app)
-    apps = (OneAtATime(moto), Eager(moto))
+    apps = (OneAtATime(moto), Together(moto))
     servers = [make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet) for app in apps]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
