@@ -49,6 +49,8 @@ COMMIT_KEYS_BYTES = 1 * MIB
 BATCH_BYTES = 8 * MIB
 LANE_FRAME_BYTES = BATCH_BYTES
 """Records of one frame of a lane file, encoded."""
+GATHERED_PUTS = 1024
+"""Small puts of tasks that are packed together at most: with contents as large as may be inline they fit into a frame."""
 LANE_FILE_BYTES = 16 * MIB
 """Size that a lane file is given in advance (it takes room on the disk only where it is written); then a new lane."""
 DELTA_BYTES = 1 * MIB

@@ -20,9 +20,7 @@ class TaskGroup(Generic[Q]):
 
     def __init__(self, write: Callable[[Sequence[Q]], None]) -> None:
         self._write = write
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._items: list[Q] = []
-        self._futures: list[asyncio.Future[None]] = []
         self.batches = 0
         self.largest = 0
 
@@ -33,18 +31,12 @@ class TaskGroup(Generic[Q]):
     def leave(self) -> None:
         """There is no turn to give back."""
 
-    def submit(self, item: Q) -> asyncio.Future[None]:
-        """Done when ``item`` is settled."""
-        items = self._items
-        loop = self._loop
-        if not items:  # the loop of all that comes in this turn
-            loop = self._loop = asyncio.get_running_loop()
-            loop.call_soon(self._flush)
-        assert loop is not None
-        future: asyncio.Future[None] = loop.create_future()
-        items.append(item)
-        self._futures.append(future)
-        return future
+    def submit(self, item: Q) -> Q:
+        """Queue ``item``; await it to go on when it is settled."""
+        if not self._items:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._items.append(item)
+        return item
 
     def submit_now(self, item: Q) -> None:
         """Write ``item`` alone."""
@@ -52,16 +44,11 @@ class TaskGroup(Generic[Q]):
 
     def _flush(self) -> None:
         items, self._items = self._items, []
-        futures, self._futures = self._futures, []
         self.batches += 1
-        self.largest = max(self.largest, len(items))
+        self.largest = max(self.largest, sum([item.callers for item in items]))
         try:
             self._write(items)
         except BaseException as error:
             for item in items:
                 item.abandon(error)
             raise
-        finally:
-            for future in futures:
-                if not future.done():
-                    future.set_result(None)

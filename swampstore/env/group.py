@@ -16,7 +16,7 @@ Invariants:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -24,7 +24,10 @@ from swampstore.errors import Undecided
 
 
 class Queued:
-    """What a caller hands over; a subclass holds what is to be written. ``write`` sets ``settled``, and ``error``."""
+    """What a caller hands over; a subclass holds what is to be written. ``write`` sets ``settled``, and ``error``.
+
+    A task awaits it to go on, in whatever turn of its loop comes next, once it is settled.
+    """
 
     __slots__ = ("error", "lead", "settled", "woken")
 
@@ -33,6 +36,17 @@ class Queued:
         self.settled = False
         self.lead = False
         self.woken: Lock | None = None
+
+    @property
+    def callers(self) -> int:
+        """How many callers wait for it."""
+        return 1
+
+    def __await__(self) -> Generator[None, None, None]:
+        # No future for each of hundreds of callers: a task that yields nothing is resumed in the order in which it
+        # yielded, so behind the write that its item is queued for.
+        while not self.settled:
+            yield
 
     def abandon(self, cause: BaseException) -> None:
         """Settle what a write that died has left: it may have landed."""

@@ -13,7 +13,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from swampstore.env.blocking import run
 from swampstore.env.group import Queued
@@ -31,6 +31,9 @@ from swampstore.values.lane_file import CLOSING, FRAME_HEAD_BYTES, LaneHeader, e
 from swampstore.values.names import writer_lane
 from swampstore.values.root import Root
 from swampstore.values.version import WRITER_BYTES, make_writer_id
+
+if TYPE_CHECKING:
+    from swampstore.protocols.gathered import Gathered
 
 _CALIBRATE_MS = 1000
 _MAY_HAVE_LANDED = (Undecided, StoreUnavailable)
@@ -54,12 +57,15 @@ class Batch(Queued):
     __slots__ = ("body", "closing", "count", "written")
 
     def __init__(self, body: bytes, count: int, *, closing: bool = False) -> None:
-        self.settled = self.lead = False  # written out: one of these is made for each append
+        self.settled = self.lead = False  # written out: of most appends of threads, and of batches, each makes one
         self.error = self.woken = None
         self.body = body
         self.count = count
         self.closing = closing
         self.written: Written | None = None
+
+    def seal(self) -> None:
+        """Make ready to be written: nothing is added any more."""
 
     def phases(self, began: float, encoded: float, now: float) -> dict[str, float]:
         """Where the time from ``began`` to ``now`` went."""
@@ -97,6 +103,7 @@ class LaneWriter:
         self.opened = 0
         self.help_due = False
         self.file: LaneFile | None = None
+        self.gathering: Gathered | None = None
         self._salt = 0
         self._life = Life(0, 0.0)
         self._look_end = 0  # where in the file the short way ends: it is full, or it is time to help to fold
@@ -114,6 +121,8 @@ class LaneWriter:
             raise batch.error
 
     def _write_now(self, batches: Sequence[Batch]) -> None:
+        for one in batches:
+            one.seal()
         run(self._write(batches))
 
     async def _write(self, batches: Sequence[Batch]) -> None:
@@ -135,7 +144,8 @@ class LaneWriter:
         boot = self._boot
         began = boot()
         self._opened_s = 0.0
-        self.counts.appends += len(batches)
+        shared = sum([one.callers for one in batches])
+        self.counts.appends += shared
         body = batches[0].body if len(batches) == 1 else b"".join([one.body for one in batches])
         try:
             lane, end = await self._commit(body, sum([one.count for one in batches]), batches[-1].closing)
@@ -144,7 +154,7 @@ class LaneWriter:
                 one.settled, one.error = True, error
             return
         ended, opened = boot(), self._opened_s
-        written = Written(lane, end, len(batches), opened, ended - began - opened, ended)
+        written = Written(lane, end, shared, opened, ended - began - opened, ended)
         for one in batches:
             one.settled, one.written = True, written
 
@@ -180,6 +190,11 @@ class LaneWriter:
 
     def _unknown(self, why: str) -> AmbiguousAppend:
         return AmbiguousAppend(why, lane=self.lane, slot=0, write_id=b"", hint=_SAFE)
+
+    def seal(self) -> None:
+        """Stamp what is being gathered: whatever is stamped from now on is above it."""
+        if self.gathering is not None:
+            self.gathering.seal()
 
     # --- the short way: one record, nobody else waiting -----------------------------------------------------------
 

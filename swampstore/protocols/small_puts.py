@@ -14,7 +14,8 @@ from typing import Any
 from swampstore.env import phases
 from swampstore.env.blocking import run
 from swampstore.errors import SwampError
-from swampstore.limits import BATCH_BYTES, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
+from swampstore.limits import BATCH_BYTES, GATHERED_PUTS, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
+from swampstore.protocols.gathered import gather
 from swampstore.protocols.lane_writer import Batch, LaneWriter
 from swampstore.protocols.place import Place
 from swampstore.protocols.writer import Ack, Writer, frame_ack
@@ -28,6 +29,7 @@ class SmallPuts:
     def __init__(
         self, place: Place, writer: Writer, files: LaneWriter, after: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
+        self._place = place
         self._boot = place.env.boot
         self._clock = place.clock
         self._files = files
@@ -67,18 +69,23 @@ class SmallPuts:
         return Ack(lane, end, (version,), spent, files.durable)
 
     async def put(self, key: str, data: object) -> Ack | None:
-        """The same for tasks."""
+        """The same for tasks: those of one turn of the loop share a batch."""
         files = self._files
         if files.file is None or not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
             return None
         began = self._boot()
-        version, body = self._record(key, data, began)
-        batch = Batch(body, 1)
-        encoded = self._boot()
-        await self._group.submit(batch)
+        if key_problem(key):
+            check_key(key)
+        batch = files.gathering
+        if batch is None or len(batch.keys) >= GATHERED_PUTS:
+            batch = gather(self._place, files)
+        at = len(batch.keys)
+        batch.keys.append(key)
+        batch.contents.append(data)
+        await batch
         if batch.error is None and not files.help_due and not phases.watched:
-            return frame_ack(batch, (version,), batch.phases(began, encoded, self._boot()), durable=files.durable)
-        return await self._ack(batch, (version,), began, encoded)
+            return batch.ack(at, began, self._boot())
+        return await self._ack(batch, tuple(batch.versions[at : at + 1]), began, began + batch.encode_s)
 
     def _record(self, key: str, data: bytes, boot: float) -> tuple[bytes, bytes]:
         """``(version, encoded record)`` of a plain put at this moment."""
@@ -99,6 +106,7 @@ class SmallPuts:
         if set(map(type, contents)) != {bytes} or max(map(len, contents)) > INLINE_CONTENT_BYTES:
             return None
         encoded_keys = encode_keys(keys)
+        files.seal()
         now, first = self._clock.stamp_at(began, len(keys))
         versions, body = plain_puts(encoded_keys, contents, first, files.writer_id, now)
         if len(body) > BATCH_BYTES:

@@ -147,6 +147,7 @@ class Writer:
             self._ops = (self._ops + 1) & 0xFFFFFFFF
             op = self._ops
         if self.files is not None:
+            self.files.seal()
             return make_version(self._place.clock.stamp(), self.files.writer_id, op)
         lane = self._lane
         return make_version(self._place.clock.stamp(), lane.id if lane else self._version_id, op)

@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import swampstore
-from swampstore.client.aio import AsyncDatastore
+from swampstore.client.aio import AsyncDatastore, AsyncNamespace
 from swampstore.client.core import CoreStore
 from swampstore.env.aio import AioEnv
-from swampstore.errors import StoreFull
+from swampstore.errors import BadKey, StoreFull
+from swampstore.limits import GATHERED_PUTS
 from swampstore.stores import local_lanes
 from swampstore.stores.local import LocalStore
 from tests.lanes.conftest import frames_of, lane_names, open_ns
@@ -73,6 +76,89 @@ def test_tasks_of_one_turn_share_one_frame(local: LocalStore) -> None:
         await opened.close()
 
     asyncio.run(work())
+
+
+def in_one_turn(local: LocalStore, *calls: Callable[[AsyncNamespace], Awaitable[Any]]) -> list[Any]:
+    """What each call came to; all are made in one turn of a loop, behind a first put that opens the lane."""
+
+    async def work() -> list[Any]:
+        opened = CoreStore(local, AioEnv())
+        ns = AsyncDatastore(opened).namespace("ops")
+        ns._core._proved = True
+        await ns.put("first", b"")
+        found = await asyncio.gather(*(call(ns) for call in calls), return_exceptions=True)
+        await opened.close()
+        return found
+
+    return asyncio.run(work())
+
+
+def test_what_tasks_put_in_one_turn_is_stamped_in_its_order(local: LocalStore) -> None:
+    """Whatever way each goes: of two writes of one key the later call wins."""
+    acks = in_one_turn(
+        local,
+        lambda ns: ns.put("deleted", b"1"),
+        lambda ns: ns.delete("deleted"),
+        lambda ns: ns.put("back", b"1"),
+        lambda ns: ns.put_many({"back": b"2", "other": b"2"}),
+        lambda ns: ns.put("back", b"3"),
+        lambda ns: ns.put("labelled", b"1"),
+        lambda ns: ns.put("labelled", b"2", tags={"x": "y"}),
+    )
+    versions = [version for ack in acks for version in ack.versions]
+    assert versions == sorted(set(versions))
+    ns = open_ns(local)
+    assert [(entry.key, ns.read(entry.key)) for entry in ns.list()] == [
+        ("back", b"3"), ("first", b""), ("labelled", b"2"), ("other", b"2"),
+    ]  # fmt: skip
+
+
+def test_tasks_share_frames_however_many_they_are(local: LocalStore) -> None:
+    count = GATHERED_PUTS * 2 + 7
+    data = {f"k/{number:05}": b"x" * (number % 300) for number in range(count)}
+    puts = [partial(AsyncNamespace.put, key=key, data=held) for key, held in data.items()]
+    acks = in_one_turn(local, *puts, lambda ns: ns.delete("k/00000"))
+    (name,) = lane_names(local)
+    frames = frames_of(local, name)
+    versions = [record.version for record in frames.records[1:]]
+    assert [record.key for record in frames.records] == ["first", *data, "k/00000"]
+    assert [ack.version for ack in acks] == versions == sorted(versions)
+    assert {(ack.slot, ack.shared_by) for ack in acks} == {(frames.ends[1], count + 1)}
+    assert all(min(ack.phases.values()) >= 0 for ack in acks)
+    assert {entry.key: entry.size for entry in open_ns(local).list("k/00001")} == {"k/00001": 1}
+
+
+def test_a_refused_key_is_the_matter_of_its_caller_alone(local: LocalStore) -> None:
+    good = lambda key: lambda ns: ns.put(key, b"")  # noqa: E731
+    found = in_one_turn(local, good("a"), good("../b"), good("c"), good("d//e"))
+    assert [type(one) for one in found] == [swampstore.Ack, BadKey, swampstore.Ack, BadKey]
+    assert [one.shared_by for one in found if isinstance(one, swampstore.Ack)] == [2, 2]
+
+
+def test_a_write_that_fails_fails_for_every_task_and_the_next_goes_on(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = os.pwrite, [2]  # it is tried once more, in a new lane
+
+    def full(*args: Any) -> int:
+        if left[0] and args[2]:
+            left[0] -= 1
+            raise OSError(errno.ENOSPC, "no space")
+        return real(*args)
+
+    async def refused(ns: AsyncNamespace) -> None:
+        monkeypatch.setattr(local_lanes.os, "pwrite", full)
+        await ns.put("a", b"")
+
+    async def later(ns: AsyncNamespace) -> Any:
+        with pytest.raises(StoreFull):
+            await ns.put("b", b"")
+        return await ns.put("c", b"")
+
+    found = in_one_turn(local, refused, later)
+    assert isinstance(found[0], StoreFull)
+    assert found[1].shared_by == 1
+    assert [entry.key for entry in open_ns(local).list()] == ["c", "first"]
 
 
 def test_a_batch_that_fails_fails_for_each_and_the_turn_goes_on(
