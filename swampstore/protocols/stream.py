@@ -166,7 +166,7 @@ class Stream:
             raise await self._conflict(held) from error
         with during("help"):
             await self._after()
-        return self._ack(done, len(payload))
+        return self._ack(done)
 
     def _records(self, payload: Sequence[bytes], slot: int, start: int) -> list[Record]:
         places = _positions(slot, start, len(payload))
@@ -179,9 +179,9 @@ class Stream:
         made.append(Record(prefix + _TAIL, versions[-1], OPAQUE, 0, places[-1].encode()))
         return made
 
-    @staticmethod
-    def _ack(done: Committed, count: int) -> StreamAck:
-        positions = tuple(_positions(done.slot, done.start, count))
+    def _ack(self, done: Committed) -> StreamAck:
+        at = len(self._prefix)
+        positions = tuple([record.key[at:] for record in done.records[:-1]])
         return StreamAck(positions[-1], positions, done.lane, done.slot, done.shared_by)
 
     async def _conflict(self, expected: Tail) -> FenceConflict:
@@ -303,11 +303,10 @@ def _check_records(records: Sequence[bytes]) -> list[bytes]:
         payload = [_record(record) for record in payload]
     if not 0 < len(payload) <= STREAM_RECORDS:
         raise TooLarge(f"{len(payload)} records in one append; 1 to {STREAM_RECORDS} fit")
-    largest = max(map(len, payload))
-    if largest > DELTA_BYTES or sum(map(len, payload)) > BATCH_BYTES // 2:
-        raise TooLarge(
-            f"a record of {largest} bytes, {sum(map(len, payload))} in all; limits {DELTA_BYTES}, {BATCH_BYTES // 2}"
-        )
+    sizes = list(map(len, payload))
+    largest, size = max(sizes), sum(sizes)
+    if largest > DELTA_BYTES or size > BATCH_BYTES // 2:
+        raise TooLarge(f"a record of {largest} bytes, {size} in all; limits {DELTA_BYTES}, {BATCH_BYTES // 2}")
     return payload
 
 
