@@ -95,7 +95,8 @@ def test_the_phase_that_is_slow_is_named(phase: str) -> None:
     samples = ran(workload, Delaying(plain_memory()), slow, size=size, count=1)
     assert slowest(samples)[0] == phase
     assert samples[0].phases[phase] >= SLOW_S
-    assert abs(sum(samples[0].phases.values()) - samples[0].seconds) < 0.05 * samples[0].seconds
+    # A machine with other work may stop it between two looks at the clock, but hardly for a third of the wait.
+    assert SLOW_S / 3 > samples[0].seconds - sum(samples[0].phases.values()) > -0.001
 
 
 def test_nothing_slow_is_not_named_slow() -> None:
@@ -212,14 +213,14 @@ def test_nothing_is_left_behind_however_it_ends(store: Path, number: signal.Sign
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)) as running:
         until(lambda: len(list(store.glob("swamp-bench-*/log/*"))) >= 2)
         running.send_signal(number)
-        assert running.wait(30) == code
+        assert running.wait(100) == code
     until(lambda: left(store) == [])
     time.sleep(0.1)
     assert left(store) == [], "somebody wrote on behind the one who tidied up"
 
 
 def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 100
     while not condition():
         assert time.monotonic() < ends
         time.sleep(0.02)

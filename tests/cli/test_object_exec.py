@@ -34,7 +34,7 @@ def script(child: Path) -> str:
 
 
 def started(child: Path) -> int:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 100
     while not child.exists():
         assert time.monotonic() < until
         time.sleep(0.01)

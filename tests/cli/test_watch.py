@@ -218,7 +218,7 @@ class TestTerminal:
             first = process.stdout.readline()
             assert mark in first
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=20)
+            process.communicate(timeout=100)
             assert process.returncode == 0
         return first
 
@@ -229,7 +229,7 @@ class TestTerminal:
         shown = b""
         with subprocess.Popen(line, stdout=theirs, stderr=theirs, stdin=theirs, env=environment) as process:
             os.close(theirs)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 100
             while b"epoch" not in shown and time.monotonic() < deadline:
                 if select.select([ours], [], [], 0.1)[0]:
                     shown += os.read(ours, 1 << 16)
@@ -242,14 +242,14 @@ class TestTerminal:
 
 def drain(terminal: int, process: subprocess.Popen[bytes]) -> None:
     """Read on until the process ended: one that writes to a full terminal would hang."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.05)[0]:
             try:
                 os.read(terminal, 1 << 16)
             except OSError:
                 break
-    process.wait(timeout=20)
+    process.wait(timeout=100)
 
 
 @pytest.mark.parametrize("interval", ["0s", "2h", "soon"])
@@ -273,7 +273,7 @@ def server(watched: Watched) -> Iterator[PageServer]:
 
 
 def ask(server: PageServer, path: str, *, method: str = "GET", host: str = "") -> tuple[int, str, dict[str, str]]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.request(method, path, headers={"Host": host or f"127.0.0.1:{server.server_port}"})
     answer = connection.getresponse()
     text = answer.read().decode()

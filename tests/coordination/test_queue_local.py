@@ -19,6 +19,7 @@ import pytest
 import swampstore
 from swampstore.env.blocking import run
 from swampstore.errors import DeadlinePassed, FencedError, QueueFull, UnsupportedPlatform
+from swampstore.limits import TICKET_TTL_S
 from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.queue_local import LocalQueue
 from swampstore.stores.retry import Retrying
@@ -129,7 +130,7 @@ def test_kill_frees_at_once(url: str, ns: Any) -> None:
             killed = time.monotonic()
             thread.join(30)
         best = min(best, granted[0] - killed)
-    assert best < 0.1
+    assert best < TICKET_TTL_S / 2  # nobody waited for it to be taken for dead
     assert ns.queue("deploy").status().unfinished == 0
 
 
@@ -145,7 +146,7 @@ def test_a_stopped_holder_keeps_its_turn_is_named_and_is_passed_over_by_force(ur
             (held.ticket, held.pid, "holding", "running")
         ]
         queue.pass_over(held.ticket)
-        with ns.lock("deploy", deadline=5) as mine:
+        with ns.lock("deploy", deadline=60) as mine:
             mine.put("n", b"mine")
         os.kill(held.pid, signal.SIGCONT)
         assert held.put("stale") == FencedError.code
@@ -213,7 +214,7 @@ def test_a_file_system_without_working_locks_is_refused(ns: Any, monkeypatch: py
 def test_thirty_processes_count_exactly(url: str, ns: Any) -> None:
     processes, each = 30, 4
     line = [sys.executable, "-c", COUNTER, url, str(processes), str(each)]
-    assert subprocess.run(line, timeout=100, check=False).returncode == 0
+    assert subprocess.run(line, timeout=500, check=False).returncode == 0
     assert ns.read("n") == b"%d" % (processes * each)
     assert ns.queue("n").status().unfinished == 0
 
@@ -236,7 +237,7 @@ def test_order_capacity_and_bound_among_threads(url: str, ns: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(100)
     assert most[0] == 2
     assert sorted(order) == list(range(1, 11))
     with queue.acquire(), queue.acquire(), pytest.raises(QueueFull), queue.acquire(bound=0):
@@ -281,7 +282,7 @@ def test_a_broken_ticket_file_stops_nobody(ns: Any, url: str, body: bytes) -> No
             pass
         assert told[0].holder is None
         assert queue.status().tickets[0].host == ""
-    with queue.acquire(deadline=5):
+    with queue.acquire(deadline=60):
         pass
 
 
@@ -293,6 +294,6 @@ def test_a_foreign_file_among_the_tickets_stops_nobody(ns: Any, name: str) -> No
     core = fair_queue(ns._core.place, "jobs")
     assert isinstance(core, LocalQueue)
     (Path(core.files._folder) / name).write_bytes(b"x")
-    with queue.acquire(deadline=5) as place:
+    with queue.acquire(deadline=60) as place:
         assert place.ticket == 2
     assert queue.status().unfinished == 0

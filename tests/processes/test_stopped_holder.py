@@ -45,7 +45,7 @@ def holder(url: str) -> subprocess.Popen[str]:
 
 def woken(process: subprocess.Popen[str]) -> str:
     os.kill(process.pid, signal.SIGCONT)
-    said, _ = process.communicate("go on\n", timeout=30)
+    said, _ = process.communicate("go on\n", timeout=60)
     return said.strip()
 
 
@@ -73,7 +73,7 @@ def test_on_a_disk_it_keeps_its_turn_until_it_is_passed_over_by_force(tmp_path: 
         (ticket,) = ns.queue("deploy").status().holders
         assert (ticket.pid, ticket.purpose) == (process.pid, "a long job")
         ns.queue("deploy").pass_over(ticket.ticket)
-        with ns.lock("deploy", deadline=5) as held:
+        with ns.lock("deploy", deadline=60) as held:
             held.put("k", b"next")
         assert woken(process) == "fenced"
         assert ns.read("k") == b"next"

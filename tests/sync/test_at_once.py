@@ -102,7 +102,7 @@ def test_one_tree_by_processes_while_others_push(tmp_path: Path) -> None:
     (shared / "mine" / "3").unlink()
     (other / "theirs" / "4").write_bytes(b"edited")
     started = processes(url, [shared] * 4 + [other] * 2, 3)
-    assert [process.wait(timeout=100) for process in started] == [0] * 6
+    assert [process.wait(timeout=500) for process in started] == [0] * 6
     for tree in (shared, other, shared, other):
         report = sync_once(url, tree)
         assert (report.conflicts, report.skipped) == ([], [])

@@ -124,12 +124,12 @@ def test_an_address_answers() -> None:
         target = f"127.0.0.1:{probe.getsockname()[1]}"
     metrics.start(target)
     work()
-    with urllib.request.urlopen(f"http://{target}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{target}/metrics", timeout=60) as answer:
         found = values(answer.read().decode())
     assert found["swampstore_operations_total", "append", "ok"] == 3
     metrics.stop()
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"http://{target}/metrics", timeout=10)
+        urllib.request.urlopen(f"http://{target}/metrics", timeout=60)
 
 
 @pytest.mark.parametrize("target", ["0.0.0.0:9464", "10.1.2.3:80", "/no/such/folder/x.prom", "127.0.0.1:99999999"])
@@ -168,11 +168,10 @@ def test_a_full_buffer_drops_and_counts() -> None:
 
     buffer = Buffer("test", hang, limit=10)
     buffer.put(0)
-    assert inside.wait(10)
-    began = time.monotonic()
+    assert inside.wait(60)
     for number in range(1, 26):
         buffer.put(number)
-    assert time.monotonic() - began < 5, "it waited for the exporter"
+    assert handled == [], "it waited for the exporter"
     assert buffer.dropped == 15
     let_go.set()
     buffer.close()
@@ -191,7 +190,7 @@ def test_an_exporter_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture)
 
     buffer = Buffer("test", fail_once)
     buffer.put(1)
-    assert failed.wait(10)
+    assert failed.wait(60)
     buffer.put(2)
     buffer.close()
     assert handled == [2]
@@ -207,7 +206,7 @@ def test_a_file_that_hangs_does_not_stop_the_counting(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("prometheus_client.write_to_textfile", hang)
     metrics.start(str(tmp_path / "x.prom"), every_s=0.01)
-    assert inside.wait(10)
+    assert inside.wait(60)
     work()
     assert values(metrics.text())["swampstore_operations_total", "append", "ok"] == 3
     let_go.set()
@@ -279,7 +278,7 @@ def test_nothing_of_it_is_loaded_unless_asked() -> None:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < ends
         time.sleep(0.01)

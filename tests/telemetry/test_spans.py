@@ -86,7 +86,7 @@ def test_an_exporter_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyPatch)
     with swampstore.open("memory://hanging") as store:
         namespace = store.namespace("ops")
         namespace.put("a", b"1")
-        assert exporter.inside.wait(10)
+        assert exporter.inside.wait(60)
         for _ in range(50):
             namespace.put("a", b"1")  # each would wait for 30 s
     assert exporter.count == 0
