@@ -11,7 +11,7 @@ _BATCH = 10_000
 _VERSIONS = 10
 """Versions of an item. Each is two entries: the contents and ``metadata.yaml``."""
 _KEEP = "20"
-_PAST = 1
+_PAST = 1_600_000_000_000
 """An expiry that has come."""
 
 

@@ -14,7 +14,7 @@ Invariants:
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from operator import itemgetter, lt
 from typing import Any
@@ -92,6 +92,15 @@ class Block(msgspec.Struct, array_like=True, gc=False):
         """The record of ``key``."""
         at = bisect_left(self.keys, key)
         return self.record(at) if at < len(self.keys) and self.keys[at] == key else None
+
+    def places(self, keys: Iterable[str]) -> list[int]:
+        """The numbers of the records with these keys, of those that are here."""
+        mine, found = self.keys, []
+        for key in keys:
+            at = bisect_left(mine, key)
+            if at < len(mine) and mine[at] == key:
+                found.append(at)
+        return found
 
     # --- parts ----------------------------------------------------------------------------------------------------
 

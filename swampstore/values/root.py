@@ -35,6 +35,7 @@ from swampstore.values.bounds import check_versions, count_of
 from swampstore.values.entry import Record
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
 from swampstore.values.names import is_lane, lane_writer
+from swampstore.values.soonest import UNSAID, Soonest
 from swampstore.values.summary import NOTHING, Summary
 from swampstore.values.version import writer_birth
 
@@ -53,7 +54,7 @@ class RunRef(msgspec.Struct, frozen=True, array_like=True):
     """A level-0 run or a shard: an immutable sorted object. Keys are inclusive; ``expires`` is the earliest, 0 = none.
 
     ``index_at`` is where its block index begins; ``digest`` the SHA-256 of the object; ``sum`` the record sum;
-    ``summary`` says what retention may have to do in it.
+    ``summary`` says what retention may have to do in it, ``soonest`` where in it lies what expires first.
     """
 
     first: str
@@ -67,6 +68,7 @@ class RunRef(msgspec.Struct, frozen=True, array_like=True):
     sum: int
     expires: int
     summary: Summary = NOTHING
+    soonest: Soonest = UNSAID
 
 
 class Garbage(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -29,6 +29,7 @@ from swampstore.values.bounds import check_count
 from swampstore.values.entry import TOMBSTONE, Record
 from swampstore.values.frame import UNREADABLE, Kind, compress_fast, decompress, pack, unpack
 from swampstore.values.root import RunRef
+from swampstore.values.soonest import Spot, soonest
 from swampstore.values.summary import NOTHING, Summary, earliest, joined
 
 FORMAT = 2
@@ -160,6 +161,7 @@ class RunBuilder:
             sum=sum(block.sum for block in blocks),
             expires=earliest(block.expires for block in blocks),
             summary=joined(block.summary for block in blocks),
+            soonest=soonest(blocks),
         )
         return ref, data
 
@@ -201,7 +203,7 @@ def decode_index(data: bytes, name: str) -> list[BlockInfo]:
     return index
 
 
-def decode_rows(info: BlockInfo, stored: bytes, name: str) -> Block:
+def decode_rows(info: BlockInfo | Spot, stored: bytes, name: str) -> Block:
     """One block, as columns. Raises ``CorruptObject`` naming the object."""
     if len(stored) != info.size or zlib.crc32(stored) != info.crc:
         raise CorruptObject(f"{name}: block at {info.offset} does not match its checksum", name=name)

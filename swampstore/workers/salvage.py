@@ -25,6 +25,7 @@ from swampstore.values.entry import AUDIT, EPHEMERAL, OPAQUE, Record, content_of
 from swampstore.values.names import UniqueKind, unique_ms
 from swampstore.values.root import RunRef
 from swampstore.values.run import FOOTER, BlockInfo, decode_block, decode_index
+from swampstore.values.soonest import soonest
 from swampstore.values.summary import joined
 from swampstore.values.version import check_version, split_version
 
@@ -119,6 +120,7 @@ def read_run(short: str, data: bytes, name: str) -> Salvaged:
         sum=total,
         expires=min((info.expires for info in index if info.expires), default=0),
         summary=joined(info.summary for info in index),
+        soonest=soonest(index),
     )
     return Salvaged(ref, tuple(index), unique_ms(short.rpartition("/")[2]), packs, hlc, flags)
 

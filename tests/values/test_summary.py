@@ -119,6 +119,6 @@ def test_indexes_and_roots_from_before_there_were_summaries() -> None:
     assert info.summary.versions == ref.summary.versions == 3
     old = msgspec.msgpack.decode(msgspec.msgpack.encode(msgspec.to_builtins(info)[:-2]), type=BlockInfo)
     assert old == msgspec.structs.replace(info, summary=NOTHING, form=1)
-    raw = msgspec.msgpack.encode([getattr(ref, field) for field in ref.__struct_fields__[:-1]])
+    raw = msgspec.msgpack.encode([getattr(ref, field) for field in ref.__struct_fields__[:-2]])
     assert msgspec.msgpack.decode(raw, type=RunRef).summary == NOTHING
     assert run_format.FORMAT == 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from swampstore.values.data import parse_id_key, raw_of
 from swampstore.values.entry import PENDING, Record
@@ -65,17 +65,29 @@ def item_touched(record: Record) -> str | None:
     return fact.item if fact is not None else None
 
 
-def chosen(stretches: Sequence[Stretch], touched: Iterable[str], now_ms: int) -> tuple[list[int], set[str]]:
-    """``(numbers, items)``: which of ``stretches`` (rising, disjoint) to read, and the items that must be read whole."""
+class Choice(NamedTuple):
+    """``numbers`` of the stretches to read; ``items`` must be read whole. Those of ``alone``, which are some of the
+    ``numbers``, concern themselves only: no item that goes on in a neighbour, and nothing new, has to do with them."""
+
+    numbers: list[int]
+    items: set[str]
+    alone: frozenset[int]
+
+
+def chosen(stretches: Sequence[Stretch], touched: Iterable[str], now_ms: int) -> Choice:
+    """Which of ``stretches`` (rising, disjoint) to read, given the items that something new has to do with."""
     found = concerned([stretch.summary for stretch in stretches], now_ms)
     items = {*touched, *found.items}
     spans = Spans(map(item_range, items))
-    numbers = [
-        number
-        for number, stretch in enumerate(stretches)
-        if number in found.numbers or 0 < stretch.expires <= now_ms or spans.meet(stretch.first, stretch.last)
-    ]
-    return numbers, items
+    numbers: list[int] = []
+    alone: set[int] = set()
+    for number, stretch in enumerate(stretches):
+        if spans.meet(stretch.first, stretch.last):
+            numbers.append(number)
+        elif number in found.numbers or 0 < stretch.expires <= now_ms:
+            numbers.append(number)
+            alone.add(number)
+    return Choice(numbers, items, frozenset(alone))
 
 
 class Unread:
