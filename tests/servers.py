@@ -22,6 +22,7 @@ from filelock import FileLock
 ROOT = Path(__file__).resolve().parent.parent
 EMULATOR = "ministack==1.5.33"
 STARTUP_S = 90.0
+PORTS = 4
 INSTALL_S = 300.0
 AWS_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -76,21 +77,33 @@ def moto_server(scratch: Path) -> Iterator[S3Server]:
 @contextlib.contextmanager
 def emulator_server(scratch: Path) -> Iterator[S3Server]:
     """A fresh emulator, installed first if need be."""
-    program, port, log_path = install_emulator(), free_port(), scratch / "emulator.log"
-    env = {"SERVICES": "s3", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"}
+    program, log_path = install_emulator(), scratch / "emulator.log"
+    env = {**os.environ, "SERVICES": "s3", "BIND_HOST": "127.0.0.1", "LOG_LEVEL": "WARNING"}
     with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [str(program)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=scratch, env={**os.environ, **env}
-        )
-        try:
-            deadline = time.monotonic() + STARTUP_S
-            while not answers(port):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise ServerFailed(f"the emulator did not start:\n{_tail(log_path)}")
-                time.sleep(0.05)
-            yield server_at(port)
-        finally:
-            end(process)
+        for _ in range(PORTS):  # somebody else may take one before the emulator does
+            port = free_port()
+            env["GATEWAY_PORT"] = str(port)
+            process = subprocess.Popen(
+                [str(program)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=scratch, env=env
+            )
+            try:
+                if _listens(process, port):
+                    yield server_at(port)
+                    return
+            finally:
+                end(process)
+    raise ServerFailed(f"the emulator did not start:\n{_tail(log_path)}")
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server answers; whether it does and goes on (who answers may be somebody else)."""
+    deadline = time.monotonic() + STARTUP_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if answers(port):
+            time.sleep(0.05)
+            return process.poll() is None
+        time.sleep(0.05)
+    return False
 
 
 def install_emulator() -> Path:
@@ -147,8 +160,8 @@ def server_at(port: int, keys: tuple[str, str] | None = None) -> S3Server:
 def answers(port: int) -> bool:
     """Whether somebody listens on a port."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as line:
+            return line.getsockname() != line.getpeername()  # else it has met itself
     except OSError:
         return False
 

@@ -21,6 +21,7 @@ from swampstore.values.deltas import Put as PutDelta
 
 SLOW_S = 0.1
 CALLERS = 4
+ATTEMPTS = 50
 
 
 class SlowLog(Wrapper):
@@ -46,13 +47,17 @@ def namespace(env: Env) -> CoreNamespace:
 Told = list[tuple[float, dict[str, float]]]
 
 
-def check(told: Told) -> None:
-    """The sums, and that somebody waited for a write that was not its own and then for one that was."""
+def shared(told: Told) -> bool:
+    """Check the sums; whether somebody waited for a write that was not its own and then for one that was.
+
+    A machine with other work may let one caller end before the next begins: then they try again.
+    """
+    assert len(told) == CALLERS
     for seconds, phases in told:
         assert sum(phases.values()) == pytest.approx(seconds)
         assert phases["log_write"] >= SLOW_S
-    assert max(phases.get("group_wait", 0.0) for _, phases in told) > SLOW_S / 2
-    assert min(phases.get("group_wait", 0.0) for _, phases in told) < SLOW_S / 2
+    waits = [phases.get("group_wait", 0.0) for _, phases in told]
+    return min(waits) < SLOW_S / 2 < max(waits)
 
 
 async def timed(call: Callable[[], Awaitable[Any]], told: Told) -> None:
@@ -73,6 +78,10 @@ def calls(space: CoreNamespace, number: int) -> list[Callable[[], Awaitable[Any]
 
 @pytest.mark.parametrize("which", [0, 1], ids=["append", "update"])
 def test_threads(which: int) -> None:
+    assert any(shared(by_threads(which)) for _ in range(ATTEMPTS))
+
+
+def by_threads(which: int) -> Told:
     space = namespace(BlockingEnv())
     run(space.append([PutDelta(key="first", data=b"")]))
     told: Told = []
@@ -87,8 +96,7 @@ def test_threads(which: int) -> None:
         one.start()
     for one in crew:
         one.join()
-    assert len(told) == CALLERS
-    check(told)
+    return told
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["append", "update"])
@@ -105,4 +113,4 @@ def test_tasks(which: int) -> None:
         await asyncio.gather(*map(caller, range(CALLERS)))
         return told
 
-    check(asyncio.run(main()))
+    assert any(shared(asyncio.run(main())) for _ in range(ATTEMPTS))
