@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from swampstore.values.frame import Kind, pack
 from swampstore.values.names import writer_lane
 from swampstore.values.root import Garbage, Leader, garbage_list
 from swampstore.values.version import hlc_of, make_writer_id
@@ -202,6 +203,14 @@ def test_a_queue_that_cannot_be_read(world: World) -> None:
     write(world, "ns/queue/" + "ab" * 16 + "/register", b"junk")
     found = only(look(world.process()))
     assert (found.code, found.severity) == ("queue-damaged", "error")
+
+
+def test_a_queue_of_a_newer_program_is_no_damage(world: World) -> None:
+    busy(world)
+    write(world, "ns/queue/" + "ab" * 16 + "/t/0000000000000001", pack(Kind.TICKET, 9, b"from the future"))
+    found = only(look(world.process()))
+    assert (found.code, found.severity) == ("newer-format", "error")
+    assert "upgrade" in found.hint
 
 
 @pytest.mark.parametrize(("off_s", "codes"), [(10, []), (-60, ["clock-drifts"]), (400, ["clock-off"])])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swampstore.errors import Damaged
+from swampstore.errors import Damaged, UnknownFormat
 from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.queue_status import TicketStatus, queue_name, queue_status
 from swampstore.workers.doctor.finding import Finding
@@ -33,6 +33,8 @@ async def _check_queue(sight: Sight, folder: str) -> list[Finding]:
     try:
         name = await queue_name(sight.place, folder)
         status = await queue_status(fair_queue(sight.place, name), limit=_TICKETS)
+    except UnknownFormat as error:  # somebody holds a place there, and nobody is to delete it
+        return [Finding("newer-format", "error", error.name or base, str(error), "upgrade swampstore on this machine")]
     except Damaged as error:
         hint = "nobody can queue there until it is gone: when nobody holds it, delete this folder"
         return [Finding("queue-damaged", "error", error.name or base, str(error), hint)]
