@@ -25,7 +25,9 @@ def upload_index(url: str, source: str) -> Generator[None, None, int]:
     return len(body)
 
 
-def write(url: str, lock: str, files: int, mark: str, repeat: int = 1) -> Generator[None, None, dict[str, Any]]:
+def write(
+    url: str, lock: str, files: int, mark: str, repeat: int = 1, bare: bool = False
+) -> Generator[None, None, dict[str, Any]]:
     """Write ``files`` new files, ``repeat`` times in a row; ms of each turn and whether all got the lock."""
     from bench.jobs.append import PAYLOAD
     from bench.peers.legacy import LegacyIndex
@@ -34,7 +36,7 @@ def write(url: str, lock: str, files: int, mark: str, repeat: int = 1) -> Genera
 
     store = open_store(url, env=BlockingEnv(), create=True)
     run(store.now())
-    index = LegacyIndex(store, lock)
+    index = LegacyIndex(store, lock, bare=bare)
     yield
     took, good = [], True
     for turn in range(repeat):
@@ -45,7 +47,7 @@ def write(url: str, lock: str, files: int, mark: str, repeat: int = 1) -> Genera
     return {"ms": took, "ok": good, "held_s": index.held_s}
 
 
-def collect(url: str, lock: str, count: int) -> Generator[None, None, dict[str, Any]]:
+def collect(url: str, lock: str, count: int, bare: bool = False) -> Generator[None, None, dict[str, Any]]:
     """A gc of ``count`` entries, anywhere in the index; seconds, and for how long it held the lock."""
     from bench.peers.legacy import INDEX, LegacyIndex
     from swampstore.env.blocking import BlockingEnv, run
@@ -57,7 +59,7 @@ def collect(url: str, lock: str, count: int) -> Generator[None, None, dict[str, 
     assert isinstance(got, Got)
     entries = list(msgspec.json.decode(got.body)["entries"])
     gone = frozenset(entries[:: max(len(entries) // count, 1)][:count])
-    index = LegacyIndex(store, lock)
+    index = LegacyIndex(store, lock, bare=bare)
     yield
     began = time.perf_counter()
     good = index.collect(gone)
