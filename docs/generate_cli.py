@@ -40,7 +40,9 @@ standard error. The codes are in [errors](errors.md), where settings come from i
 | 143 | terminated (SIGTERM); `compact --watch` ends its round and exits with 0 |
 
 `swamp --version` shows the version, `swamp --install-completion` teaches the shell to complete commands and options,
-and `SWAMP_DEBUG=1` in the environment shows the traceback of an error.
+and `SWAMP_DEBUG=1` in the environment shows the traceback of an error. An option with an empty value is refused (exit code
+2): `--if-version "$V"` with a `V` that was never set is a mistake, not a write without a condition. Only `--text` may be
+empty.
 """
 
 

@@ -71,7 +71,9 @@ def _load(name: str, entry: Lazy) -> Any:
 def plain(command: Any) -> Any:
     """``command`` itself, its flags, texts and numbers spared typer's general converters.
 
-    Their import (pydantic) takes as long as everything else a short command does.
+    Their import (pydantic) takes as long as everything else a short command does. The empty text is refused for options: in
+    a script it is a variable that was not set, and to go on as if ``--if-version`` or ``--prefix`` had not been given
+    would overwrite, delete or show what the caller meant to spare.
     """
     for param in command.get_params(typer.Context(command)):  # with a context the option --help is among them
         descriptor = getattr(param, "type_descriptor", None)
@@ -83,6 +85,10 @@ def plain(command: Any) -> Any:
     return command
 
 
+MAY_BE_EMPTY = ("text",)
+"""Options whose empty value says something: a record may be the empty text."""
+
+
 class _Plain(NamedTuple):
     """Conversion of a parameter's text by a function, with the interface of typer's own converters."""
 
@@ -92,7 +98,16 @@ class _Plain(NamedTuple):
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         if value is None:
             return () if self.many else None
+        if self.convert is str and "" in (value if self.many else (value,)) and _said(param, ctx):
+            raise typer.BadParameter("it is empty; leave the option out if none is meant", ctx=ctx, param=param)
         try:
             return [self.convert(item) for item in value] if self.many else self.convert(value)
         except ValueError:
             raise typer.BadParameter(f"{value!r} is not a number", ctx=ctx, param=param) from None
+
+
+def _said(option: Any, ctx: Any) -> bool:
+    """Whether the caller gave the option; many have the empty text as their default."""
+    if option.param_type_name != "option" or option.name in MAY_BE_EMPTY:
+        return False
+    return bool(ctx.get_parameter_source(option.name).name == "COMMANDLINE")

@@ -16,7 +16,7 @@ from swampstore.errors import BadConfig
 from swampstore.protocols import versions
 from swampstore.stores.disk import translate
 from swampstore.values.lifetimes import check_lifetime, check_new_lifetime
-from swampstore_cli import output, whole_file
+from swampstore_cli import lazy, output, whole_file
 from tests.cli.conftest import Swamp
 
 WEB = "aws/ec2:web"
@@ -165,3 +165,31 @@ def test_ctrl_c_before_anything_is_loaded(name: str, call: str) -> None:
 def test_the_installed_command_begins_there() -> None:
     project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())
     assert project["project"]["scripts"] == {"swamp": "swampstore_cli.__main__:run"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("stream", "append", "s", "--expect-tail", ""),
+        ("object", "put", "k", "--if-version="),
+        ("audit", "append", "t", "--id", "", "--time", "2026-11-01T10:30Z"),
+        ("data", "delete", WEB, "state", "--version", "", "--force"),
+        ("object", "list", "--namespace", ""),
+        ("object", "put", "k", "--tag", ""),
+    ],
+)
+def test_an_empty_value_is_no_absent_option(swamp: Swamp, store: Path, line: tuple[str, ...]) -> None:
+    """A variable that was not set must not switch a fence off."""
+    done = swamp(*line, stdin=b"1")
+    assert done.code == 2
+    assert "it is empty; leave the option out" in done.err
+    assert not any(store.iterdir())
+
+
+def test_without_that_rule_a_fence_was_off(swamp: Swamp, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lazy, "_said", lambda *_: False)
+    assert swamp("object", "put", "k", "--if-version", "", stdin=b"1").code == 0
+
+
+def test_the_empty_text_is_a_record(swamp: Swamp, store: Path) -> None:
+    assert swamp("audit", "append", "t", "--text", "").code == 0
