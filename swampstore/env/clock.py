@@ -81,11 +81,15 @@ class StoreClock:
         Of ``count`` stamps, one behind the other, it is the first.
         """
         now = int(boot * 1000 + self._ahead_ms)  # type: ignore[operator]
-        with self._lock:
-            first = now << 16
+        first = now << 16
+        lock = self._lock
+        lock.acquire()  # once for each small put, where ``with`` takes twice as long
+        try:
             if first <= self._last:
                 first = self._last + 1
             self._last = first + count - 1
+        finally:
+            lock.release()
         return now, first
 
     def observe(self, hlc: int) -> None:

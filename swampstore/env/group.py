@@ -71,7 +71,7 @@ class ThreadGroup(Generic[Q]):
 
     def enter(self) -> bool:
         """Take the turn if nobody writes or waits; who has it writes alone and calls :meth:`leave`."""
-        return not self._queue and self._turn.acquire(blocking=False)
+        return not self._queue and self._turn.acquire(False)
 
     def leave(self) -> None:
         """Give the turn back, to the first who waits if anybody does."""
@@ -88,7 +88,7 @@ class ThreadGroup(Generic[Q]):
         woken = item.woken = Lock()
         woken.acquire()
         self._queue.append(item)
-        if not self._turn.acquire(blocking=False):
+        if not self._turn.acquire(False):
             try:
                 woken.acquire()  # settled, or promoted
             except BaseException:
@@ -120,7 +120,7 @@ class ThreadGroup(Generic[Q]):
                     one.woken.release()
 
     def _promote(self) -> None:
-        while self._queue and self._turn.acquire(blocking=False):
+        while self._queue and self._turn.acquire(False):
             with self._mutex:
                 heir = self._queue[0] if self._queue else None
                 if heir is not None and heir.woken is not None:

@@ -45,9 +45,13 @@ class SmallPuts:
         files = self._files
         if files.file is None or not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
             return None
-        began = self._boot()
-        version, body = self._record(key, data, began)
-        encoded = self._boot()
+        boot = self._boot
+        began = boot()
+        if key_problem(key):
+            check_key(key)
+        now, hlc = self._clock.stamp_at(began)
+        version, body = plain_put(key.encode(), data, hlc, files.writer_id, now)
+        encoded = boot()
         if not self._group.enter():
             self._check_alive()
             batch = Batch(body, 1)
@@ -56,14 +60,14 @@ class SmallPuts:
         try:
             lane, end, ended = files.commit_alone(body, encoded)
         except SwampError as error:
-            _failed(error, self._boot() - began)
+            _failed(error, boot() - began)
             raise
         finally:
             self._group.leave()
         spent = {"encode": encoded - began, "log_write": ended - encoded}
         if files.help_due:
             run(self._after())
-            spent["help"] = self._boot() - ended
+            spent["help"] = boot() - ended
         if phases.watched:
             phases.told("append", sum(spent.values()), spent, None, 1)
         return Ack(lane, end, (version,), spent, files.durable)
@@ -86,13 +90,6 @@ class SmallPuts:
         if batch.error is None and not files.help_due and not phases.watched:
             return batch.ack(at, began, self._boot())
         return await self._ack(batch, tuple(batch.versions[at : at + 1]), began, began + batch.encode_s)
-
-    def _record(self, key: str, data: bytes, boot: float) -> tuple[bytes, bytes]:
-        """``(version, encoded record)`` of a plain put at this moment."""
-        if key_problem(key):
-            check_key(key)
-        now, hlc = self._clock.stamp_at(boot)
-        return plain_put(key.encode(), data, hlc, self._files.writer_id, now)
 
     async def put_many(self, items: Mapping[str, object]) -> Ack | None:
         """Put all of ``items`` as one atomic batch; ``None``: take the general way."""

@@ -41,7 +41,7 @@ from swampstore.values.segment import WRITE_ID_BYTES, SegmentHeader, encode_read
 from swampstore.values.version import WRITER_BYTES, make_version, make_writer_id
 
 
-class Ack(msgspec.Struct, frozen=True):
+class Ack(msgspec.Struct, frozen=True, gc=False):
     """A write that is visible to every read that begins from now on, and on the disk if ``durable``.
 
     ``lane`` and ``slot`` say where in the log (of a lane that is a file, ``slot`` is the offset behind the frame);
