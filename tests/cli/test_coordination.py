@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,8 +58,8 @@ def test_a_deadline_that_passes_names_the_holder(swamp: Swamp, store: Path) -> N
         done = swamp("object", "update", "n", "--exec", COUNT, "--deadline", "0.1", "--json")
         assert (done.code, done.out) == (75, "")
         assert done.error["code"] == "deadline-passed"
-        for part in ("position 1", f":{os.getpid()} (long job)", "ticket 1 taken 0 s ago"):
-            assert part in done.error["error"]
+        for part in ("position 1", rf":{os.getpid()} \(long job\)", r"ticket 1 taken \d+ s ago"):
+            assert re.search(part, done.error["error"])
         assert done.error["hint"].endswith("swamp datastore queue show n")
         assert swamp("object", "update", "n", "--exec", COUNT, "--deadline", "-1").code == 2
 
@@ -66,7 +67,7 @@ def test_a_deadline_that_passes_names_the_holder(swamp: Swamp, store: Path) -> N
 def test_processes_that_update_at_once_count_exactly(store: Path) -> None:
     line = [sys.executable, "-m", "swampstore_cli", "object", "update", "n", "--exec", COUNT]
     running = [subprocess.Popen(line, stdout=subprocess.DEVNULL) for _ in range(5)]
-    assert [one.wait(60) for one in running] == [0] * 5
+    assert [one.wait(100) for one in running] == [0] * 5
     with swampstore.open(str(store)) as opened:
         assert opened.namespace("default").read("n") == b"5\n"
 
@@ -77,7 +78,7 @@ def test_an_update_interrupted_frees_its_turn(swamp: Swamp, store: Path, repo: P
     with subprocess.Popen(line, stderr=subprocess.DEVNULL, start_new_session=True) as running:
         assert (repo / "pipe").read_text() == "in\n"
         os.killpg(running.pid, signal.SIGINT)
-        assert running.wait(30) in (1, 130)
+        assert running.wait(100) in (1, 130)
     assert swamp("object", "update", "n", "--exec", COUNT, "--deadline", "5").code == 0
 
 
@@ -151,7 +152,7 @@ def test_follow(swamp: Swamp, store: Path, as_json: bool) -> None:
         swamp("stream", "append", "s", "--lines", stdin=b"2\n3\n")
         assert (seen(), seen()) == ("2", "3")
         following.send_signal(signal.SIGINT)
-        assert following.wait(30) == 130
+        assert following.wait(100) == 130
 
 
 # --- locks and queues -------------------------------------------------------------------------------------------------
@@ -175,7 +176,7 @@ def test_locks(swamp: Swamp, store: Path) -> None:
             assert swamp("datastore", "lock", "release", "--force", "--ticket", "9").code == 1
             released = swamp("datastore", "lock", "release", "--force", "--json").document
             assert released["released"]["ticket"] == 1
-            with opened.namespace("default").queue("deploy\x1b").acquire(deadline=5):
+            with opened.namespace("default").queue("deploy\x1b").acquire(deadline=60):
                 pass
             _commit_elsewhere(str(store))
             with pytest.raises(swampstore.FencedError):

@@ -93,8 +93,11 @@ class TestRun:
     def test_a_limit_ends_the_whole_group(self, stop: StopSignals, tmp_path: Path, monkeypatch: Any) -> None:
         monkeypatch.setattr(poll_run, "GRACE_S", 0.2)
         script = f"trap '' TERM; sleep 60 & echo $! > {tmp_path / 'child'}; wait; sleep 60"
-        ended = self.ran(stop, "sh", "-c", script, limit=0.2)
-        assert ended.timed_out
+        for limit in (0.2, 1.0, 5.0, 25.0):  # a loaded machine may need longer until the command stands there
+            ended = self.ran(stop, "sh", "-c", script, limit=limit)
+            assert ended.timed_out
+            if (tmp_path / "child").exists() and (tmp_path / "child").read_text():
+                break
         assert ended.code == -signal.SIGKILL
         assert not alive(int((tmp_path / "child").read_text()))
 
@@ -137,7 +140,7 @@ class TestRun:
                 os._exit(0)
             os.waitpid(poller, 0)
             if dies:
-                assert child.wait(timeout=20) == -signal.SIGKILL
+                assert child.wait(timeout=100) == -signal.SIGKILL
             else:
                 time.sleep(0.3)
                 assert child.poll() is None
@@ -151,7 +154,7 @@ class TestRun:
 
 
 def alive(pid: int) -> bool:
-    for _ in range(100):
+    for _ in range(2000):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
@@ -319,7 +322,7 @@ class TestOneInstance:
         first.wait()
         assert b"record poll-" in second.stdout.readline()
         second.send_signal(signal.SIGTERM)
-        _, said = second.communicate(timeout=20)
+        _, said = second.communicate(timeout=100)
         assert second.returncode == 0
         assert b"stopped after" in said
         outputs = [record["output"] for record in records(store, "t")]
