@@ -1,7 +1,8 @@
 """SQL over audit records, by DuckDB (extra ``sql``): one view of everything, archived or not.
 
 Parquet archives of a local store are read where they lie, those of a bucket are fetched first; everything else (archives of
-the library's own format, records in the log) is written into temporary Parquet files. They go when the answer is there.
+the library's own format, records in the log) is written into temporary Parquet files. They go when the answer is there;
+those of a process that was killed go with the next query of this user.
 
     audit         each record once: topic, ts (UTC), id, record (JSON), raw, kind, fold, lane, slot
     audit_files   the same without looking for second copies: faster, for large scans
@@ -14,15 +15,15 @@ Invariants: what is queried is one snapshot; every record acknowledged before it
 
 from __future__ import annotations
 
-import tempfile
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from swampstore.client.core import CoreNamespace
+from swampstore.client.scratch import scratch_folder
 from swampstore.errors import MissingExtra, Misuse, NotFound, SnapshotExpired
 from swampstore.limits import READ_RESTARTS
 from swampstore.protocols.archives import Archives
@@ -38,6 +39,8 @@ from swampstore.values.root import RunRef
 
 _ROWS = 50_000
 _FETCH = 8
+_FOLDERS = "swampstore-sql-"
+_GLOB = re.compile(r"[*?\[]")
 _COLUMNS = "topic, epoch_ms(epoch_ms(ts)) AS ts, id, record, raw, kind, fold, lane, slot"
 
 
@@ -66,11 +69,12 @@ async def audit_sql(
     module = duckdb()
     begin, end = (None if time is None else check_time(time) for time in (since, until))
     names = None if topics is None else [check_topic(topic) for topic in topics]
-    with tempfile.TemporaryDirectory(prefix="swampstore-sql-") as folder:
-        files = await _gathered(core, Path(folder), names, begin, end)
+    with scratch_folder(_FOLDERS) as folder:
+        files = await _gathered(core, folder, names, begin, end)
         connection = module.connect(":memory:")
         try:
-            connection.execute("SET temp_directory = ?", [folder])
+            connection.execute("SET enable_progress_bar = false")  # it goes to standard output, into the answer
+            connection.execute("SET temp_directory = ?", [str(folder)])
             connection.execute(f"CREATE VIEW audit_files AS SELECT {_COLUMNS} FROM read_parquet({_listed(files)})")
             connection.execute("CREATE VIEW audit AS SELECT DISTINCT ON (topic, ts, id) * FROM audit_files")
             answer = connection.execute(query)
@@ -88,7 +92,8 @@ async def audit_sql(
 
 
 def _listed(files: Sequence[Path]) -> str:
-    quoted = ("'" + str(path).replace("'", "''") + "'" for path in files)
+    """The files as DuckDB reads a list: what stands for other characters in it is made to stand for itself."""
+    quoted = ("'" + _GLOB.sub(r"[\g<0>]", str(path)).replace("'", "''") + "'" for path in files)
     return f"[{', '.join(quoted)}], hive_partitioning = false"
 
 
@@ -115,10 +120,9 @@ async def _gathered(
 
 
 async def _fetched(place: Place, folder: Path, refs: Sequence[RunRef]) -> list[Path]:
-    url = place.store.url
-    if url.startswith("file:"):
-        root = Path(unquote(urlsplit(url).path))
-        return [root / place.full(ref.name) for ref in refs]
+    root = place.store.url.removeprefix("file://")  # a path as it is: nothing of it is quoted
+    if root != place.store.url and "\\" not in root:  # which DuckDB takes for a slash where it looks for a pattern
+        return [Path(root) / place.full(ref.name) for ref in refs]
     found: list[Path] = []
     for start in range(0, len(refs), _FETCH):
         part = refs[start : start + _FETCH]
