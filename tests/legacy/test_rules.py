@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swampstore.testing.legacy_nasty import NOT_DATA
+from swampstore.workers.legacy.origin import _below, _split
 from swampstore.workers.legacy.rules import (
     DataName,
     DataPath,
@@ -166,3 +167,12 @@ def test_places_locations_and_locks() -> None:
     assert locations(root, "a", root_lists=True) == ("team/a",)
     assert lock_names(place) == ("team/ops/.datastore.lock", "team/.locks/ops.lock", "team/.datastore.lock")
     assert lock_names(root) == ("team/.datastore.lock",)
+
+
+def test_a_question_mark_in_a_local_path_begins_no_parameters() -> None:
+    """Else /data/a/c?b would lie below /data/a?b, and entries would refer to objects of the wrong store."""
+    ours, theirs = _split("file:///data/a?b"), _split("file:///data/a/c?b")
+    assert ours[1] == theirs[1] == ""
+    assert _below(ours[0], theirs[0]) is None
+    assert _below(ours[0], _split("file:///data/a?b/old/")[0]) == "old/"
+    assert _split("s3://bucket/old?region=x") == ("s3://bucket/old", "region=x")

@@ -60,7 +60,9 @@ def origin_of(source: Store, place: Place, target: Target) -> Origin:
 
 
 def _split(url: str) -> tuple[str, str]:
-    """The path of a URL without a slash at its end, and what follows it."""
+    """The path of a URL without a slash at its end, and what follows it; a local path is not quoted, and all there is."""
+    if url.startswith("file:"):
+        return url.rstrip("/"), ""
     path, _, query = url.partition("?")
     return path.rstrip("/"), query
 
