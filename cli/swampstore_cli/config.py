@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,11 +97,20 @@ def find_repo(start: Path) -> Path:
     """The repo around ``start``; see the module's text."""
     start = start.resolve()
     for folder in (start, *start.parents):
-        if (folder / FILE_NAME).is_file():
+        if _is_named(folder / FILE_NAME):
             return folder
         if (folder / ".git").exists():
             return folder
     return start
+
+
+def _is_named(file: Path) -> bool:
+    """Whether anything has this name, be it a link that leads nowhere: what is no file is refused when it is read."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def default_store(environ: Mapping[str, str]) -> str:
@@ -151,13 +161,23 @@ def _timeout(flags: Flags, environ: Mapping[str, str]) -> float:
 def read_section(file: Path) -> Section | None:
     """The ``datastore`` section of ``file``; ``None`` when there is no such file or section. Raises ``BadConfig``."""
     try:
-        with file.open("rb") as opened:
+        with open(file, "rb", opener=_opened_at_once) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise BadConfig(f"{file} is no file", hint="put a file there, or remove it to use the default store")
             text = opened.read(_FILE_BYTES + 1).decode("utf-8")
     except FileNotFoundError:
-        return None
+        if not file.is_symlink():
+            return None
+        hint = "bring back what it leads to, or remove the link to use the default store"
+        raise BadConfig(f"{file} is a link to {os.readlink(file)}, which is not there", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{file} cannot be read: {error}") from None
     return parse_section(text, file)
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """Opens as ever, but does not wait for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_section(text: str, file: Path) -> Section | None:
@@ -223,14 +243,17 @@ def read_document(text: str) -> tuple[list[str] | None, Any]:
         section = [node for name, node in top.value if isinstance(name, yaml.ScalarNode) and name.value == "datastore"]
         if not section:
             return names, None
-        _refuse_growth(section[-1])
-        return names, loader.construct_document(section[-1])
+        if len(section) > 1:
+            raise ValueError("datastore: there are two such sections")
+        _refuse_growth(section[0])
+        return names, loader.construct_document(section[0])
     finally:
         loader.dispose()
 
 
 def _refuse_growth(top: Any) -> None:
-    """Raise ``ValueError`` when a list or map stands in several places: a few lines can stand for any number so."""
+    """Raise ``ValueError`` when a list or map stands in several places: a few lines can stand for any number so. And when a
+    key stands in one map twice, of which the last would count without a word."""
     import yaml
 
     seen: set[int] = set()
@@ -241,7 +264,20 @@ def _refuse_growth(top: Any) -> None:
             if id(node) in seen:
                 raise ValueError("datastore: it uses one list or map in several places: write it out")
             seen.add(id(node))
+            _refuse_twice(node)
             left += [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+
+
+def _refuse_twice(node: Any) -> None:
+    import yaml
+
+    lines: dict[tuple[str, str], int] = {}
+    for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(name, yaml.ScalarNode):
+            key, line = (name.tag, name.value), name.start_mark.line + 1
+            if key in lines:
+                raise ValueError(f"datastore: {name.value[:100]} is given twice, in lines {lines[key]} and {line}")
+            lines[key] = line
 
 
 def _refuse_typo(document: Sequence[str], file: Path) -> None:
