@@ -5,7 +5,7 @@ else could write. Ours takes no lock: what it asks of locks and queues is counte
 
 All that either asks goes through one proxy, which holds every request for the delay and lets bytes pass as fast as this
 machine moves them. No link is modelled: on one of 1 Gbit/s the legacy design would wait 0.8 s more for each of the two ways
-of its index, ours 10 to 20 ms for the blocks of a gc. Two more rows leave out what could be held against a comparison: the
+of its index, ours 3 to 20 ms for the blocks of a gc. Two more rows leave out what could be held against a comparison: the
 same beside a *bare* peer, whose index is not indented and whose lock is no object; and a gc in a folder of this machine
 (without a network, and with no delay), beside the bare peer, too.
 
