@@ -47,7 +47,10 @@ class Bucket(NamedTuple):
 
 @pytest.fixture(scope="session", autouse=True)
 def aws_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Credentials that belong to nobody; the user's own configuration is not read, nor the user's cache written."""
+    """Credentials that belong to nobody; the user's own configuration is not read, nor the user's cache written.
+
+    Nor is anything measured or traced that no test asks for.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
@@ -55,6 +58,8 @@ def aws_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         for name, value in AWS_ENVIRONMENT.items():
             patch.setenv(name, value)
+        patch.delenv("SWAMPSTORE_METRICS", raising=False)
+        patch.setenv("SWAMPSTORE_OTEL", "0")  # some tests load a tracer, which would make spans of all the others
         yield
 
 

@@ -14,7 +14,12 @@ from swampstore.telemetry import asked, metrics, spans
 def unwatched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(asked.METRICS_VARIABLE, raising=False)
     monkeypatch.setenv(asked.SPANS_VARIABLE, "0")
+    _silence()
     yield
+    _silence()
+
+
+def _silence() -> None:
     metrics.stop()
     spans.stop()
     asked.forget()
