@@ -69,6 +69,7 @@ from swampstore.stores.local_lanes import LocalLanes
 from swampstore.stores.local_tails import LocalTails
 from swampstore.stores.mounts import on_local_disk
 from swampstore.stores.names import check_limit, check_name, check_prefix, check_span, read_chunks
+from swampstore.stores.urls import check_text
 from swampstore.stores.walk import Walker, etag_of, modified_ms
 
 TEMP = ".tmp"
@@ -104,7 +105,7 @@ class LocalStore:
                 "a directory cannot be a store on Windows",
                 hint="use an S3 store, or run under Linux or macOS (WSL works)",
             )
-        self.root = os.path.realpath(root)
+        self.root = check_text(os.path.realpath(root))
         self._url = f"file://{self.root}"
         self._durable = durable
         self._swept_temp = False

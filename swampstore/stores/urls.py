@@ -67,6 +67,7 @@ def parse_url(url: str | os.PathLike[str]) -> Place:
     text = os.fspath(url)
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise BadURL("a store's URL may not be empty or hold a NUL", hint=FORMS_HINT)
+    check_text(text)
     matched = _SCHEME.fullmatch(text)
     if isinstance(url, os.PathLike) or not matched:
         return _path(text)
@@ -83,6 +84,16 @@ def parse_url(url: str | os.PathLike[str]) -> Place:
         case "s3":
             return _s3(text)
     raise BadURL(f"no store is called {scheme}:", hint=FORMS_HINT)
+
+
+def check_text(text: str) -> str:
+    """``text``. Raises ``BadURL`` when it holds bytes that are no UTF-8, which Python keeps as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        hint = "give the folder another name"
+        raise BadURL("the path or URL of a store has to be UTF-8, and this one is not", hint=hint) from None
+    return text
 
 
 def s3_options(fields: Mapping[str, Any]) -> S3Options:
@@ -116,7 +127,14 @@ def _file(text: str) -> LocalPlace:
         raise BadURL("the file URL cannot be read", hint="such as file:///data/team") from None
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.fragment:
         raise BadURL("a file URL is file:///absolute/path", hint="write a '?' or '#' of a file name as %3F or %23")
-    return _local(os.path.abspath(unquote(parts.path)), parts.query)
+    return _local(os.path.abspath(_unquoted(parts.path)), parts.query)
+
+
+def _unquoted(path: str) -> str:
+    try:
+        return unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        raise BadURL("a %.. of the URL is not UTF-8", hint="a name has to be UTF-8, such as %C3%A9 for an é") from None
 
 
 def _local(path: str, query: str) -> LocalPlace:
@@ -170,7 +188,7 @@ def _s3(text: str) -> S3Options:
             raise BadURL(f"the parameter {name!r} is given twice")
         if name in ("bucket", "prefix"):
             raise BadURL(f"{name} is no parameter: it stands in s3://bucket/prefix")
-    return s3_options({"bucket": parts.netloc, "prefix": unquote(parts.path), **dict(given)})
+    return s3_options({"bucket": parts.netloc, "prefix": _unquoted(parts.path), **dict(given)})
 
 
 def _s3_json(rest: str) -> S3Options:

@@ -64,6 +64,7 @@ BAD = [
     "s3://bucket?endpoint=host:9000", "s3://bucket?endpoint=ftp://host", "s3://bucket?endpoint=http://h:x",
     "s3://bucket?sse=md5", "s3://bucket?sse=AES256&kms_key=k", "s3://bucket?storage_class=cold",
     "s3://bucket?driver=slow",
+    "/x/st\udcff", "file:///st\udcff", "memory://\udcff", "s3://bucket/\udcff", "file:///st%FF", "s3://bucket/%FF",
     "s3:{", "s3:{}", 's3:{"bucket": 1}', 's3:{"bucket": "bucket", "prefix": 1}', 's3:{"bucket": "bucket", "x": "y"}',
     's3:{"bucket": "bucket", "path_style": true, "forcePathStyle": true}', 's3:{"bucket": "bucket", "region": 1}',
 ]  # fmt: skip
@@ -82,6 +83,16 @@ def test_bad(url: str) -> None:
 
 def test_a_path_object_is_a_path_whatever_it_looks_like() -> None:
     assert parse_url(Path("s3:bucket")) == LocalPlace(f"{HERE}/s3:bucket")
+
+
+def test_a_folder_whose_name_is_no_text_is_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = os.fsencode(tmp_path) + b"/st\xff"
+    os.mkdir(folder)
+    (tmp_path / "link").symlink_to(os.fsdecode(folder))
+    monkeypatch.chdir(folder)
+    for path in (tmp_path / "link", "here"):
+        with pytest.raises(BadURL, match="UTF-8"):
+            open_store(path, env=BlockingEnv(), create=True)
 
 
 @pytest.mark.parametrize("url", ["s3://AKIA:hush@bucket/x", "s3://bucket?endpoint=http://u:hush@host"])
