@@ -8,12 +8,15 @@ Invariants:
 - A segment is broken only when two whole reads agree on it; a newer format is never "broken".
 - A lane that is a file is read to its end with every listing (:mod:`swampstore.protocols.tails`): what it shows is a prefix
   of whole frames, read after the listing began.
+- Slots that an older root covers may be left out of a listing, and a lane be told only up to the first that is missing.
+  Such a listing counts only if the root, read after it, covers what was left out and not that first one
+  (:func:`_reaches`): then nobody had deleted it, and it shows what a listing of everything would.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -35,7 +38,7 @@ from swampstore.protocols.tails import fetch_frames, read_tails
 from swampstore.stores.base import Get, Got, Info, List, Outcome, Page, Request
 from swampstore.stores.lanes import LaneLook, lanes_of
 from swampstore.values.names import LANE_PART
-from swampstore.values.root import Root
+from swampstore.values.root import NO_ROOT, Root
 from swampstore.values.segment import Segment, decode_segment
 
 __all__ = ["Broken", "Listing", "SegmentGone", "Slot", "Unfolded", "fetch", "list_and_root", "unfolded"]
@@ -80,13 +83,17 @@ async def list_and_root(place: Place, register: Register, *, most_bytes: int | N
 
 
 async def list_root_and(
-    place: Place, register: Register, extra: Sequence[Request], *, most_bytes: int | None = None
+    place: Place, register: Register, extra: Sequence[Request], *, most_bytes: int | None = None, folded: bool = True
 ) -> tuple[Listing, Seen, Sequence[Outcome]]:
-    """Like :func:`list_and_root`, with the outcomes of ``extra`` requests of the same parallel round."""
+    """Like :func:`list_and_root`, with the outcomes of ``extra`` requests of the same parallel round.
+
+    Without ``folded`` only what is not folded is wanted: all else may be left out, where that is cheaper.
+    """
     span = Span(place.env)
     before = place.clock.now_ms() if place.clock.calibrated else 0
     known = place.caches.tails.get(place.names.log, NO_TAILS)
-    page, look, root, others = await _first_page(place, register, extra, known)
+    after = {} if folded else _covered(place, register)
+    page, look, root, others = await _first_page(place, register, extra, known, after)
     place.clock.calibrate(page.time)  # before the root: one that is missing is dated by this clock
     seen = register.take(root)
     began = page.time
@@ -97,7 +104,7 @@ async def list_root_and(
             break
         page = await place.store.list(place.names.log, start_after=items[-1].name, limit=LIST_PAGE)
         items += page.items
-    else:
+    if page.more or len(items) > LIST_PAGE * LIST_PAGES:
         raise Damaged(f"{place.names.log}: more than {LIST_PAGE * LIST_PAGES} names", name=place.names.log)
     place.clock.calibrate(page.time)
     span.saw(page.time)
@@ -116,19 +123,37 @@ async def list_root_and(
         listing, gone = await with_tails(place, listing, files, seen.root, looked=new, most_bytes=most_bytes)
         if gone:
             seen = await register.read()  # it covers what was in the file that is gone
+    if look is not None and not _reaches(listing, after, seen.root):
+        return await list_root_and(place, register, extra, most_bytes=most_bytes)
     return listing, seen, others
 
 
+def _covered(place: Place, register: Register) -> dict[str, int]:
+    """The shared lanes that the last root read covers something of, and up to which slot; none where it is no use."""
+    lanes = lanes_of(place.store)
+    root = register.last.root if register.last and lanes is not None and lanes.chosen else NO_ROOT
+    return {lane: root.watermark(lane) for lane in root.shared if root.watermark(lane)}
+
+
+def _reaches(listing: Listing, after: Mapping[str, int], root: Root) -> bool:
+    """Whether a listing that told of lanes only what is behind ``after`` holds all that ``root`` does not cover.
+
+    It does when each lane's watermark lies between the slot it began behind and the last one found: no root that was
+    published before the next one was looked for covers that, so nobody had deleted it.
+    """
+    return all(slot <= root.watermark(lane) <= listing.lanes.get(lane, [slot])[-1] for lane, slot in after.items())
+
+
 async def _first_page(
-    place: Place, register: Register, extra: Sequence[Request], known: Tails
+    place: Place, register: Register, extra: Sequence[Request], known: Tails, after: Mapping[str, int]
 ) -> tuple[Page, LaneLook | None, Outcome, Sequence[Outcome]]:
     """The first page of the log, a look at the lane files that are known already, the root, and the others.
 
-    Side by side; where lane files are looked at together with the listing, that comes first.
+    Side by side; where lanes are looked at together with the listing, that comes first.
     """
     lanes = lanes_of(place.store)
-    if lanes is not None and known.ends:
-        look = await lanes.look(place.names.log, LANE_PART, known.ends)
+    if lanes is not None:
+        look = await lanes.look(place.names.log, LANE_PART, known.ends, after)
         if look is not None:
             root, *others = await place.store.many([register.request(), *extra])
             return look.page, look, root, others

@@ -22,7 +22,7 @@ from swampstore.env.clock import Span
 from swampstore.env.phases import during
 from swampstore.errors import MissingObject, SnapshotExpired, SwampError
 from swampstore.limits import READ_RESTARTS
-from swampstore.protocols.log import Unfolded, fetch, list_and_root, list_root_and
+from swampstore.protocols.log import Unfolded, fetch, list_root_and
 from swampstore.protocols.place import Place
 from swampstore.protocols.ranges import joined_range
 from swampstore.protocols.register import Register, Seen
@@ -286,7 +286,7 @@ class SnapshotReader:
             span = Span(self._place.env)
             began = self._place.env.boot()
             with during("list_root"):
-                listing, seen, answers = await list_root_and(self._place, self._register, extra)
+                listing, seen, answers = await list_root_and(self._place, self._register, extra, folded=False)
             span.saw(listing.time)
             span.saw(seen.time)
             slots = self._unfolded.of(listing, seen.root)
@@ -307,7 +307,7 @@ class SnapshotReader:
     async def look(self) -> Look:
         """What there is to read now: one list and one conditional read side by side, and no segment."""
         with during("list_root"):
-            listing, seen = await list_and_root(self._place, self._register)
+            listing, seen, _ = await list_root_and(self._place, self._register, (), folded=False)
         slots = self._unfolded.of(listing, seen.root)
         self.log_depth = self._unfolded.depth
         return Look(seen, slots)

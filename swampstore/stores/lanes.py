@@ -100,10 +100,13 @@ class LaneStore(Protocol):
         """Delete the lane file if its owner is gone and its good frames end at ``covered``; whether it is gone now."""
         ...
 
-    async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> LaneLook | None:
+    async def look(self, folder: str, file: str, ends: Mapping[str, int], after: Mapping[str, int]) -> LaneLook | None:
         """List ``folder``, and read the files ``<folder><name>/<file>`` on from ``ends[name]`` instead of naming them.
 
-        Of each it is as if it was listed, and read after that. ``None``: this store gains nothing by it.
+        Of each it is as if it was listed, and read after that. Of a folder ``<folder><name>/`` with ``after[name]`` the
+        slots are named that follow that one, up to the first which was missing when it was looked for; nothing else. Not
+        to be asked unless ``chosen``: a network file system may remember for a while that a name was missing.
+        ``None``: this store gains nothing by it.
         """
         ...
 

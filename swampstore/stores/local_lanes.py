@@ -239,11 +239,11 @@ class LocalLanes:
             self._folders.drop_empty(os.path.dirname(path))
         return True
 
-    async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> LaneLook:
+    async def look(self, folder: str, file: str, ends: Mapping[str, int], after: Mapping[str, int]) -> LaneLook:
         """See :meth:`swampstore.stores.lanes.LaneStore.look`."""
         now = time.time_ns() // 1_000_000
         with translated(folder, self._url):
-            items, there, found = self._tails.look(folder, file, ends)
+            items, there, found = self._tails.look(folder, file, ends, after)
             if not items and not there and not os.path.isdir(self._root):
                 raise StoreMissing(f"the directory {self._root} is gone")
         return LaneLook(Page(tuple(items), False, now), there, found)

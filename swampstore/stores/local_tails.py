@@ -1,7 +1,7 @@
 """The ends of many lane files at one look: who reads strictly asks every live writer's file whether it has grown.
 
 The files stay open in between, and what a look needs is prepared by the one before: it costs one listing of their folder
-and one small read of each.
+and one small read of each; of a lane of segments what is behind its watermark, however many wait there to be deleted.
 
 Invariants:
 - Every look lists the folder and then reads every file asked about: nothing is told from an earlier look.
@@ -82,7 +82,7 @@ class LocalTails:
         self._watched: dict[str, _Watch] = {}
 
     def look(
-        self, folder: str, file: str, ends: Mapping[str, int]
+        self, folder: str, file: str, ends: Mapping[str, int], after: Mapping[str, int]
     ) -> tuple[list[Info], frozenset[str], dict[str, bytes]]:
         """See :class:`swampstore.stores.lanes.LaneLook`: what is listed, ``there`` and ``found``. Raises ``OSError``."""
         with self._mutex:
@@ -94,7 +94,11 @@ class LocalTails:
                 watch.ask(ends)
             others, there, found = watch.others, watch.there, watch.read()
             watch.close(KEPT_FILES)
-        return [item for name in others for item in self._walk(folder, name)], there, found
+        items: list[Info] = []
+        for name in others:
+            behind = after.get(name)
+            items += self._walk(folder, name) if behind is None else self._walker.count_up(f"{folder}{name}/", behind)
+        return items, there, found
 
     def _watch(self, folder: str, file: str, names: list[str], ends: Mapping[str, int]) -> _Watch:
         """Open what is asked about and was not, make sure of the rest, and let go of what nobody asks about any more."""

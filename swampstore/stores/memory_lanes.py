@@ -93,7 +93,7 @@ class MemoryLanes:
                 self.synced[file.name] = len(held) + len(frames)
             return self._shelf.hold(file.name, held + frames)
 
-    async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> None:
+    async def look(self, folder: str, file: str, ends: Mapping[str, int], after: Mapping[str, int]) -> None:
         """See :meth:`swampstore.stores.lanes.LaneStore.look`: there is nothing to save here."""
 
     async def sync_lane(self, name: str) -> None:

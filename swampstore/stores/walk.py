@@ -18,8 +18,10 @@ import stat
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import count
 
 from swampstore.stores.base import Info
+from swampstore.values.names import slot_part
 
 REMEMBERED_NAMES_MIN = 2_000
 """Smaller folders are read again: that is as fast as asking whether they changed."""
@@ -55,6 +57,15 @@ class Walker:
         folder, slash, rest = prefix.rpartition("/")
         yield from self._folder(folder + slash, rest, start_after)
 
+    def count_up(self, folder: str, after: int) -> Iterator[Info]:
+        """The segments in ``folder`` (a slash at its end) from the slot behind ``after`` on, up to the first that is
+        missing: what else lies in the folder costs nothing."""
+        for slot in count(after + 1):
+            info = self._info(folder + slot_part(slot))
+            if info is None:
+                return
+            yield info
+
     def _folder(self, path: str, first: str, start_after: str) -> Iterator[Info]:
         """``path`` is the folder's name below the root, with a slash at its end (or empty for the root); names in it
         start with ``first``."""
@@ -67,12 +78,19 @@ class Walker:
                 if path or name != self._hidden:
                     yield from self._folder(path + name, "", start_after)
                 continue
-            try:
-                found = os.lstat(f"{self._root}/{path}{name}")
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            if stat.S_ISREG(found.st_mode):
-                yield Info(path + name, found.st_size, etag_of(found), modified_ms(found))
+            info = self._info(path + name)
+            if info is not None:
+                yield info
+
+    def _info(self, name: str) -> Info | None:
+        """What is known of the regular file ``name``, if there is one."""
+        try:
+            found = os.lstat(f"{self._root}/{name}")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return Info(name, found.st_size, etag_of(found), modified_ms(found))
 
     def _names(self, path: str) -> list[str]:
         """Files and folders (with a slash at their end) in ``path``, sorted; empty when there is no such folder."""

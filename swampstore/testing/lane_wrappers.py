@@ -78,7 +78,7 @@ class WrappedLanes:
         file = await self._around.other("open_lane", (name,), lambda: self._inner.open_lane(name, header, size))
         return WrappedLaneFile(self._around, name, file)
 
-    async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> None:
+    async def look(self, folder: str, file: str, ends: Mapping[str, int], after: Mapping[str, int]) -> None:
         """See :meth:`swampstore.stores.lanes.LaneStore.look`: here everything is one request after the other."""
 
     async def sync_lane(self, name: str) -> None:

@@ -13,15 +13,18 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from swampstore.errors import StoreUnavailable
+from swampstore.errors import NotFound, StoreUnavailable
 from swampstore.protocols.slots import Broken
 from swampstore.protocols.tails import pieces_of
+from swampstore.stores.base import Got, Info, Page
+from swampstore.stores.lanes import LOOK_BYTES, LaneLook
 from swampstore.stores.memory_lanes import MemoryLaneFile, MemoryLanes
 from swampstore.testing.sim import Process
 from swampstore.values.lane_file import HEADER_BYTES, decode_frames
-from swampstore.values.names import Names
+from swampstore.values.names import Names, slot_part
 from swampstore.values.segment import Segment
 
 if TYPE_CHECKING:
@@ -184,8 +187,47 @@ class SimFiles:
         await self._store.travel()
         return SimFile(self._store, self._files, file)
 
-    async def look(self, folder: str, file: str, ends: Mapping[str, int]) -> None:
-        """See :meth:`swampstore.stores.lanes.LaneStore.look`: here everything is one request after the other."""
+    async def look(self, folder: str, file: str, ends: Mapping[str, int], after: Mapping[str, int]) -> LaneLook | None:
+        """See :meth:`swampstore.stores.lanes.LaneStore.look`: one request after the other, and others act in between.
+
+        Only for who leaves something out; a listing of everything is one request, beside that for the root.
+        """
+        if not after:
+            return None
+        page, listed = await self._listed(folder)
+        lane_of = {item.name: item.name.removeprefix(folder).split("/")[0] for item in listed}
+        files = {f"{folder}{lane}/{file}": lane for lane in ends}
+        items = [item for item in listed if item.name not in files and lane_of[item.name] not in after]
+        for lane, slot in after.items():
+            items += await self._count_up(f"{folder}{lane}/", slot)
+        there: set[str] = set()
+        found: dict[str, bytes] = {}
+        for name in [item.name for item in listed if item.name in files]:
+            lane = files[name]
+            with suppress(NotFound):
+                got = await self._store.get(name, span=(ends[lane], LOOK_BYTES))
+                assert isinstance(got, Got)
+                there.add(lane)
+                if got.body.strip(b"\0"):
+                    found[lane] = got.body
+        return LaneLook(Page(tuple(items), False, page.time), frozenset(there), found)
+
+    async def _listed(self, folder: str) -> tuple[Page, list[Info]]:
+        """All there is in ``folder``, and the first page of it."""
+        first = page = await self._store.list(folder)
+        items = list(page.items)
+        while page.more:
+            page = await self._store.list(folder, start_after=items[-1].name)
+            items += page.items
+        return first, items
+
+    async def _count_up(self, folder: str, slot: int) -> list[Info]:
+        found: list[Info] = []
+        with suppress(NotFound):
+            while True:
+                slot += 1
+                found.append((await self._store.head(folder + slot_part(slot))).info)
+        return found
 
     async def sync_lane(self, name: str) -> None:
         """See :meth:`swampstore.stores.lanes.LaneStore.sync_lane`."""

@@ -70,6 +70,11 @@ def shared_lane(number: int) -> str:
     return f"s{number:02d}"
 
 
+def slot_part(slot: int) -> str:
+    """The last part of a segment's name."""
+    return f"{slot:016x}"
+
+
 def is_urgent(name: str) -> bool:
     """Whether an object is small and somebody's turn or lease may hang on it: roots, log, queues, pins."""
     parts = name.split("/", 2)
@@ -90,7 +95,7 @@ class Names:
             object.__setattr__(self, name, f"{self.namespace}/{value}")
 
     def segment(self, lane: str, slot: int) -> str:
-        return f"{self.namespace}/log/{lane}/{slot:016x}"
+        return f"{self.namespace}/log/{lane}/{slot_part(slot)}"
 
     def parse_segment(self, name: str) -> tuple[str, int] | None:
         """``(lane, slot)`` of a segment's name; ``None`` for anything else."""

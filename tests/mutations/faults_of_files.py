@@ -66,11 +66,17 @@ def stale_tails() -> AbstractContextManager[Any]:
     """What is known of a file is believed to be all there is."""
     real = tails.read_tails
 
-    async def read_tails(place: Any, lanes: Any, root: Any, **more: Any) -> Any:
-        lanes = list(lanes)
-        known = place.caches.tails.get(place.names.log)
-        if known and set(lanes) <= set(known.tails):
+    async def read_tails(place: Any, lanes: Any, root: Any, *, looked: Any = None, **more: Any) -> Any:
+        lanes, known = list(lanes), place.caches.tails.get(place.names.log)
+        if looked is not None:
+            looked = looked[0], msgspec.structs.replace(looked[1], found={})
+        elif known and set(lanes) <= set(known.tails):
             return Tails.of(root, {lane: known.tails[lane] for lane in lanes}), False
-        return await real(place, lanes, root, **more)
+        return await real(place, lanes, root, looked=looked, **more)
 
     return patch.object(log, "read_tails", read_tails)
+
+
+def gap_as_end() -> AbstractContextManager[Any]:
+    """A lane of segments ends at the first slot that is missing, though it may be missing because it was deleted."""
+    return patch.object(log, "_reaches", lambda *_: True)

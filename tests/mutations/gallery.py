@@ -135,6 +135,12 @@ FAULTS: dict[str, Fault] = {
             faults_of_files.stale_tails,
             _WRITERS,
         ),
+        Fault(
+            "a deleted slot ends a lane",
+            "slots behind those that were folded and deleted are not looked for",
+            faults_of_files.gap_as_end,
+            ("signaller",),
+        ),
         Fault("ignore a write id", "another's slot counts as one's own", faults.any_write_id, _LANES),
         Fault("fence off", "a commit does not look at the slots before it", faults.no_fence, _LANES),
         Fault(

@@ -18,9 +18,11 @@ from tests.spec.catalogue import MODELS
 
 SLOW = (
     "412 taken as failure",
+    "a deleted slot ends a lane",
     "cancelled write re-sent with new content",
     "clock that does not listen",
     "list after root",
+    "merge clears level 0",
     "merge takes by key",
     "orphan sweep without the log",
     "serving number at capacity 2",

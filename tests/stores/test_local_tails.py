@@ -33,9 +33,12 @@ def opened(store: LocalStore, number: int):  # type: ignore[no-untyped-def]
     return run(store.lanes.open_lane(NAMES.lane_file(lane(number)), encode_header(LaneHeader(lane(number), 1)), 4096))
 
 
-def look(store: LocalStore, *numbers: int, ends: dict[str, int] | None = None) -> LaneLook:
+def look(
+    store: LocalStore, *numbers: int, ends: dict[str, int] | None = None, after: dict[str, int] | None = None
+) -> LaneLook:
     assert store.lanes is not None
-    return run(store.lanes.look(NAMES.log, "lane", ends or {lane(number): len(HEADER) for number in numbers}))
+    ends = ends or {lane(number): len(HEADER) for number in numbers}
+    return run(store.lanes.look(NAMES.log, "lane", ends, after or {}))
 
 
 def test_files_asked_about_are_read_and_the_rest_is_listed(store: LocalStore, tmp_path: Path) -> None:
@@ -56,6 +59,24 @@ def test_files_asked_about_are_read_and_the_rest_is_listed(store: LocalStore, tm
     one.append_now(b"third")
     assert look(store, ends={lane(1): one.end - 5}).found[lane(1)].startswith(b"third")
     assert [item.name for item in look(store, 1, 2).page.items if item.name.endswith("/lane")] == []
+
+
+def test_of_a_folder_with_a_floor_the_slots_behind_it_are_named_up_to_the_first_that_is_missing(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [1, 2, 3, 4, 5, 6, 8, 9]
+    for name in (*(NAMES.segment("s00", slot) for slot in held), NAMES.segment("s01", 1), NAMES.log + "s00/stray"):
+        run(store.put(name, b"x", Create()))
+    asked: list[str] = []
+    real = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: (asked.append(path), real(path))[1])
+    found = [item for item in look(store, after={"s00": 4}).page.items if "/s00/" in item.name]
+    assert [item.name for item in found] == [NAMES.segment("s00", slot) for slot in (5, 6)]
+    assert asked[:3] == [f"{store.root}/{NAMES.segment('s00', slot)}" for slot in (5, 6, 7)]
+    assert len(asked) == 4, "and the one of the other lane, which is listed"
+    monkeypatch.undo()
+    assert found == [run(store.head(item.name)).info for item in found]
+    assert [item.name for item in look(store, after={"s00": 9, "s01": 1, "s02": 7}).page.items] == []
 
 
 def test_a_file_that_is_gone_is_not_in_the_look(store: LocalStore) -> None:
