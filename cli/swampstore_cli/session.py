@@ -114,8 +114,11 @@ class Session:
         try:
             bare = open_store(url or settings.store, env=env, create=create, timeout=settings.timeout)
         except StoreMissing as error:
-            hint = "check the path, or make the store: swamp datastore setup filesystem PATH"
-            raise StoreMissing(str(error), hint=hint) from None
+            waited_for = _absent(url or settings.store)
+            if waited_for is None:
+                hint = "check the path, or make the store: swamp datastore setup filesystem PATH"
+                raise StoreMissing(str(error), hint=hint) from None
+            bare = waited_for
         return bare, spool_for(bare.url, os.environ.get("SWAMP_SPOOL_DIR"))
 
     @contextmanager
@@ -134,3 +137,15 @@ class Session:
                 f"the store {store} and the synced folder {tree} lie in one another",
                 hint="name a store elsewhere with --store, SWAMP_DATASTORE or swamp datastore setup",
             )
+
+
+def _absent(url: str) -> Store | None:
+    """The directory at ``url`` as a store that is gone, when records wait for it here: however long ago it was proved."""
+    from swampstore.stores.absent import AbsentStore
+    from swampstore.stores.urls import LocalPlace, parse_url
+    from swampstore.workers.spool_place import any_spooled, spool_for
+
+    place = parse_url(url)
+    assert isinstance(place, LocalPlace), "a bucket is reached by its first request"
+    bare = AbsentStore(f"file://{os.path.realpath(place.path)}")
+    return bare if any_spooled(spool_for(bare.url, os.environ.get("SWAMP_SPOOL_DIR")), bare.url) else None

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import typer
+
+from swampstore.errors import SwampError, TryAgain
 from swampstore_cli import output
 
 if TYPE_CHECKING:
     from swampstore.workers.audit_spool import SpoolStatus
     from swampstore_cli.session import Opened
 
-
 SPOOLED_EXIT = 76
 """Audit records wait on this machine."""
+
+
+def is_away(opened: Opened, error: SwampError) -> bool:
+    """Whether ``error`` says that the store is away: it does not answer, or is one used here before and is gone, is full or
+    read-only. What comes of it passes."""
+    return isinstance(error, TryAgain) or opened.core.spools.away(error)
+
+
+def end_away(error: SwampError, *, json: bool) -> NoReturn:
+    """End as where a store does not answer, whatever code ``error`` has elsewhere."""
+    output.problem(**error.describe(), json=json)
+    raise typer.Exit(TryAgain.exit_code)
 
 
 def lines_of(namespace: str, status: SpoolStatus | None) -> Iterator[str]:

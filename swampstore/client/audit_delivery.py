@@ -7,10 +7,10 @@
 Once the store did not answer, later writes go to the spool at once, and a beat in the background looks every second
 whether it is back; then it delivers what waits. So does any later process of this user that opens the store.
 
-A store is away when it does not answer. One that this machine has proved before is away as well when its directory or
-bucket is gone, when it is full, and when it was mounted read-only: these pass, and nobody has said no. A store that was
-never proved, most often a slip in a name, and every other refusal (credentials that have expired are one) is an error at
-once: only a person can mend it, and a spool would hide it.
+A store is away when it does not answer. One that this machine has proved before, or for which records wait, is away as well
+when its directory or bucket is gone, when it is full, and when it was mounted read-only: these pass, and nobody has said
+no. A store that was never proved, most often a slip in a name, and every other refusal (credentials that have expired are
+one) is an error at once: only a person can mend it, and a spool would hide it.
 
 Invariants:
 - An acknowledgement says which it is: in the store, or ``spooled``. There is no third ending without an exception.
@@ -128,6 +128,16 @@ class Spools:
     def waiting(self) -> list[str]:
         """The namespaces for which something waits; one look into a folder that most often is not there."""
         return spooled_namespaces(self.base, self._owner.url) if self.base is not None else []
+
+    def away(self, error: Exception, *, proved: bool = False) -> bool:
+        """Whether ``error`` says that the store is away; see the module. ``proved``: this process has proved it, which may
+        be known from others of this user on this machine, too."""
+        if isinstance(error, TimeoutError | StoreUnavailable | Undecided):
+            return True
+        read_only = getattr(error.__cause__, "errno", None) == errno.EROFS
+        if not (read_only or isinstance(error, StoreFull | StoreMissing)):
+            return False
+        return proved or bool(self.waiting()) or cached_proof(self._owner.url, self._env) is not None
 
     # --- in the background ----------------------------------------------------------------------------------------
 
@@ -260,16 +270,7 @@ class Delivery:
         return ack
 
     def _away(self, error: Exception) -> bool:
-        """Whether ``error`` says that the store is away; see the module."""
-        if isinstance(error, TimeoutError | StoreUnavailable | Undecided):
-            return True
-        read_only = getattr(error.__cause__, "errno", None) == errno.EROFS
-        return (read_only or isinstance(error, StoreFull | StoreMissing)) and self._known()
-
-    def _known(self) -> bool:
-        """Whether this process has proved the store, or another of this user's on this machine."""
-        core = self._core
-        return core.register.proof is not None or cached_proof(core.owner.url, core.owner.env) is not None
+        return self._spools.away(error, proved=self._core.register.proof is not None)
 
     async def _append(self, writer: Writer, records: Sequence[Record], late: _Late | None) -> Ack:
         core = self._core
@@ -293,8 +294,9 @@ class Delivery:
             self._writer.close()
             await self._writer.finish()
 
-    async def drain(self, *, seconds: float | None = None) -> DrainReport:
-        """Deliver what waits in the spool. Raises what the store raises, ``SpoolUnusable``."""
+    async def drain(self, *, seconds: float | None = None, report: DrainReport | None = None) -> DrainReport:
+        """Deliver what waits in the spool, and note it in ``report`` on the way. Raises what the store raises,
+        ``SpoolUnusable``."""
         core, spool = self._core, self.spool
         if spool is None:
             raise SpoolUnusable(f"{core.owner.url} has no spool", hint="a store in memory ends with its process")
@@ -303,7 +305,7 @@ class Delivery:
         await core.prove()
         writer = Writer(core.place)
         try:
-            report = await drain(spool, core.place, writer.append, writer.new_version, seconds=seconds)
+            report = await drain(spool, core.place, writer.append, writer.new_version, seconds=seconds, report=report)
         finally:
             writer.close()
             await writer.finish()

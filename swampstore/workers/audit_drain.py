@@ -43,13 +43,19 @@ class DrainReport(msgspec.Struct):
 
 
 async def drain(
-    spool: AuditSpool, place: Place, append: Append, stamp: Callable[[], bytes], *, seconds: float | None = None
+    spool: AuditSpool,
+    place: Place,
+    append: Append,
+    stamp: Callable[[], bytes],
+    *,
+    seconds: float | None = None,
+    report: DrainReport | None = None,
 ) -> DrainReport:
     """Deliver what waits in ``spool`` by ``append``; ``stamp`` gives new versions. Stops after about ``seconds``.
 
-    Raises what the store raises (the rest stays), ``SpoolUnusable``.
+    Raises what the store raises (the rest stays, and what was delivered is in ``report``), ``SpoolUnusable``.
     """
-    report = DrainReport(spool.namespace)
+    report = DrainReport(spool.namespace) if report is None else report
     began = place.env.boot()
     with spool.delivering() as mine:
         report.busy = not mine

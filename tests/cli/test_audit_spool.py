@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from typing import Any
 import pytest
 
 from swampstore.client import audit_delivery
-from swampstore.errors import StoreUnavailable
+from swampstore.errors import StoreForbidden, StoreFull, StoreUnavailable, SwampError
 from swampstore.stores.local import LocalStore
+from swampstore.workers import audit_drain as audit_drain_worker
 from swampstore_cli.commands import audit_drain
 from tests.cli.conftest import Swamp
 
@@ -129,3 +132,79 @@ def test_of_a_store_that_does_not_answer_it_is_said_what_waits(
     done = swamp(*line, "--json")
     assert (done.code, done.error["code"]) == (75, "store-unavailable")
     assert done.document["spools"][0]["spool"]["records"] == 2
+
+
+def refusing(error: SwampError, cause: OSError | None = None) -> Callable[..., Any]:
+    async def refused(*_: Any, **__: Any) -> Any:
+        raise error from cause
+
+    return refused
+
+
+DRAINED = {"namespace", "records", "writes", "appends", "left", "set_aside", "busy", "spool"}
+
+
+@pytest.mark.parametrize("proved", [True, False])
+@pytest.mark.parametrize("named", [(), ("--namespace", "default")])
+def test_a_store_that_is_gone_is_away_to_every_command_that_tells_what_waits(
+    swamp: Swamp, spool: Path, store: Path, user: Path, named: tuple[str, ...], proved: bool
+) -> None:
+    store.rename(user / "unmounted")
+    if not proved:  # the proof is kept for 30 days, records wait as long as it takes
+        shutil.rmtree(user / "home" / ".cache")
+    for command in ("status", "doctor"):
+        done = swamp("datastore", command, *named)
+        assert (done.code, "2 audit records" in done.out, str(spool) in done.out) == (75, True, True)
+        assert "does not exist" in done.err
+        done = swamp("datastore", command, *named, "--json")
+        assert (done.code, done.error["code"]) == (75, "store-missing")
+        assert done.document["spools"][0]["spool"]["records"] == 2
+    done = swamp("audit", "drain", *named, "--json")
+    assert (done.code, done.error["code"]) == (75, "store-missing")
+    (one,) = done.document["spools"]
+    assert set(one) == DRAINED
+    assert (one["records"], one["left"], one["busy"]) == (0, 2, False)
+    (user / "unmounted").rename(store)
+    assert swamp("audit", "drain").code == 0
+
+
+def test_a_slip_in_the_path_is_still_an_error(swamp: Swamp, spool: Path, user: Path) -> None:
+    for command in (("datastore", "status"), ("datastore", "doctor"), ("audit", "drain")):
+        done = swamp(*command, "--store", user / "slip", "--json")
+        assert (done.code, done.error["code"], done.out) == (1, "store-missing", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "code"),
+    [
+        (StoreFull("no space left"), None, 75),
+        (StoreForbidden("read-only"), OSError(errno.EROFS, "Read-only file system"), 75),
+        (StoreForbidden("not allowed"), OSError(errno.EACCES, "Permission denied"), 1),
+    ],
+)
+def test_a_store_that_takes_nothing_now_is_away_and_one_that_refuses_is_not(
+    swamp: Swamp, spool: Path, monkeypatch: pytest.MonkeyPatch, error: SwampError, cause: OSError | None, code: int
+) -> None:
+    monkeypatch.setattr(audit_drain_worker, "_deliver", refusing(error, cause))
+    done = swamp("audit", "drain", "--json")
+    assert (done.code, done.error["code"]) == (code, error.code)
+    assert done.document["spools"][0]["left"] == 2
+    done = swamp("audit", "drain")
+    assert (done.code, "delivered" in done.out, "2 audit records" in done.out) == (code, False, True)
+
+
+def test_what_was_delivered_before_the_store_went_away_is_told(
+    swamp: Swamp, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver = audit_drain_worker._deliver
+    monkeypatch.setattr(audit_drain_worker, "_batch", lambda waiting: ([waiting[0]], list(waiting[1:])))
+
+    async def once(*arguments: Any) -> Any:
+        if arguments[-1].records:
+            raise StoreUnavailable("no route")
+        return await deliver(*arguments)
+
+    monkeypatch.setattr(audit_drain_worker, "_deliver", once)
+    done = swamp("audit", "drain", "--json")
+    (one,) = done.document["spools"]
+    assert (done.code, one["records"], one["left"]) == (75, 1, 1)

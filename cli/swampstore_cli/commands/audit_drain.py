@@ -7,26 +7,34 @@ Invariant: exit code 0 means that nothing waits here any more and nothing was se
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import msgspec
 import typer
 
-from swampstore.errors import SwampError, TryAgain
+from swampstore.errors import SwampError
+from swampstore.workers.audit_drain import DrainReport
 from swampstore_cli import output
 from swampstore_cli.moments import pause_s
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
-from swampstore_cli.spool_shown import SPOOLED_EXIT, lines_of
+from swampstore_cli.spool_shown import SPOOLED_EXIT, end_away, is_away, lines_of
 
 if TYPE_CHECKING:
-    from swampstore.client.blocking import Namespace
-    from swampstore.workers.audit_drain import DrainReport
+    from swampstore.client.audit_delivery import Delivery
     from swampstore.workers.audit_spool import SpoolStatus
 
 _LOOK_S = 0.2
 
 app = new_app()
+
+
+class Failed(NamedTuple):
+    """A namespace of which not everything could be delivered; ``away``: for the store is."""
+
+    namespace: str
+    error: SwampError
+    away: bool
 
 
 @command(
@@ -51,58 +59,72 @@ def drain(
     namespaces of the store, or the one named with --namespace.
 
     Exit code 0 says that nothing is left, 76 that records wait still (another process delivers them, or they need a newer
-    version), 75 that the store does not answer, and 1 that files were set aside because they cannot be read: what they held
-    is not in the store. --show gives the same codes, but for 75.
+    version), 75 that the store is away (it does not answer, or is gone, full or read-only), and 1 that somebody has to look:
+    the store refuses them, or files were set aside because they cannot be read, and what they held is not in the store.
+    --show gives the same codes, but for 75.
     """
     wait_s = pause_s(wait, "--wait")
-    failure: SwampError | None = None
+    failed: list[Failed] = []
     if show:
         url, spools = session.spooled()
         wanted = [name for name in spools if session.named in (None, name)]
         found: list[dict[str, Any]] = [{"namespace": name, "spool": spools[name]} for name in wanted]
     else:
-        url, found, failure = _delivered(session, time.monotonic() + wait_s)
+        url, found, failed = _delivered(session, time.monotonic() + wait_s)
     if session.json:
         output.document({"store": url, "spools": found})
     else:
-        _show(found)
-    if failure is not None:
-        raise failure
+        _show(found, {one.namespace for one in failed})
+    if failed:
+        _fail(failed, json=session.json)
     code = _exit_code([one["spool"] for one in found])
     if code:
         raise typer.Exit(code)
 
 
-def _delivered(session: Session, until: float) -> tuple[str, list[dict[str, Any]], SwampError | None]:
-    """What came of each namespace, and the error to end with: one that says no more of the others stops the rest."""
+def _delivered(session: Session, until: float) -> tuple[str, list[dict[str, Any]], list[Failed]]:
+    """What came of each namespace, and what failed: a store that is away is asked no more."""
     found: list[dict[str, Any]] = []
-    failure: SwampError | None = None
+    failed: list[Failed] = []
     with session.opened() as opened:
-        names = [session.named] if session.named is not None else opened.core.spools.waiting()
-        for name in names:
-            namespace = opened.face.namespace(name)
-            report: dict[str, Any] = {}
+        for name in [session.named] if session.named is not None else opened.core.spools.waiting():
+            delivery = opened.core.namespace(name).delivery
+            report = DrainReport(name)
             try:
-                report = msgspec.to_builtins(_until_not_busy(namespace, until))
+                if not any(one.away for one in failed):
+                    report = _until_not_busy(delivery, report, until)
             except SwampError as error:
-                failure = error
-            found.append({"namespace": name, **report, "spool": namespace.spool_status()})
-            if isinstance(failure, TryAgain):
-                break
-        return opened.core.url, found, failure
+                failed.append(Failed(name, error, is_away(opened, error)))
+            status = delivery.status()
+            if status is not None:
+                report.left = status.writes
+            found.append({**msgspec.to_builtins(report), "spool": status})
+        return opened.core.url, found, failed
 
 
-def _until_not_busy(namespace: Namespace, until: float) -> DrainReport:
+def _until_not_busy(delivery: Delivery, report: DrainReport, until: float) -> DrainReport:
     """Deliver; where another process is at it, wait until it is done, and take over what it leaves."""
+    from swampstore.client.blocking import finish
+
     waited = False
     while True:
-        report = namespace.drain_spool()
+        finish(delivery.drain(report=report))
         if not report.busy or time.monotonic() >= until:
             return report
         if not waited:
-            output.note(f"{namespace.name}: another process is delivering; waiting for it")
+            output.note(f"{report.namespace}: another process is delivering; waiting for it")
         waited = True
         time.sleep(_LOOK_S)
+
+
+def _fail(failed: list[Failed], *, json: bool) -> NoReturn:
+    """End with the last error; one that says that the store is away is the last."""
+    *others, last = failed
+    for one in others:
+        output.problem(f"{one.namespace}: {one.error}", one.error.code, one.error.hint, json=json)
+    if last.away:
+        end_away(last.error, json=json)
+    raise last.error
 
 
 def _exit_code(spools: list[SpoolStatus | None]) -> int:
@@ -113,12 +135,12 @@ def _exit_code(spools: list[SpoolStatus | None]) -> int:
     return int(any(one.set_aside or one.problem for one in known))
 
 
-def _show(found: list[dict[str, Any]]) -> None:
+def _show(found: list[dict[str, Any]], failed: set[str]) -> None:
     if not found:
         output.line("nothing waits on this machine")
     for one in found:
         name = one["namespace"]
-        if "records" in one:
+        if "records" in one and (one["records"] or name not in failed):
             busy = "; another process is delivering still" if one["busy"] else ""
             output.line(f"{name}: delivered {output.count(one['records'], 'record')}{busy}")
         for text in lines_of(name, one["spool"]):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from swampstore.errors import Misuse, NotFound, SwampError, TryAgain
+from swampstore.errors import Misuse, NotFound, SwampError
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.progress import Progress
 from swampstore_cli.session import Opened, Session
-from swampstore_cli.spool_shown import show_spools, spools_of
+from swampstore_cli.spool_shown import end_away, is_away, show_spools, spools_of
 
 if TYPE_CHECKING:
     from swampstore.workers.doctor.finding import Finding, Report
@@ -55,8 +55,8 @@ def doctor(
 
     The root and its runs, the log and its watermarks, what was set aside, what nobody names, leftovers of the replaced
     system, queues, this machine's clock, and the guards: writes that must be refused are tried on throw-away names.
-    Nothing of the namespace is changed. --deep also reads every run and every content. Of a store that does not answer it
-    says what waits for it on this machine, and exits with 75.
+    Nothing of the namespace is changed. --deep also reads every run and every content. Of a store that is away (it does
+    not answer, or is gone) it says what waits for it on this machine, and exits with 75.
 
     --repair names what can be mended with proof, and what that cannot bring back. It changes nothing without --yes.
     """
@@ -70,7 +70,7 @@ def doctor(
         names: list[str] = []
         try:
             names = opened.names(session.named)
-        except TryAgain as error:
+        except SwampError as error:
             failed.append(("", error))
         for name in names:
             try:
@@ -81,8 +81,8 @@ def doctor(
             except SwampError as error:
                 failed.append((name, error))
         url = opened.face.url
-        away = any(isinstance(error, TryAgain) for _, error in failed)
-        spools = spools_of(opened) if away else []  # else they are among the findings
+        away = [is_away(opened, error) for _, error in failed]
+        spools = spools_of(opened) if any(away) else []  # else they are among the findings
     if session.named is not None and [one.codes() for one in reports] == [["empty"]]:
         raise NotFound(f"no namespace {session.named!r} in {url}", hint="see: swamp datastore namespace list")
     if session.json:
@@ -98,12 +98,20 @@ def doctor(
     else:
         _show(url, repairs, reports, empty=not names and not failed)
         show_spools(spools)
-    for name, failure in failed[:-1]:
-        output.problem(f"{name}: {failure}", failure.code, failure.hint, json=session.json)
     if failed:
-        raise failed[-1][1]
+        _fail(failed, away=away[-1], json=session.json)
     if any(not one.healthy for one in reports):
         raise typer.Exit(1)
+
+
+def _fail(failed: list[tuple[str, SwampError]], *, away: bool, json: bool) -> NoReturn:
+    """End with the last error; ``away`` says whether it is that the store is."""
+    *others, (_, last) = failed
+    for name, error in others:
+        output.problem(f"{name}: {error}", error.code, error.hint, json=json)
+    if away:
+        end_away(last, json=json)
+    raise last
 
 
 def _check_sample(sample: int, *, deep: bool) -> None:

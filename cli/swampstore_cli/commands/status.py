@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swampstore.errors import NotFound, TryAgain
+from swampstore.errors import NotFound, SwampError
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Opened, Session
-from swampstore_cli.spool_shown import lines_of, show_spools, spools_of
+from swampstore_cli.spool_shown import end_away, is_away, lines_of, show_spools, spools_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +59,7 @@ def status(
     them. A log that stays long means that no compactor runs: see swamp datastore compact --watch.
 
     Two requests for each namespace, whatever its size; with --watch for each look, and at every fifth the queues. What may be wrong is the business of swamp datastore doctor.
+    Of a store that is away (it does not answer, or is gone) it says what waits for it on this machine, and exits with 75.
     """
     if watch:
         _watch(session, interval, metrics)
@@ -66,17 +67,23 @@ def status(
     with session.opened() as opened:
         try:
             found = [opened.face.namespace(name).status(queues=queues) for name in opened.names(session.named)]
-        except TryAgain:
+        except SwampError as error:
+            if not is_away(opened, error):
+                raise
             _show_unreachable(opened, json=session.json)
-            raise
+            end_away(error, json=session.json)
     if session.named is not None and not found[0].exists:
         raise NotFound(
             f"no namespace {session.named!r} in {opened.face.url}", hint="see: swamp datastore namespace list"
         )
     if session.json:
         output.document({"store": opened.face.url, "namespaces": found})
-        return
-    output.line(f"store {opened.face.url} (by {session.settings.origin})")
+    else:
+        _show(session, opened.face.url, found)
+
+
+def _show(session: Session, url: str, found: list[NamespaceStatus]) -> None:
+    output.line(f"store {url} (by {session.settings.origin})")
     if not found:
         output.line("it holds no namespace yet; the first write makes one")
         return
@@ -98,7 +105,7 @@ def status(
 
 
 def _show_unreachable(opened: Opened, *, json: bool) -> None:
-    """What is known of a store that does not answer: what waits for it on this machine."""
+    """What is known of a store that is away: what waits for it on this machine."""
     spools = spools_of(opened)
     if json:
         output.document({"store": opened.face.url, "namespaces": [], "spools": spools})
