@@ -1,20 +1,20 @@
-"""A command in a process group of its own, which ends with it: nothing that it started runs on behind its caller's back.
+"""A command in a session of its own, which ends with it: nothing that it started runs on behind its caller's back.
 
 Invariants:
-- When the block is left, in whatever way, the group is gone; when this process is killed in the middle, a guard ends the
-  group (:mod:`swampstore_cli.poll_guard`).
+- When the block is left, in whatever way, the session is gone (:mod:`swampstore_cli.command_session` says how far); when
+  this process is killed in the middle, a guard ends it (:mod:`swampstore_cli.poll_guard`), which lives until then.
 - The command begins after its guard: a shell holds its place until it is sent a first line. Should this process end
   before that, by a signal or an interrupt, there is no such line, and the shell ends without having begun it.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
+from swampstore_cli.command_session import end_session, signal_session
 from swampstore_cli.poll_guard import guarded
 
 _GATE = 'read -r begin && exec "$@"'
@@ -24,11 +24,17 @@ GRACE_S = 5.0
 
 @contextmanager
 def grouped(
-    command: Sequence[str], *, stderr: int | None, env: Mapping[str, str] | None = None, polite_s: float = 0.0
+    command: Sequence[str],
+    *,
+    stderr: int | None,
+    env: Mapping[str, str] | None = None,
+    polite_s: float = 0.0,
+    keep: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The running command, its input and output in pipes; interrupted, it has ``polite_s`` to end by itself.
 
-    A command that cannot be started ends with 127 or 126, as in shells. Raises ``OSError`` when there is no process left.
+    A command that cannot be started ends with 127 or 126, as in shells. ``keep`` are open files that the guard has open
+    too. Raises ``OSError`` when there is no process left.
     """
     with subprocess.Popen(
         ["/bin/sh", "-c", _GATE, "swamp", *command],
@@ -39,18 +45,28 @@ def grouped(
         start_new_session=True,
     ) as child:
         try:
-            with guarded(child.pid, GRACE_S):
+            with guarded(child.pid, GRACE_S, keep), _ended(child, polite_s):
                 _begin(child)
                 yield child
-        except (KeyboardInterrupt, SystemExit):
-            if polite_s:
-                signal_group(child.pid, signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
-                    child.communicate(timeout=polite_s)
+        except BaseException:
+            end_session(child.pid)  # without a guard nothing has ended it yet
             raise
         finally:
-            signal_group(child.pid, signal.SIGKILL)
             child.wait()
+
+
+@contextmanager
+def _ended(child: subprocess.Popen[bytes], polite_s: float) -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if polite_s:
+            signal_session(child.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                child.communicate(timeout=polite_s)
+        raise
+    finally:
+        end_session(child.pid)
 
 
 def _begin(child: subprocess.Popen[bytes]) -> None:
@@ -58,9 +74,3 @@ def _begin(child: subprocess.Popen[bytes]) -> None:
     with suppress(BrokenPipeError):  # somebody has killed it already
         child.stdin.write(b"\n")
         child.stdin.flush()
-
-
-def signal_group(group: int, number: int) -> None:
-    """Send a signal to all of a group, if there is any of it left."""
-    with suppress(ProcessLookupError, PermissionError):  # gone already; macOS says the latter of a group of zombies
-        os.killpg(group, number)

@@ -1,7 +1,7 @@
-"""One run of a poller's command: started in a group of its own, read to its end, stopped when it may not go on.
+"""One run of a poller's command: started in a session of its own, read to its end, stopped when it may not go on.
 
 Invariants:
-- What the command started ends with it: a stop or a passed limit reaches its whole process group, politely (SIGTERM),
+- What the command started ends with it: a stop or a passed limit reaches its whole session, politely (SIGTERM),
   then for good (SIGKILL), and nobody is left behind when this process is interrupted or killed in the middle.
 - Output is kept up to a bound and read on beyond it (a command never hangs on a full pipe); what was cut is counted.
 """
@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from swampstore_cli.command_group import GRACE_S, grouped, signal_group
+from swampstore_cli.command_group import GRACE_S, grouped
+from swampstore_cli.command_session import signal_session
 from swampstore_cli.stopping import StopSignals
 
 _PIECE = 1 << 16
@@ -37,11 +38,20 @@ class Ended(NamedTuple):
 
 
 def run_command(
-    command: Sequence[str], stop: StopSignals, *, limit_s: float | None, output_bytes: int, error_bytes: int
+    command: Sequence[str],
+    stop: StopSignals,
+    *,
+    limit_s: float | None,
+    output_bytes: int,
+    error_bytes: int,
+    keep: Sequence[int] = (),
 ) -> Ended:
-    """Run ``command`` to its end: of its own, after ``limit_s``, or when ``stop`` is set. Keeps the last of its errors."""
+    """Run ``command`` to its end: of its own, after ``limit_s``, or when ``stop`` is set. Keeps the last of its errors.
+
+    The open files ``keep`` stay open until everything has ended that it started, even if this process is killed.
+    """
     began = time.monotonic()
-    with grouped(command, stderr=subprocess.PIPE) as child:
+    with grouped(command, stderr=subprocess.PIPE, keep=keep) as child:
         assert child.stdin is not None
         with suppress(BrokenPipeError):
             child.stdin.close()
@@ -85,7 +95,7 @@ class _Reading:
                     if timed_out or stopped or ended:
                         force = now + GRACE_S
                     if (timed_out or stopped) and not ended:
-                        signal_group(self._child.pid, signal.SIGTERM)
+                        signal_session(self._child.pid, signal.SIGTERM)
                 self._read(ready)
         return timed_out, stopped
 

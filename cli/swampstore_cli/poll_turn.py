@@ -44,6 +44,12 @@ class Turn:
         except (TimeoutError, TryAgain) as away:
             output.note(f"the place in the queue could not be given back, others wait until its time is up: {away}")
 
+    @property
+    def files(self) -> tuple[int, ...]:
+        """The open files that are the place while anybody has them open: one on a local store."""
+        held = self._place.lock_file
+        return () if held is None else (held,)
+
     def check(self) -> None:
         """Raise ``FencedError`` if another instance has taken over, ``StoreUnavailable`` where that is not known."""
         from swampstore.env.blocking import run

@@ -136,6 +136,14 @@ class AsyncPlace:
         """Seconds in the queue."""
         return self._grant.waited_s
 
+    @property
+    def lock_file(self) -> int | None:
+        """On a local store the descriptor of the locked file that is this place, else ``None``.
+
+        A program that is started with it (``pass_fds``) keeps the place while it runs, even if this process dies.
+        """
+        return self._grant.lock_file
+
     async def progress(self) -> None:
         """Say that the work moves on: the clock of ``run_limit`` starts again."""
         await self._grant.progress()

@@ -23,6 +23,7 @@ class Grant:
 
     ``beats`` says that signs of life are needed (no kernel watches the holder); ``on_release`` runs last. ``known`` is the
     register of the grant: while nobody else ends or joins at another capacity, the release needs no read of it.
+    ``lock_file`` is the descriptor of the locked file that is the place, where a kernel watches the holder.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class Grant:
         beats: bool = True,
         on_release: Callable[[], None] | None = None,
         known: tuple[QueueRegister, str] | None = None,
+        lock_file: int | None = None,
     ) -> None:
         self.queue = queue
         self.number = number
         self.passed_over = passed_over
         self.waited_s = waited_s
+        self.lock_file = lock_file
         self._granted = queue.place.clock.now_ms()
         self._progressed = 0
         self._on_release = on_release
@@ -99,4 +102,5 @@ class Grant:
             await self.queue.finish(self.number, known=self._known)
         else:
             self._on_release()
+            self.lock_file = None
         self._released = True

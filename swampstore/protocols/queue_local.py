@@ -168,7 +168,16 @@ class _Waiter:
                 before = self._before(register)
             if before < register.capacity:
                 waited = self._began.seconds()
-                return Grant(queue, number, self._passed_over, waited, beats=False, on_release=self._held.close)
+                held = self._held
+                return Grant(
+                    queue,
+                    number,
+                    self._passed_over,
+                    waited,
+                    beats=False,
+                    on_release=held.close,
+                    lock_file=held.fileno(),
+                )
             position = before - register.capacity + 1
             if on_wait is not None:
                 on_wait(await self._waiting(before, position))

@@ -42,6 +42,10 @@ class HeldTicket:
         self._fd = fd
         _held.add(self)
 
+    def fileno(self) -> int:
+        """The open, locked file. A program that is started with it holds the lock too, and beyond this process."""
+        return self._fd
+
     def close(self) -> None:
         """Give the ticket up. Idempotent."""
         fd, self._fd = self._fd, -1

@@ -18,7 +18,7 @@ from swampstore_cli import command_group
 from swampstore_cli.commands import object_update
 from swampstore_cli.main import TERMINATED_EXIT, _terminated
 from tests.cli.conftest import Swamp
-from tests.cli.test_poll import alive
+from tests.cli.test_poll import alive, beside
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -30,7 +30,7 @@ def child(tmp_path: Path) -> Path:
 
 
 def script(child: Path) -> str:
-    return f"sleep 60 & echo $! > {child}.new; mv {child}.new {child}; wait; echo value"
+    return f"{beside(child)}; wait; echo value"
 
 
 def started(child: Path) -> int:
@@ -89,8 +89,9 @@ def test_killed_its_guard_ends_the_command(child: Path) -> None:
     assert not alive(pid)
 
 
-def test_without_its_own_group_something_stays(swamp: Swamp, child: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command_group, "signal_group", lambda pid, _: os.kill(pid, signal.SIGKILL))
+def test_without_its_own_session_something_stays(swamp: Swamp, child: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_group, "signal_session", lambda pid, _: os.kill(pid, signal.SIGKILL))
+    monkeypatch.setattr(command_group, "end_session", lambda _: None)
     monkeypatch.setattr(object_update, "GRACE_S", 0.1)
     with signalled(child, signal.SIGINT):
         assert swamp("object", "update", "k", "--exec", script(child)).code == 130

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import swampstore
 from swampstore.env.blocking import BlockingEnv
 from swampstore.errors import FencedError, Misuse, StoreUnavailable
 from swampstore.protocols.queue_grant import Grant
-from swampstore_cli import poll_run, poll_turn
+from swampstore_cli import command_group, poll_run, poll_turn
 from swampstore_cli.poll_guard import guarded
 from swampstore_cli.poll_run import run_command
 from swampstore_cli.poll_schedule import QUEUE, QUEUED, SKIP, Schedule
@@ -92,7 +94,7 @@ class TestRun:
 
     def test_a_limit_ends_the_whole_group(self, stop: StopSignals, tmp_path: Path, monkeypatch: Any) -> None:
         monkeypatch.setattr(poll_run, "GRACE_S", 0.2)
-        script = f"trap '' TERM; sleep 60 & echo $! > {tmp_path / 'child'}; wait; sleep 60"
+        script = f"trap '' TERM; {beside(tmp_path / 'child')}; wait; sleep 60"
         for limit in (0.2, 1.0, 5.0, 25.0):  # a loaded machine may need longer until the command stands there
             ended = self.ran(stop, "sh", "-c", script, limit=limit)
             assert ended.timed_out
@@ -103,7 +105,7 @@ class TestRun:
 
     def test_a_process_left_behind_holds_nobody_up(self, stop: StopSignals, tmp_path: Path, monkeypatch: Any) -> None:
         monkeypatch.setattr(poll_run, "GRACE_S", 0.2)
-        ended = self.ran(stop, "sh", "-c", f"sleep 60 & echo $! > {tmp_path / 'child'}; echo done")
+        ended = self.ran(stop, "sh", "-c", f"{beside(tmp_path / 'child')}; echo done")
         assert (ended.code, ended.output, ended.timed_out) == (0, b"done\n", False)
         assert not alive(int((tmp_path / "child").read_text()))
 
@@ -114,7 +116,7 @@ class TestRun:
         assert ended.code == -signal.SIGTERM
 
     def test_the_command_of_a_killed_poller_ends_with_it(self, store: Path, tmp_path: Path) -> None:
-        script = f"sleep 60 & echo $! > {tmp_path / 'new'}; mv {tmp_path / 'new'} {tmp_path / 'child'}; wait"
+        script = f"{beside(tmp_path / 'child')}; wait"
         poller = begin(store, "--every", "50ms", "--topic", "t", "--", "sh", "-c", script)
         while not (tmp_path / "child").exists():
             assert poller.poll() is None
@@ -146,11 +148,53 @@ class TestRun:
                 assert child.poll() is None
                 os.killpg(child.pid, signal.SIGKILL)
 
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_what_a_dead_poller_had_locked_is_locked_until_its_command_is_gone(
+        self, tmp_path: Path, kept: bool
+    ) -> None:
+        with subprocess.Popen(
+            ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        ) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            poller = os.fork()
+            if poller == 0:
+                place = os.open(tmp_path / "place", os.O_CREAT | os.O_RDWR)
+                fcntl.flock(place, fcntl.LOCK_EX)
+                with guarded(child.pid, 0.3 if kept else 60, (place,) if kept else ()):
+                    os._exit(0)
+            os.waitpid(poller, 0)
+            with open(tmp_path / "place") as place_again:
+                fcntl.flock(place_again, fcntl.LOCK_EX)
+                assert (child.poll() is not None) is kept
+            child.kill()
+
+    def test_a_poller_keeps_its_place_so(self, swamp: Swamp, store: Path, monkeypatch: Any) -> None:
+        kept, real = [], command_group.guarded
+
+        def guard(pid: int, grace: float, keep: tuple[int, ...]) -> Any:
+            kept.extend(os.fstat(file) for file in keep)
+            return real(pid, grace, keep)
+
+        monkeypatch.setattr(command_group, "guarded", guard)
+        assert swamp("poll", *ONCE, "--topic", "t", "--", "true").code == 0
+        (ticket,) = store.rglob("t/0*")
+        assert [os.path.samestat(file, ticket.stat()) for file in kept] == [True]
+
     @pytest.mark.parametrize(("name", "code"), [("/no/such/program", 127), ("/", 126)])
     def test_what_cannot_be_started_is_a_result(self, stop: StopSignals, name: str, code: int) -> None:
         ended = self.ran(stop, name)
         assert ended.code == code
         assert ended.error
+
+
+def beside(child: Path) -> str:
+    """A script that begins a process, tells its id and goes on. Where it can be, the process is in a group of its own."""
+    inner = f"sh -c 'echo $$ > {child}.new; mv {child}.new {child}; exec sleep 60'"
+    grouped = "timeout 60 " if Path("/proc/self/stat").exists() and shutil.which("timeout") else ""
+    return f"{grouped}{inner} & while ! [ -e {child} ]; do sleep 0.01; done"
 
 
 def alive(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,16 @@ def test_what_a_local_holder_tells_of_itself_goes_with_its_ticket(ns: Any) -> No
     found = [name for _, _, names in os.walk(ns._core.place.store.inner.root + "/ops/queue") for name in names]
     assert len(found) < 70
     assert queue.status().unfinished == 0
+
+
+def test_a_program_that_has_the_lock_file_open_keeps_the_place(ns: Any) -> None:
+    queue = ns.queue("jobs")
+    with queue.acquire() as place:
+        assert place.lock_file is not None
+        inherited = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[place.lock_file])
+    assert place.lock_file is None
+    with pytest.raises(DeadlinePassed), queue.acquire(deadline=0):
+        pass
+    inherited.communicate()
+    with queue.acquire(deadline=0):
+        pass

@@ -44,7 +44,8 @@ def update(
     standard output. If somebody else commits first, CMD runs again with the new value, then in turn. If CMD fails,
     nothing is written. When the deadline passes, the exit code is 75.
 
-    Interrupted or terminated, CMD gets SIGTERM and five seconds. Whatever it started ends with it.
+    Interrupted or terminated, CMD gets SIGTERM and five seconds. Whatever it started ends with it, but for what leaves its
+    session (setsid).
     """
     with session.namespace(one_shot=True) as namespace:
         done = namespace.update(

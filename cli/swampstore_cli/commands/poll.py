@@ -211,6 +211,7 @@ class _Poller:
                 limit_s=self._limit_s,
                 output_bytes=self._sink.output_bytes,
                 error_bytes=ERROR_BYTES,
+                keep=turn.files,
             )
             self._runs += 1
             self._write(Run(tick, began, ended))
