@@ -7,6 +7,7 @@
 Invariants:
 - Nothing on the hot path waits for an exporter (:mod:`.buffer`); a disk or a reader that hangs holds up its own thread.
 - A file is complete or not there: written beside and renamed. The address is on this machine alone.
+- Only a regular file is ever replaced, the one that a link leads to: never a device, a pipe, a folder or the link itself.
 - One target a process: a second process needs a file or a port of its own (``{pid}`` in a path is the process id).
 
 Sources: the Prometheus exposition format; node_exporter's textfile collector (reads ``*.prom`` whole).
@@ -17,6 +18,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -100,7 +102,7 @@ def start(target: str = "", *, every_s: float = FILE_EVERY_S) -> None:
 
     A file is replaced every ``every_s`` seconds and when the process ends. Again with the same target does nothing.
     Raises ``MissingExtra`` (the library is not installed), ``BadConfig`` (the address is not on this machine or is taken,
-    there is no such folder).
+    there is no such folder, what lies there is no file).
     """
     global _running  # noqa: PLW0603 (one process has one set of metrics)
     with _mutex:
@@ -189,21 +191,40 @@ def _write_on(running: _Running, every_s: float) -> None:
     from prometheus_client import write_to_textfile
 
     path = running.target.replace("{pid}", str(os.getpid()))
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise BadConfig(f"{folder} is not a folder that this process may write to", hint="make it, or name another")
+    _replaceable(path)
 
     def loop() -> None:
         ended = False
         while not ended:
             ended = running.stop.wait(every_s)
             try:
-                write_to_textfile(path, running.registry)
-            except OSError as error:
+                write_to_textfile(_replaceable(path), running.registry)
+            except (OSError, BadConfig) as error:
                 _log.warning("metrics could not be written to %s: %s", path, error)
 
     running.thread = threading.Thread(target=loop, daemon=True, name="swampstore-metrics-file")
     running.thread.start()
+
+
+def _replaceable(path: str) -> str:
+    """Where the file lies that ``path`` leads to, there or not yet: a rename would take away anything else that is there.
+
+    Raises ``BadConfig``.
+    """
+    try:
+        found = os.stat(path)  # follows a link as the system does; what a path in /proc says of a pipe names nothing
+    except FileNotFoundError:
+        found = None
+    except (OSError, ValueError) as error:
+        raise BadConfig(f"{path}: {error}", hint="name a file that can be replaced") from error
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
+        raise BadConfig(f"{path} is {kind}, and metrics replace a file", hint="name a file, there or not yet")
+    real = os.path.realpath(path)
+    folder = os.path.dirname(real)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise BadConfig(f"{folder} is not a folder that this process may write to", hint="make it, or name another")
+    return real
 
 
 def _forked() -> None:

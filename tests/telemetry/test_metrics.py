@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -137,6 +138,57 @@ def test_targets_that_are_refused(target: str) -> None:
     with pytest.raises(BadConfig):
         metrics.start(target)
     assert metrics.text() == ""
+
+
+@pytest.mark.parametrize(
+    "kind", ["fifo", "link to a fifo", "device", "folder", "folder with a slash", "link to itself"]
+)
+def test_what_is_no_file_is_refused_at_once_and_stays(kind: str, tmp_path: Path) -> None:
+    """A rename over it would take it away: as root, the machine's own devices."""
+    path, pipe = tmp_path / "x.prom", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    target = {
+        "fifo": str(pipe),
+        "link to a fifo": str(path),
+        "device": str(path),
+        "folder": str(tmp_path),
+        "folder with a slash": f"{tmp_path}/",
+        "link to itself": str(path),
+    }[kind]
+    if kind.startswith("link"):
+        path.symlink_to(path if kind == "link to itself" else pipe)
+    elif kind == "device":
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))  # never the machine's own: it would be its end
+        except PermissionError:
+            pytest.skip("making a device is root's")
+    before = sorted((name, os.lstat(tmp_path / name).st_mode) for name in os.listdir(tmp_path))
+    with pytest.raises(BadConfig):
+        metrics.start(target, every_s=3600)
+    metrics.stop()
+    assert sorted((name, os.lstat(tmp_path / name).st_mode) for name in os.listdir(tmp_path)) == before
+
+
+def test_what_has_taken_the_place_of_the_file_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "x.prom"
+    metrics.start(str(path), every_s=3600)
+    os.mkfifo(path)
+    metrics.stop()
+    assert path.is_fifo()
+    assert "is a device, a pipe or a socket" in caplog.text
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_what_it_leads_to_is_replaced(there: bool, tmp_path: Path) -> None:
+    real, link = tmp_path / "real.prom", tmp_path / "link.prom"
+    if there:
+        real.write_text("before")
+    link.symlink_to(real.name)
+    metrics.start(str(link), every_s=3600)
+    metrics.stop()
+    assert link.is_symlink()
+    assert "# HELP" in real.read_text()
+    assert sorted(os.listdir(tmp_path)) == ["link.prom", "real.prom"]
 
 
 def test_a_second_target_is_refused_and_the_same_one_is_not(tmp_path: Path) -> None:
