@@ -10,7 +10,7 @@ import pytest
 from swampstore.values.entry import Inline, Meta, Record, put_record
 from swampstore.values.soonest import Soonest
 from swampstore.values.summary import Summary
-from swampstore.workers.gc import reading, scan
+from swampstore.workers.gc import pick, reading, scan
 from swampstore.workers.gc.candidates import Choice
 from tests.gc.support import collect, datum, everything, pending, remove, slow_gc, version_records
 from tests.workers.world import Process, World
@@ -71,6 +71,8 @@ def test_exactly_what_brute_force_finds(seed: int, world: World, tiny: None, mon
     dice = random.Random(seed)
     if seed % 2:
         monkeypatch.setattr(reading, "_WHOLE_BYTES", 0)  # every shard is a large one
+    if seed % 3:
+        monkeypatch.setattr(pick, "_FEW", 0)  # however many have expired
     if seed % 4 > 1:
         monkeypatch.setattr(Soonest, "at", lambda self, now_ms: None)  # as older programs wrote the root
     process, gc = world.process(), world.process()

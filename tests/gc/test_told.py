@@ -13,12 +13,18 @@ from swampstore.values.data import meta_path, raw_path
 from swampstore.values.entry import Inline, Meta, Record, put_record
 from swampstore.values.soonest import Soonest
 from swampstore.workers import outputs, shards
-from swampstore.workers.gc import reading
+from swampstore.workers.gc import pick, reading
 from swampstore.workers.gc.pick import picked
 from tests.gc.support import ID, collect, datum, slow_gc, version_records
 from tests.workers.world import HookedStore, Process, World
 
 NOW = 1_000
+
+
+@pytest.fixture(autouse=True)
+def always_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many have expired: the blocks here are small."""
+    monkeypatch.setattr(pick, "_FEW", 0)
 
 
 @pytest.fixture

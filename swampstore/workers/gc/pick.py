@@ -16,10 +16,15 @@ from swampstore.values.data import METADATA
 from swampstore.values.entry import TOMBSTONE, VERSIONED
 from swampstore.values.summary import fact_of, item_range, names_version
 
+_FEW = 8
+"""When more than one record in so many has expired, picking costs more than it saves."""
+
 
 def picked(rows: Block, above: Collection[str], items: Collection[str], now_ms: int) -> Block:
     """What is left of ``rows`` (at least one). ``above`` are keys of newer records, ``items`` those to be seen whole."""
     due = {at for at, expires in enumerate(rows.expires) if 0 < expires <= now_ms}
+    if len(due) * _FEW > len(rows):
+        return rows
     numbers = {*due, *rows.places(above), *rows.places({_beside(rows.keys[at]) for at in due})}
     for item, versions in _items(rows).items():
         if item in items or _goes_on(rows, item) or not due.isdisjoint(versions) or _acts(rows, versions):
