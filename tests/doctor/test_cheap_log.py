@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from swampstore.env.blocking import run
 from swampstore.values.frame import Kind, pack
-from swampstore.values.names import writer_lane
+from swampstore.values.names import COMMIT_LANE, writer_lane
 from swampstore.values.root import Garbage, Leader, garbage_list
 from swampstore.values.version import hlc_of, make_writer_id
+from swampstore.workers.doctor import waiting
 from tests.doctor.broken import change_root, drop, look, only, segment, write
 from tests.doctor.history import busy
 from tests.workers.world import DAY_S, World
@@ -64,6 +66,46 @@ def test_a_quarantined_segment_is_named_with_its_reason(world: World) -> None:
     found = only(look(world.process()))
     assert (found.code, found.severity, found.name) == ("quarantined", "warning", name)
     assert "too short" in found.text
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_damaged_segment_is_an_error_before_it_is_folded(world: World, deep: bool) -> None:
+    """In a shared lane too; also to a process that has read it while it was whole; and its bytes put back mend it."""
+    process = busy(world)
+    lane = COMMIT_LANE
+    name, body = f"ns/log/{lane}/{1:016x}", segment(lane, 1, "shared", hlc_of(world.env.wall))
+    write(world, name, body)
+    before = world.process()
+    assert look(before, deep=deep, guards=False).healthy
+    run(before.reader.open())
+    write(world, name, body[:-1] + bytes([body[-1] ^ 1]))
+    for looker in (before, world.process()):
+        (found,) = look(looker, deep=deep, guards=False).of("error")
+        assert (found.code, found.name) == ("segment-damaged", name)
+        assert "checksum" in found.text
+    write(world, name, body)
+    assert look(world.process(), guards=False).healthy
+    write(world, name, b"broken")
+    process.fold()
+    assert look(world.process(), guards=False).codes() == ["quarantined"]
+
+
+def test_a_segment_of_a_newer_program_is_no_damage(world: World) -> None:
+    busy(world)
+    lane = COMMIT_LANE
+    write(world, f"ns/log/{lane}/{1:016x}", pack(Kind.SEGMENT, 9, b"from the future"))
+    found = only(look(world.process(), guards=False))
+    assert (found.code, found.severity) == ("newer-format", "error")
+
+
+def test_of_very_many_segments_that_wait_only_the_first_are_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = busy(world)
+    process.put("k/1", b"1")
+    name = world.store.names("ns/log/")[-1]
+    write(world, name, b"broken")
+    monkeypatch.setattr(waiting, "MOST", 1)
+    assert look(world.process(), guards=False).codes() == ["log-unread"]
+    assert "segment-damaged" in look(world.process(), deep=True, guards=False).codes()
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from swampstore.errors import Damaged, FixTheSetup, SwampError, TryAgain, Undecided
 from swampstore.protocols.place import Place
@@ -24,6 +25,7 @@ from swampstore.workers.doctor.queues import check_queues
 from swampstore.workers.doctor.roots import check_root, check_saved
 from swampstore.workers.doctor.runs import check_indexes, check_runs
 from swampstore.workers.doctor.sight import Sight, look
+from swampstore.workers.doctor.waiting import check_waiting
 from swampstore.workers.doctor.waste import check_packs, check_waste
 from swampstore.workers.target import Progress, silent
 
@@ -36,6 +38,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("lanes", check_lanes),
     ("lane files", check_lane_files),
     ("set aside", check_aside),
+    ("not folded", check_waiting),
     ("left behind", check_left),
     ("upkeep", check_upkeep),
     ("packs", check_packs),
@@ -68,6 +71,10 @@ async def examine(
     progress("look", 0, 0)
     sight = await look(place, register)
     checks = [*CHECKS, ("guards", check_guards)] if guards else list(CHECKS)
+    if deep:
+        checks = [
+            (name, partial(check_waiting, deep=True) if check is check_waiting else check) for name, check in checks
+        ]
     report = Report(place.names.namespace, deep, [], _counts(sight))
     for number, (name, check) in enumerate(checks):
         progress(name, number, len(checks))
