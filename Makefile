@@ -5,6 +5,7 @@ PYTHON ?= python3
 JOBS ?= 2
 PROVE_SECONDS ?= 600
 PROVE_SEEDS ?= 100000
+EXAMPLES ?= default
 ARGS ?=
 
 BIN := .venv/bin
@@ -54,7 +55,7 @@ plots: .venv/.stamp-test $(PEERS)/.stamp ## draw the plots of the documentation 
 
 prove: .venv/.stamp-test $(EMULATOR)/.stamp ## the long proofs: simulation, contention, clean install (PROVE_SEEDS=100000 worlds; PROVE_SECONDS=600 for each model)
 	@$(BIN)/python -m tests.sim.many --seeds $(PROVE_SEEDS) --jobs $(JOBS)
-	@$(BIN)/python -m pytest -q -m prove -n $(JOBS) --timeout 3600 $(ARGS)
+	@$(BIN)/python -m pytest -q -m prove -n $(JOBS) --timeout 3600 --hypothesis-profile=$(EXAMPLES) $(ARGS)
 
 fuzz: .venv/.stamp-test $(FUZZ)/.stamp ## hostile bytes for every decoder: seeded, whole stores, and guided by coverage (SECONDS=120 in all)
 	@nice $(BIN)/python -m tests.fuzz.engine $$(($(SECONDS) / 3))
