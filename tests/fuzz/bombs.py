@@ -71,7 +71,8 @@ def register_of(ranges: bytes) -> bytes:
 
 
 def use_root(data: bytes) -> object:
-    return root.decode_root(data, "obj")
+    held = root.decode_root(data, "obj")
+    return held, held.garbage
 
 
 def use_segment(data: bytes) -> object:
