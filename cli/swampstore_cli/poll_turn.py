@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from swampstore.errors import FencedError, StoreUnavailable, TryAgain
+from swampstore.errors import FencedError, StoreUnavailable, SwampError
 from swampstore_cli import output
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Turn:
 
         try:
             run(self._env.within(RELEASE_S, self._release()))
-        except (TimeoutError, TryAgain) as away:
+        except (TimeoutError, SwampError) as away:
             output.note(f"the place in the queue could not be given back, others wait until its time is up: {away}")
 
     @property
@@ -51,7 +51,7 @@ class Turn:
         return () if held is None else (held,)
 
     def check(self) -> None:
-        """Raise ``FencedError`` if another instance has taken over, ``StoreUnavailable`` where that is not known."""
+        """Raise ``FencedError`` if another instance has taken over, another ``SwampError`` where that is not known."""
         from swampstore.env.blocking import run
 
         if self._looking:  # since the run before: one look at a time is enough

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
@@ -19,6 +21,7 @@ class StopSignals:
         self._set = False
         self._reading, self._writing = os.pipe()
         self._before: dict[int, Any] = {}
+        self._interrupts = False
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -35,6 +38,19 @@ class StopSignals:
         if self._set and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.set()
+        if self._interrupts:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """For a block that cannot look for a stop: in it one raises ``KeyboardInterrupt``, SIGTERM too."""
+        self._interrupts = True
+        try:
+            if self._set:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._interrupts = False
 
     def set(self) -> None:
         if not self._set:

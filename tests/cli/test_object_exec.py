@@ -18,7 +18,7 @@ from swampstore_cli import command_group
 from swampstore_cli.commands import object_update
 from swampstore_cli.main import TERMINATED_EXIT, _terminated
 from tests.cli.conftest import Swamp
-from tests.cli.test_poll import alive, beside
+from tests.cli.test_poll_run import alive, beside
 
 pytestmark = pytest.mark.usefixtures("store")
 

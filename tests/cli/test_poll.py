@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 import os
 import random
-import shutil
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -21,16 +16,14 @@ import pytest
 
 import swampstore
 from swampstore.env.blocking import BlockingEnv
-from swampstore.errors import FencedError, Misuse, StoreUnavailable
+from swampstore.errors import FencedError, Misuse, SpoolFull, StoreMissing, StoreUnavailable, SwampError
 from swampstore.protocols.queue_grant import Grant
-from swampstore_cli import command_group, poll_run, poll_turn
-from swampstore_cli.poll_guard import guarded
-from swampstore_cli.poll_run import run_command
+from swampstore_cli import poll_run, poll_turn, poll_writing
+from swampstore_cli.commands import poll
+from swampstore_cli.main import _terminated
 from swampstore_cli.poll_schedule import QUEUE, QUEUED, SKIP, Schedule
-from swampstore_cli.stopping import StopSignals
 from tests.cli.conftest import Swamp
-
-ONCE = ("--every", "1s", "--jitter", "0s", "--count", "1")
+from tests.cli.test_poll_run import ONCE, begin
 
 
 def schedule(overlap: str = SKIP, every: float = 10.0, jitter: float = 0.0) -> Schedule:
@@ -77,138 +70,6 @@ class TestSchedule:
             Schedule(every, jitter, overlap, random.Random(1))
 
 
-class TestRun:
-    @pytest.fixture
-    def stop(self) -> Iterator[StopSignals]:
-        with StopSignals() as stop:
-            yield stop
-
-    def ran(self, stop: StopSignals, *line: str, limit: float | None = None, most: int = 1000) -> poll_run.Ended:
-        return run_command(line, stop, limit_s=limit, output_bytes=most, error_bytes=10)
-
-    def test_outputs_are_bounded_and_read_to_the_end(self, stop: StopSignals) -> None:
-        script = "head -c 300000 /dev/zero; printf 0123456789abcdef >&2; exit 7"
-        ended = self.ran(stop, "sh", "-c", script)
-        assert (ended.code, len(ended.output), ended.cut) == (7, 1000, 299_000)
-        assert ended.error == b"6789abcdef"
-
-    def test_a_limit_ends_the_whole_group(self, stop: StopSignals, tmp_path: Path, monkeypatch: Any) -> None:
-        monkeypatch.setattr(poll_run, "GRACE_S", 0.2)
-        script = f"trap '' TERM; {beside(tmp_path / 'child')}; wait; sleep 60"
-        for limit in (0.2, 1.0, 5.0, 25.0):  # a loaded machine may need longer until the command stands there
-            ended = self.ran(stop, "sh", "-c", script, limit=limit)
-            assert ended.timed_out
-            if (tmp_path / "child").exists() and (tmp_path / "child").read_text():
-                break
-        assert ended.code == -signal.SIGKILL
-        assert not alive(int((tmp_path / "child").read_text()))
-
-    def test_a_process_left_behind_holds_nobody_up(self, stop: StopSignals, tmp_path: Path, monkeypatch: Any) -> None:
-        monkeypatch.setattr(poll_run, "GRACE_S", 0.2)
-        ended = self.ran(stop, "sh", "-c", f"{beside(tmp_path / 'child')}; echo done")
-        assert (ended.code, ended.output, ended.timed_out) == (0, b"done\n", False)
-        assert not alive(int((tmp_path / "child").read_text()))
-
-    def test_a_stop_ends_it(self, stop: StopSignals) -> None:
-        stop.set()
-        ended = self.ran(stop, "sleep", "60")
-        assert ended.stopped
-        assert ended.code == -signal.SIGTERM
-
-    def test_the_command_of_a_killed_poller_ends_with_it(self, store: Path, tmp_path: Path) -> None:
-        script = f"{beside(tmp_path / 'child')}; wait"
-        poller = begin(store, "--every", "50ms", "--topic", "t", "--", "sh", "-c", script)
-        while not (tmp_path / "child").exists():
-            assert poller.poll() is None
-            time.sleep(0.02)
-        poller.kill()
-        poller.communicate()
-        assert not alive(int((tmp_path / "child").read_text()))
-
-    @pytest.mark.parametrize("dies", [True, False])
-    def test_the_guard_of_a_run_ends_with_it(self, dies: bool) -> None:
-        """It speaks up only for a poller that has died, and then for good."""
-        with subprocess.Popen(
-            ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        ) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            poller = os.fork()
-            if poller == 0:
-                with guarded(child.pid, 0.1):
-                    os._exit(0) if dies else None
-                os._exit(0)
-            os.waitpid(poller, 0)
-            if dies:
-                assert child.wait(timeout=100) == -signal.SIGKILL
-            else:
-                time.sleep(0.3)
-                assert child.poll() is None
-                os.killpg(child.pid, signal.SIGKILL)
-
-    @pytest.mark.parametrize("kept", [True, False])
-    def test_what_a_dead_poller_had_locked_is_locked_until_its_command_is_gone(
-        self, tmp_path: Path, kept: bool
-    ) -> None:
-        with subprocess.Popen(
-            ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        ) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            poller = os.fork()
-            if poller == 0:
-                place = os.open(tmp_path / "place", os.O_CREAT | os.O_RDWR)
-                fcntl.flock(place, fcntl.LOCK_EX)
-                with guarded(child.pid, 0.3 if kept else 60, (place,) if kept else ()):
-                    os._exit(0)
-            os.waitpid(poller, 0)
-            with open(tmp_path / "place") as place_again:
-                fcntl.flock(place_again, fcntl.LOCK_EX)
-                assert (child.poll() is not None) is kept
-            child.kill()
-
-    def test_a_poller_keeps_its_place_so(self, swamp: Swamp, store: Path, monkeypatch: Any) -> None:
-        kept, real = [], command_group.guarded
-
-        def guard(pid: int, grace: float, keep: tuple[int, ...]) -> Any:
-            kept.extend(os.fstat(file) for file in keep)
-            return real(pid, grace, keep)
-
-        monkeypatch.setattr(command_group, "guarded", guard)
-        assert swamp("poll", *ONCE, "--topic", "t", "--", "true").code == 0
-        (ticket,) = store.rglob("t/0*")
-        assert [os.path.samestat(file, ticket.stat()) for file in kept] == [True]
-
-    @pytest.mark.parametrize(("name", "code"), [("/no/such/program", 127), ("/", 126)])
-    def test_what_cannot_be_started_is_a_result(self, stop: StopSignals, name: str, code: int) -> None:
-        ended = self.ran(stop, name)
-        assert ended.code == code
-        assert ended.error
-
-
-def beside(child: Path) -> str:
-    """A script that begins a process, tells its id and goes on. Where it can be, the process is in a group of its own."""
-    inner = f"sh -c 'echo $$ > {child}.new; mv {child}.new {child}; exec sleep 60'"
-    grouped = "timeout 60 " if Path("/proc/self/stat").exists() and shutil.which("timeout") else ""
-    return f"{grouped}{inner} & while ! [ -e {child} ]; do sleep 0.01; done"
-
-
-def alive(pid: int) -> bool:
-    for _ in range(2000):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        if Path(f"/proc/{pid}/stat").exists() and " Z " in Path(f"/proc/{pid}/stat").read_text():
-            return False
-        time.sleep(0.02)
-    return True
-
-
 class TestRecords:
     def test_a_run_is_a_record(self, swamp: Swamp, store: Path) -> None:
         done = swamp(
@@ -228,6 +89,9 @@ class TestRecords:
             ("printf '{broken'", {"output": "{broken"}),
             ("printf '[NaN]'", {"output": "[NaN]"}),
             ("printf '\\377'", {"output_base64": "/w=="}),
+            ("echo '[18446744073709551616]'", {"output": "[18446744073709551616]\n"}),
+            ("printf %s '[\"\\ud800\"]'", {"output": '["\\ud800"]'}),
+            ("printf '[1e999]'", {"output": "[1e999]"}),
         ],
     )
     def test_any_output_is_kept(self, swamp: Swamp, store: Path, script: str, kept: dict[str, str]) -> None:
@@ -240,7 +104,43 @@ class TestRecords:
         (record,) = records(store, "t")
         assert (len(record["output"]), record["cut"]) == (131_072, 200_000 - 131_072)
 
-    def test_a_store_that_is_away_does_not_end_it(self, swamp: Swamp, store: Path, monkeypatch: Any) -> None:
+    def test_a_record_always_fits(self, swamp: Swamp, store: Path) -> None:
+        script = "head -c 200000 /dev/zero | tr '\\0' '\\377' | tee /dev/stderr"
+        long = "a" * 100_000
+        done = swamp("poll", *ONCE, "--topic", "t", "--", "sh", "-c", script, os.fsdecode(b"\xff"), long, long)
+        assert done.code == 0
+        (record,) = records(store, "t")
+        assert record["command"][:4] == ["sh", "-c", script, "\\xff"]
+        assert sum(map(len, record["command"])) + record["command_cut"] == 2 + 2 + len(script) + 4 + 200_000
+        assert len(record["error"]) == 4 * poll_writing.ERROR_BYTES
+
+    def test_json_that_grows_beyond_a_record_stays_text(self, swamp: Swamp, store: Path, tmp_path: Path) -> None:
+        text = "[" + ",".join(["0.5"] * 32_000) + "]"
+        (tmp_path / "text").write_text(text)
+        assert swamp("poll", *ONCE, "--topic", "t", "--", "cat", tmp_path / "text").code == 0
+        (record,) = records(store, "t")
+        assert record["output"] == text
+
+    def test_a_run_without_a_process_is_told_and_does_not_end_it(
+        self, swamp: Swamp, store: Path, monkeypatch: Any
+    ) -> None:
+        real, tried = poll.run_command, []
+
+        def run(*given: Any, **more: Any) -> poll_run.Ended:
+            tried.append(given)
+            if len(tried) == 1:
+                raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+            return real(*given, **more)
+
+        monkeypatch.setattr(poll, "run_command", run)
+        done = swamp("poll", "--every", "60ms", "--jitter", "0s", "--count", "2", "--topic", "t", "--", "true")
+        assert (done.code, len(records(store, "t"))) == (1, 1)
+        assert "could not be started: Resource temporarily" in done.err
+
+    @pytest.mark.parametrize("error", [StoreUnavailable, SpoolFull, StoreMissing])
+    def test_a_store_that_is_away_does_not_end_it(
+        self, swamp: Swamp, store: Path, monkeypatch: Any, error: type[SwampError]
+    ) -> None:
         from swampstore.client.audit_blocking import AuditTopic
 
         wrote, real = [], AuditTopic.write
@@ -248,7 +148,7 @@ class TestRecords:
         def write(self: AuditTopic, data: object, **more: Any) -> Any:
             wrote.append(data)
             if len(wrote) == 1:
-                raise StoreUnavailable("no route")
+                raise error("no route")
             return real(self, data, **more)
 
         monkeypatch.setattr(AuditTopic, "write", write)
@@ -272,6 +172,14 @@ class TestVersions:
             assert len(versions) == 2
             assert opened.namespace("default").data("t/m:one", "state").read() == b"b\n"
 
+    def test_the_one_before_may_be_of_another_process(self, swamp: Swamp, store: Path) -> None:
+        line = ("poll", *ONCE, "--data", "t/m:one", "--as", "state", "--only-changed", "--")
+        assert "version 0" in swamp(*line, "echo", "a").out
+        assert "no version: unchanged" in swamp(*line, "echo", "a").out
+        assert "version 0" in swamp(*line, "echo", "b").out
+        swamp("data", "delete", "t/m:one", "state", "--force")
+        assert "version 0" in swamp(*line, "echo", "b").out
+
     @pytest.mark.parametrize(
         "wrong", [(), ("--topic", "t", "--data", "m", "--as", "n"), ("--data", "m"), ("--topic", "t", "--only-changed")]
     )
@@ -288,6 +196,20 @@ class TestOneInstance:
         assert done.code == 75
         assert "standing by" not in done.err
         assert records(store, "t") == []
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_one_that_stands_by_is_stopped_like_one_that_runs(
+        self, swamp: Swamp, store: Path, monkeypatch: Any, number: int
+    ) -> None:
+        monkeypatch.setattr(poll._Standby, "waits", lambda *_: os.kill(os.getpid(), number))
+        before = signal.signal(signal.SIGTERM, _terminated)
+        try:
+            with swampstore.open(str(store)) as opened, opened.namespace("default").queue("poll/t", 1).acquire():
+                done = swamp("poll", "--every", "1s", "--topic", "t", "--", "true")
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        assert (done.code, done.out) == (0, "")
+        assert "stopped before its turn" in done.err
 
     @pytest.mark.parametrize("count", ["0", "-1"])
     def test_it_does_not_go_on_for_ever_when_told_to_run_no_time(self, swamp: Swamp, store: Path, count: str) -> None:
@@ -378,13 +300,3 @@ def until_known(turn: poll_turn.Turn) -> None:
     while True:
         with suppress(StoreUnavailable):
             turn.check()
-
-
-def begin(store: Path, *line: str) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"SWAMP_DATASTORE": str(store)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "swampstore_cli", "poll", *line],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )

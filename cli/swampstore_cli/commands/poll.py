@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swampstore.errors import AmbiguousAppend, Misuse, SwampError, TryAgain
+from swampstore.errors import FencedError, FixTheCall, Misuse, SwampError
 from swampstore_cli import output
 from swampstore_cli.moments import now_ms, pause_s
 from swampstore_cli.options import command, new_app
-from swampstore_cli.poll_run import run_command
+from swampstore_cli.poll_run import Ended, run_command
 from swampstore_cli.poll_schedule import JITTER_SHARE, SKIP, Schedule
 from swampstore_cli.poll_turn import Turn
 from swampstore_cli.poll_writing import ERROR_BYTES, Records, Run, Sink, Versions, Written
@@ -87,8 +88,9 @@ def poll(
     output of every run that ends with exit code 0 is a new version of a datum.
 
     One instance of a NAME runs at a time, on whatever machine: others wait in line and take over when it ends or dies.
-    A run that fails is recorded and does not end the poller; a store that is away for a while does not either. Ctrl-C
-    or SIGTERM stops CMD, records that, and ends with exit code 0, or 76 when records still wait on this machine.
+    A run that fails is recorded and does not end the poller. Nor does a store that is away, missing or full: what could
+    not be written is told and lost, and the poller goes on, to end with exit code 1. Ctrl-C or SIGTERM stops CMD,
+    records that, and ends with exit code 0, or 76 when records still wait on this machine.
     """
     from swampstore_cli.stopping import StopSignals
 
@@ -105,7 +107,7 @@ def poll(
     if only_changed and not data:
         raise Misuse("--only-changed without --data", hint="every run is a record; leave it out")
     label = name or topic or f"{data}/{as_}"
-    with session.opened() as opened:
+    with StopSignals() as stop, session.opened() as opened, ExitStack() as ends:
         namespace = opened.face.namespace(session.settings.namespace)
         sink = _sink(session, namespace, label, line, topic, data, as_, only_changed=only_changed)
         poller = _Poller(session, line, sink, schedule, limit_s, count, label)
@@ -114,9 +116,14 @@ def poll(
         held = queue.acquire(
             purpose=f"swamp poll --every {every}", on_wait=said.waits, deadline=0.0 if no_wait else None
         )
-        with Turn(opened.env, held) as turn, StopSignals() as stop:
-            output.note(f"polling every {every} as {output.printable(label)}; Ctrl-C stops")
-            poller.go_on(turn, stop)
+        try:
+            with stop.interrupting():
+                turn = ends.enter_context(Turn(opened.env, held))
+        except KeyboardInterrupt:
+            output.note("stopped before its turn")
+            return
+        output.note(f"polling every {every} as {output.printable(label)}; Ctrl-C stops")
+        poller.go_on(turn, stop)
     raise typer.Exit(poller.exit_code)
 
 
@@ -138,7 +145,12 @@ def _sink(
     found = find_model(session.settings, namespace, data)
     tags = {"poll": label} | ({"modelName": found.name} if found.name != found.model.id else {})
     item = namespace.data(found.model, as_)
-    return Versions(lambda contents: item.put(contents, tags=tags).id, only_changed=only_changed)
+
+    def newest() -> str:
+        version = item.get(follow=False)
+        return "" if version is None or version.deleted else version.sha256
+
+    return Versions(lambda contents: item.put(contents, tags=tags).id, newest, only_changed=only_changed)
 
 
 class _Standby:
@@ -200,12 +212,25 @@ class _Poller:
                 break
             try:
                 turn.check()  # who slept through its turn must not run beside its successor
-            except TryAgain as error:
+            except FencedError:
+                raise
+            except SwampError as error:  # not known: it goes on
                 self._problem(error)
             if stop.is_set():
                 break
             began = now_ms()
-            ended = run_command(
+            ended = self._ran(turn, stop)
+            self._runs += 1
+            if ended is not None:
+                self._write(Run(tick, began, ended))
+        output.note(f"stopped after {output.count(self._runs, 'run')}")
+        if self._lost:
+            output.note(f"{output.count(self._lost, 'run')} could not be written")
+
+    def _ran(self, turn: Turn, stop: StopSignals) -> Ended | None:
+        """The run, or ``None`` when there was no process left for it."""
+        try:
+            return run_command(
                 self._line,
                 stop,
                 limit_s=self._limit_s,
@@ -213,18 +238,20 @@ class _Poller:
                 error_bytes=ERROR_BYTES,
                 keep=turn.files,
             )
-            self._runs += 1
-            self._write(Run(tick, began, ended))
-        output.note(f"stopped after {output.count(self._runs, 'run')}")
-        if self._lost:
-            output.note(f"{output.count(self._lost, 'run')} could not be written")
+        except OSError as error:
+            self._lost += 1
+            self._problem(SwampError(f"the command could not be started: {error.strerror or error}"))
+            return None
 
     def _write(self, run: Run) -> None:
         try:
             written = self._sink.write(run)
-        except (TryAgain, AmbiguousAppend) as error:
+        except FixTheCall:
+            raise  # of a record or version that always fits: what they are called by will never be right
+        except SwampError as error:
             self._lost += 1
             self._problem(error)
+            output.note(f"the run of {output.moment(run.began)} (exit {run.ended.code}) was not written")
             return
         self._spooled = written.spooled
         self._tell(run, written)
