@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 import swampstore
+from swampstore.client.blocking import finish
+from swampstore.env.blocking import BlockingEnv
 from swampstore.errors import Conflict
 from swampstore.stores.memory import MemoryStore
 from swampstore.workers.legacy import export_mark
-from tests.export.support import exported, exported_to_store, files, filled
+from swampstore.workers.legacy.export_around import refuse_prefix
+from swampstore.workers.legacy.export_sink import close_sink, open_sink
+from tests.export.support import core_of, exported, exported_to_store, face_of, files, filled
 
 
 def store_at(folder: Path, kind: str) -> None:
@@ -54,6 +58,39 @@ def test_a_bucket(base: str) -> None:
     assert exported_to_store(core, store, "beside/").written
 
 
+def at(url: str, named: str = "") -> None:
+    env = BlockingEnv()
+    finish(close_sink(finish(open_sink(url, env, named, timeout=5))))
+
+
+@pytest.mark.parametrize("kind", ["root", "log", "shards"])
+@pytest.mark.parametrize(
+    ("place", "named"), [("team2", ""), ("", "team2"), ("ops/sub", ""), ("a/b/c", "d"), ("ops/log", ""), ("link", "")]
+)
+def test_a_folder_anywhere_inside(tmp_path: Path, kind: str, place: str, named: str) -> None:
+    """Nothing is made there either; and what lies beside the store is no store."""
+    there = tmp_path / "store"
+    store_at(there, kind)
+    if place == "link":
+        place = "../elsewhere/new"
+        (tmp_path / "elsewhere").symlink_to(there / "ops")
+    before = sorted(there.rglob("*"))
+    with pytest.raises(Conflict, match=r"lies in (the|a namespace of a) store") as caught:
+        at(str(there / place), named)
+    assert "outside of every store" in caught.value.hint
+    assert sorted(there.rglob("*")) == before
+    at(str(tmp_path / "beside"), named)
+
+
+@pytest.mark.parametrize("base", ["ops/sub", "team2", "a/b"])
+def test_anywhere_inside_in_a_bucket(base: str) -> None:
+    core = core_of()
+    face_of(core).put("a", b"1")
+    with pytest.raises(Conflict, match="lies in"):
+        finish(refuse_prefix(core.place.store, base))
+    finish(refuse_prefix(core_of().place.store, base))
+
+
 def test_without_the_check_it_goes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(_: object) -> None: ...
 
@@ -69,3 +106,5 @@ def test_what_is_only_called_so_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "root").write_bytes(b"not a root")
     (tmp_path / "ops" / "root").mkdir()
     assert exported(filled(), tmp_path, force=True).left_over == 3
+    at(str(tmp_path / "new"))
+    at(str(tmp_path / "ops" / "new"))

@@ -63,7 +63,7 @@ def export(
     with session.opened() as opened:
         opened.existing(session.settings.namespace)
         core = opened.core.namespace(session.settings.namespace)
-        sink = open_sink(dest, opened.env, named, timeout=session.settings.timeout)
+        sink = finish(open_sink(dest, opened.env, named, timeout=session.settings.timeout))
         try:
             with Progress() as progress:
                 report = finish(export_legacy(core, sink, options, named=named, progress=progress))

@@ -24,6 +24,7 @@ from swampstore.stores.base import Get, Got, Overwrite, Put, Source, Store, Stor
 from swampstore.stores.open import open_store
 from swampstore.stores.retry import Retrying
 from swampstore.stores.urls import LocalPlace, parse_url
+from swampstore.workers.legacy.export_around import refuse_inside
 from swampstore.workers.spool import Spool
 from swampstore.workers.sync.options import Scope, SyncOptions
 from swampstore.workers.sync.scan import Scan
@@ -296,13 +297,15 @@ class TreeSink:
         self._tree.settle(["."] * 100)  # many: all at once
 
 
-def open_sink(url: str, env: Env, named: str, *, timeout: float) -> TreeSink | StoreSink:
+async def open_sink(url: str, env: Env, named: str, *, timeout: float) -> TreeSink | StoreSink:
     """The target at ``url`` (a folder is made when it is missing); ``named`` is the namespace's folder in it, if any.
 
-    Raises ``BadURL``, ``StoreForbidden``, and what opening the store raises. Close it with :func:`close_sink`.
+    Raises ``Conflict`` for a place inside a store, ``BadURL``, ``StoreForbidden``, and what opening the store raises.
+    Close it with :func:`close_sink`.
     """
     base = f"{named}/" if named else ""
     place = parse_url(url)
+    await refuse_inside(place, named, env, timeout=timeout)
     if isinstance(place, LocalPlace):
         return TreeSink(Path(place.path), base, env)
     return StoreSink(Retrying(open_store(url, env=env, timeout=timeout), env, deadline_s=timeout), base)

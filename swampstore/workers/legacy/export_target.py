@@ -1,38 +1,42 @@
 """Whether a target of an export is a store of this library, or a namespace of one: there an export never goes.
 
 Its files would lie among objects that are not its own, and keys of users may be called like them. No force helps: there
-is nothing to win by it. Costs a few requests per name at the top of the target.
+is nothing to win by it. Costs a few requests per name at the top of the target. What lies around it: :mod:`.export_around`.
 
 Invariants: what is only called like an object of a store, and holds something else, is none.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from swampstore.errors import BadName, Conflict
 from swampstore.values.frame import MAGIC
 from swampstore.values.keys import check_namespace
 from swampstore.values.lane_file import MAGIC as LANE_MAGIC
 from swampstore.values.names import Names
-from swampstore.workers.legacy.export_sink import Sink
+
+if TYPE_CHECKING:
+    from swampstore.workers.legacy.export_sink import Sink
 
 _ANY = Names("any")
 _ROOT = _ANY.root.removeprefix(_ANY.prefix)
 _LOG = _ANY.log.removeprefix(_ANY.prefix)
 _SHARD = _ANY.folder("shard").removeprefix(_ANY.prefix)
-_HINT = "name an empty or new place outside of every store, such as a folder beside it"
+OUTSIDE_HINT = "name an empty or new place outside of every store, such as a folder beside it"
 
 
 async def refuse_store(sink: Sink) -> None:
     """Raise ``Conflict`` for a target that is a store or a namespace of one."""
     if await holds_a_namespace(sink) or await _unfolded(sink, ""):
-        raise Conflict(f"the target {sink.url} is a namespace of a store", hint=_HINT)
+        raise Conflict(f"the target {sink.url} is a namespace of a store", hint=OUTSIDE_HINT)
     for top in await sink.tops():
         try:
             under = f"{check_namespace(top)}/"
         except BadName:
             continue
         if await holds_a_namespace(sink, under) or await _unfolded(sink, under):
-            raise Conflict(f"the target {sink.url} is a store: {top!r} in it is a namespace", hint=_HINT)
+            raise Conflict(f"the target {sink.url} is a store: {top!r} in it is a namespace", hint=OUTSIDE_HINT)
 
 
 async def holds_a_namespace(sink: Sink, under: str = "") -> bool:

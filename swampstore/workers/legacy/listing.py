@@ -26,10 +26,10 @@ async def namespaces(store: Store, place: Place) -> frozenset[str]:
 
     One listing step and two small reads per folder. Raises what the store raises.
     """
-    folders = [folder async for folder in _folders(store, place.prefix)]
-    marks = await store.many([Head(f"{place.prefix}{folder}/{NAMESPACE_MARK}") for folder in folders])
-    roots = await store.many([Get(Names(f"{place.prefix}{folder}").root, span=(0, len(MAGIC))) for folder in folders])
-    pairs = zip(folders, marks, roots, strict=True)
+    tops = [folder async for folder in folders(store, place.prefix)]
+    marks = await store.many([Head(f"{place.prefix}{folder}/{NAMESPACE_MARK}") for folder in tops])
+    roots = await store.many([Get(Names(f"{place.prefix}{folder}").root, span=(0, len(MAGIC))) for folder in tops])
+    pairs = zip(tops, marks, roots, strict=True)
     return frozenset(folder for folder, mark, root in pairs if _is_there(mark) or _is_root(root))
 
 
@@ -51,7 +51,8 @@ def _is_root(answer: Outcome) -> bool:
     return _is_there(answer) and isinstance(answer, Got) and answer.body == MAGIC
 
 
-async def _folders(store: Store, prefix: str) -> AsyncIterator[str]:
+async def folders(store: Store, prefix: str) -> AsyncIterator[str]:
+    """The folders directly below ``prefix``, one listing step for each."""
     after, folder = "", None
     while True:
         page = await store.list(prefix, start_after=after, limit=NAMESPACE_LIST_PAGE)
