@@ -87,7 +87,7 @@ def test_everything_said_of_it_comes_back_in_the_known_shape(swamp: Swamp, repo:
     ],
 )
 def test_contents_in_a_document(swamp: Swamp, kind: str, data: bytes, content: object, encoding: str) -> None:
-    swamp("data", "put", WEB, "state", "--content-type", kind, stdin=data)
+    swamp("data", "put", WEB, "state", *(("--content-type", kind) if kind else ()), stdin=data)
     found = swamp("data", "get", WEB, "state", "--json").document
     assert (found["content"], found["contentEncoding"]) == (content, encoding)
 
