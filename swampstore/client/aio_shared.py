@@ -8,7 +8,7 @@ from typing import Any
 
 from swampstore.client.core import CoreNamespace, puts
 from swampstore.protocols.lock import Held as CoreHeld
-from swampstore.protocols.lock import hold
+from swampstore.protocols.lock import hold, set_capacity
 from swampstore.protocols.queue import FairQueue, Grant, Waiting
 from swampstore.protocols.queue_status import QueueStatus, queue_status
 from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord, StreamState, Tail
@@ -181,8 +181,8 @@ class AsyncQueue:
             await grant.release()
 
     async def set_capacity(self, capacity: int) -> None:
-        """Change how many may run at once; nobody is revoked."""
-        await self._queue.set_capacity(capacity)
+        """Change how many may run at once; nobody is revoked. Raises ``Misuse`` for more than one of a lock."""
+        await set_capacity(self._queue, self._core.reader, capacity)
 
     async def status(self, *, limit: int = 100) -> QueueStatus:
         """Who holds and who waits (the first ``limit``): queued, running, stuck or dead."""

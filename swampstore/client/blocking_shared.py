@@ -9,7 +9,7 @@ from typing import Any
 from swampstore.client.core import CoreNamespace, puts
 from swampstore.env.blocking import each, run
 from swampstore.protocols.lock import Held as CoreHeld
-from swampstore.protocols.lock import hold
+from swampstore.protocols.lock import hold, set_capacity
 from swampstore.protocols.queue import FairQueue, Grant, Waiting
 from swampstore.protocols.queue_status import QueueStatus, queue_status
 from swampstore.protocols.stream import EMPTY, StreamAck, StreamRecord, StreamState, Tail
@@ -182,8 +182,8 @@ class Queue:
             run(grant.release())
 
     def set_capacity(self, capacity: int) -> None:
-        """Change how many may run at once; nobody is revoked."""
-        run(self._queue.set_capacity(capacity))
+        """Change how many may run at once; nobody is revoked. Raises ``Misuse`` for more than one of a lock."""
+        run(set_capacity(self._queue, self._core.reader, capacity))
 
     def status(self, *, limit: int = 100) -> QueueStatus:
         """Who holds and who waits (the first ``limit``): queued, running, stuck or dead."""

@@ -7,11 +7,13 @@ Invariants:
 - A held write commits in the commit lane and writes the lock's mark, so it is ordered with every other write under that
   lock, and refused once a higher ticket has committed.
 - A grant commits its mark before anything else: what others began under that lock before it cannot commit afterwards.
+- A lock is granted at capacity 1 only, whatever others make of its queue: so nobody holds it beside another.
 - A lock does not nest: waiting for it, or updating under it, inside its own block is an error.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import msgspec
@@ -22,13 +24,14 @@ from swampstore.limits import UPDATE_ATTEMPTS
 from swampstore.protocols.commit import CommitConflict, Committed, Draft
 from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
 from swampstore.protocols.nesting import check_free, enter, leave
-from swampstore.protocols.queue import Grant, fair_queue
+from swampstore.protocols.queue import FairQueue, Grant, fair_queue
+from swampstore.protocols.snapshot import SnapshotReader
 from swampstore.protocols.update import LOCK_MARK, Updates, check_fence, lock_mark, mark_lock, weight_of
 from swampstore.protocols.writer import Ack
 from swampstore.values.deltas import Delta
 from swampstore.values.entry import Record
 from swampstore.values.segment import Commit
-from swampstore.values.tickets import check_queue, check_seconds
+from swampstore.values.tickets import check_capacity, check_queue, check_seconds
 
 
 class Held:
@@ -103,7 +106,8 @@ class Held:
 
 
 async def hold(owner: Updates, name: str, *, deadline_s: float | None = None, purpose: str = "") -> Held:
-    """Queue for lock ``name`` and hold it. Raises ``DeadlinePassed``, ``BadName``, ``Misuse`` (held, absurd)."""
+    """Queue for lock ``name`` and hold it. Raises ``DeadlinePassed``, ``BadName``, ``Misuse`` (held, absurd, or the queue
+    admits several)."""
     place = owner.place
     check_free(place, check_queue(name))
     check_seconds("deadline", deadline_s)
@@ -112,6 +116,7 @@ async def hold(owner: Updates, name: str, *, deadline_s: float | None = None, pu
         left = None if deadline_s is None else max(deadline_s - began.seconds(), 0.0)
         grant = await fair_queue(place, name).acquire(deadline_s=left, purpose=purpose)
         try:
+            _check_alone(name, grant.capacity)
             await mark_lock(owner, name, (), grant.number)
             enter(place, name)
         except FencedError:
@@ -121,6 +126,26 @@ async def hold(owner: Updates, name: str, *, deadline_s: float | None = None, pu
             await grant.release()
             raise
         return Held(owner, grant, name)
+
+
+def _check_alone(name: str, capacity: int) -> None:
+    if capacity != 1:
+        raise Misuse(
+            f"lock {name!r}: its queue admits {capacity} at once",
+            hint=f"take another name for the lock, or: swamp datastore queue set-capacity {shlex.quote(name)} 1",
+        )
+
+
+async def set_capacity(queue: FairQueue, reader: SnapshotReader, capacity: int) -> None:
+    """Change the capacity of a queue, live. Raises ``Misuse`` for an absurd one, and for one above 1 of a lock."""
+    if check_capacity(capacity) > 1:
+        snapshot = await reader.open()
+        if await snapshot.record(LOCK_MARK + queue.name) is not None:
+            raise Misuse(
+                f"queue {queue.name!r} is a lock: no more than one may hold it",
+                hint="let several in through a queue of another name",
+            )
+    await queue.set_capacity(capacity)
 
 
 def _version(record: Record | None) -> bytes | None:

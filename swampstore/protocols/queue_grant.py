@@ -23,7 +23,7 @@ class Grant:
 
     ``beats`` says that signs of life are needed (no kernel watches the holder); ``on_release`` runs last. ``known`` is the
     register of the grant: while nobody else ends or joins at another capacity, the release needs no read of it.
-    ``lock_file`` is the descriptor of the locked file that is the place, where a kernel watches the holder.
+    ``capacity`` is that of the queue when it was granted. ``lock_file`` is the descriptor of the locked file that is the place, where a kernel watches the holder.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Grant:
         passed_over: bool,
         waited_s: float,
         *,
+        capacity: int,
         beats: bool = True,
         on_release: Callable[[], None] | None = None,
         known: tuple[QueueRegister, str] | None = None,
@@ -42,6 +43,7 @@ class Grant:
         self.number = number
         self.passed_over = passed_over
         self.waited_s = waited_s
+        self.capacity = capacity
         self.lock_file = lock_file
         self._granted = queue.place.clock.now_ms()
         self._progressed = 0

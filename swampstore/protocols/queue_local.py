@@ -174,6 +174,7 @@ class _Waiter:
                     number,
                     self._passed_over,
                     waited,
+                    capacity=register.capacity,
                     beats=False,
                     on_release=held.close,
                     lock_file=held.fileno(),

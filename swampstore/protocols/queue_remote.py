@@ -240,8 +240,9 @@ class _Waiter:
                 return None
             before = register.unfinished_below(self._number)
             if before < register.capacity:
-                known = (register, etag) if etag and register.capacity == 1 else None
-                return Grant(queue, self._number, self._watch.passed_over, self._began.seconds(), known=known)
+                capacity, waited = register.capacity, self._began.seconds()
+                known = (register, etag) if etag and capacity == 1 else None
+                return Grant(queue, self._number, self._watch.passed_over, waited, capacity=capacity, known=known)
             position = before - register.capacity + 1
             if position == 1 and self._next_since is None:
                 self._next_since = env.boot()

@@ -233,3 +233,12 @@ def test_queues(swamp: Swamp, store: Path) -> None:
                 assert swamp("datastore", "queue", "set-capacity", "sandbox", bad).code == 2
     listed: Any = swamp("datastore", "queue", "list", "--json").document
     assert listed == {"namespace": "default", "queues": [{"queue": "sandbox", "capacity": 5, "unfinished": 0}]}
+
+
+@pytest.mark.parametrize(("name", "says"), [("poll/prices", "poller"), ("deploy", "is a lock")])
+def test_what_lets_one_in_at_a_time_is_not_widened(swamp: Swamp, store: Path, name: str, says: str) -> None:
+    with swampstore.open(str(store)) as opened, opened.namespace("default").lock("deploy"):
+        pass
+    done = swamp("datastore", "queue", "set-capacity", name, "3", "--json")
+    assert (done.code, done.error["code"], says in done.error["error"]) == (2, "misuse", True)
+    assert swamp("datastore", "queue", "set-capacity", name, "1").code == 0

@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from swampstore.errors import Misuse
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Session
 
 app = new_app()
+
+POLLERS = "poll/"
+"""Begins the names of queues in which pollers of one name wait for their turn."""
 
 
 @command(
@@ -27,8 +31,13 @@ def set_capacity(
 ) -> None:
     """Let N callers at once through the queue NAME, from now on.
 
-    Nobody who runs is stopped: with a smaller N the next are granted when enough of them have ended.
+    Nobody who runs is stopped: with a smaller N the next are granted when enough of them have ended. Locks and pollers let one
+    in at a time, and are refused.
     """
+    if capacity > 1 and name.startswith(POLLERS):
+        raise Misuse(
+            f"queue {name!r} is a poller's: two would poll side by side", hint="name a second one: swamp poll --name"
+        )
     with session.namespace() as namespace:
         namespace.queue(name).set_capacity(capacity)
     if session.json:
