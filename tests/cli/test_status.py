@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import swampstore
@@ -75,6 +76,32 @@ def test_a_missing_namespace_is_said(swamp: Swamp, store: Path) -> None:
     missing = swamp("datastore", "status", "--namespace", "osp", "--json")
     assert missing.code == 1
     assert missing.error["code"] == "not-found"
+
+
+def test_a_damaged_root_does_not_hide_the_other_namespaces(swamp: Swamp, store: Path) -> None:
+    fill(store, 3)
+    for name in ("aaa", "zzz"):
+        shutil.copytree(store / "ops", store / name)
+    root = store / "aaa" / "root"
+    body = root.read_bytes()
+    root.chmod(0o600)
+    root.write_bytes(body[:40] + bytes([body[40] ^ 1]) + body[41:])
+    shown = swamp("datastore", "status")
+    assert shown.code == 1
+    rows = {line.split()[0]: line.split() for line in shown.out.splitlines()[3:]}
+    assert list(rows) == ["aaa", "ops", "zzz"]
+    assert rows["aaa"][1:] == ["-"] * 6 + ["corrupt-object"]
+    assert rows["zzz"][1:3] == rows["ops"][1:3] == ["3", "1"]
+    assert "aaa: " in shown.err
+    assert "swamp datastore doctor --namespace aaa" in shown.err
+    told = swamp("datastore", "status", "--json")
+    assert told.code == 1
+    assert [one["namespace"] for one in told.document["namespaces"]] == ["ops", "zzz"]
+    assert [(one["namespace"], one["code"]) for one in told.document["failed"]] == [("aaa", "corrupt-object")]
+    assert told.error["code"] == "corrupt-object"
+    alone = swamp("datastore", "status", "--namespace", "aaa")
+    assert (alone.code, "doctor" in alone.err) == (1, True)
+    assert swamp("datastore", "status", "--namespace", "ops").code == 0
 
 
 def test_polling_costs_two_requests() -> None:

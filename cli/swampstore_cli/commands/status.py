@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swampstore.errors import NotFound, SwampError
+from swampstore.errors import Damaged, NotFound, SwampError
 from swampstore_cli import output
 from swampstore_cli.options import command, new_app
 from swampstore_cli.session import Opened, Session
@@ -59,6 +59,7 @@ def status(
     them. A log that stays long means that no compactor runs: see swamp datastore compact --watch.
 
     Two requests for each namespace, whatever its size; with --watch for each look, and at every fifth the queues. What may be wrong is the business of swamp datastore doctor.
+    A namespace that cannot be read is told in its row, beside the others, and the exit code is 1.
     Of a store that is away (it does not answer, or is gone) it says what waits for it on this machine, and exits with 75.
     """
     if watch:
@@ -66,32 +67,54 @@ def status(
         return
     with session.opened() as opened:
         try:
-            found = [opened.face.namespace(name).status(queues=queues) for name in opened.names(session.named)]
+            found, failed = _looked_at(opened, opened.names(session.named), queues=queues)
         except SwampError as error:
             if not is_away(opened, error):
                 raise
             _show_unreachable(opened, json=session.json)
             end_away(error, json=session.json)
-    if session.named is not None and not found[0].exists:
+    if session.named is not None and found and not found[0].exists:
         raise NotFound(
             f"no namespace {session.named!r} in {opened.face.url}", hint="see: swamp datastore namespace list"
         )
     if session.json:
-        output.document({"store": opened.face.url, "namespaces": found})
+        told = [{"namespace": name, **error.describe()} for name, error in failed]
+        output.document({"store": opened.face.url, "namespaces": found, "failed": told})
     else:
-        _show(session, opened.face.url, found)
+        _show(session, opened.face.url, found, failed)
+    for name, damage in failed:
+        hint = "; ".join(filter(None, (damage.hint, f"see: swamp datastore doctor --namespace {name}")))
+        output.problem(f"{name}: {damage}", damage.code, hint, json=session.json)
+    if failed:
+        raise typer.Exit(Damaged.exit_code)
 
 
-def _show(session: Session, url: str, found: list[NamespaceStatus]) -> None:
+def _looked_at(
+    opened: Opened, names: list[str], *, queues: bool
+) -> tuple[list[NamespaceStatus], list[tuple[str, Damaged]]]:
+    """The state of each, and why one is not known: what is damaged in one is no news of the others."""
+    found: list[NamespaceStatus] = []
+    failed: list[tuple[str, Damaged]] = []
+    for name in names:
+        try:
+            found.append(opened.face.namespace(name).status(queues=queues))
+        except Damaged as error:
+            failed.append((name, error))
+    return found, failed
+
+
+def _show(session: Session, url: str, found: list[NamespaceStatus], failed: list[tuple[str, Damaged]]) -> None:
     output.line(f"store {url} (by {session.settings.origin})")
-    if not found:
+    if not found and not failed:
         output.line("it holds no namespace yet; the first write makes one")
         return
-    output.line()
-    if session.named is not None:
+    if session.named is None:
+        rows = {one.namespace: _row(one) for one in found} | {name: _no_row(name, error) for name, error in failed}
+        output.line()
+        output.table(_HEADER, (row for _, row in sorted(rows.items())), _NUMBERS)
+    elif found:
+        output.line()
         output.table(("NAMESPACE", found[0].namespace), _details(found[0]))
-    else:
-        output.table(_HEADER, (_row(one) for one in found), _NUMBERS)
     for one in found:
         if one.quarantined:
             output.line(f"\n{one.namespace}: {output.count(one.quarantined, 'broken segment')} set aside")
@@ -138,6 +161,10 @@ def _row(one: NamespaceStatus) -> tuple[str, ...]:
         one.leader or "-",
         f"{one.root_version:,}",
     )
+
+
+def _no_row(name: str, error: Damaged) -> tuple[str, ...]:
+    return (name, *("-" for _ in _HEADER[2:]), error.code)
 
 
 def _details(one: NamespaceStatus) -> Iterator[tuple[str, str]]:
