@@ -222,11 +222,21 @@ def later(temp: str, old: os.stat_result | None, durable: bool) -> os.stat_resul
 
 
 def alive(pid: int) -> bool:
-    """Whether there is a process ``pid`` on this machine."""
+    """Whether a process ``pid`` on this machine can still write: one that has ended, and waits for its parent, cannot."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
-        return True
-    return True
+        pass
+    return not _ended(pid)
+
+
+def _ended(pid: int) -> bool:
+    """Whether the kernel says so (where it tells): also of threads that outlive the first one there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state = file.read().rpartition(b")")[2].split()[:1]
+        return state in ([b"Z"], [b"X"]) and len(os.listdir(f"/proc/{pid}/task")) <= 1
+    except OSError:
+        return False

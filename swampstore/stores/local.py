@@ -24,7 +24,7 @@ import stat
 import sys
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from swampstore.errors import (
@@ -212,8 +212,10 @@ class LocalStore:
         """Let go of the lane files that were looked at; nothing else is kept open between calls."""
         self.lanes.close()
 
-    def clean_temp(self, older_than_seconds: float = TEMP_KEPT_SECONDS, *, dry_run: bool = False) -> int:
-        """Remove (with ``dry_run`` only count) temporary files that old whose process is gone; how many.
+    def clean_temp(
+        self, older_than_seconds: float = TEMP_KEPT_SECONDS, *, of: Container[int] | None = None, dry_run: bool = False
+    ) -> int:
+        """Remove (``dry_run``: count) temporary files that old whose process, one ``of`` these, is gone; how many.
 
         Raises ``StoreForbidden``.
         """
@@ -226,8 +228,10 @@ class LocalStore:
             oldest = time.time() - older_than_seconds
             for entry in entries:
                 parsed = _TEMP_NAME.fullmatch(entry.name)
+                if parsed is None or (of is not None and int(parsed[1]) not in of):
+                    continue
                 with suppress(FileNotFoundError):  # another cleaner was first
-                    if parsed and entry.stat(follow_symlinks=False).st_ctime < oldest and not alive(int(parsed[1])):
+                    if entry.stat(follow_symlinks=False).st_ctime < oldest and not alive(int(parsed[1])):
                         if not dry_run:
                             os.unlink(entry.path)
                         removed += 1

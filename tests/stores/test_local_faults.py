@@ -227,6 +227,16 @@ def test_cleaning_removes_old_files_of_dead_processes_only(store: LocalStore) ->
     assert (temp / "locks").is_dir()
 
 
+def test_cleaning_takes_a_process_that_has_ended_and_that_nobody_waits_for_as_gone(store: LocalStore) -> None:
+    """In a container the first process often waits for nobody: killed orphans stay as zombies for as long as it runs."""
+    run(store.put("a", b"1", Overwrite()))
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        Path(store.root, ".tmp", f"{process.pid}-{'0' * 16}.part").write_bytes(b"")
+        assert store.clean_temp(older_than_seconds=-1, of={process.pid + 1}) == 0
+        assert store.clean_temp(older_than_seconds=-1, of={process.pid}) == 1
+
+
 # --- real file systems ---------------------------------------------------------------------------------------------------
 
 
