@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from swampstore.errors import StoreForbidden, Throttled
 from swampstore.stores.base import Answer, Get, List, Outcome, Put, Request, Store, perform
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.wrappers import Wrapper
+from swampstore_cli.bench import crew, worker
 from swampstore_cli.bench.job import Job, Sample
 from swampstore_cli.bench.measure import OPENING, Runner
 from swampstore_cli.bench.result import percentile, result, slowest
@@ -207,16 +209,86 @@ def test_what_is_refused_before_anything_is_written(
     assert list(store.glob("*")) == []
 
 
+@pytest.mark.parametrize(("command", "flag"), [("read", "--keys"), ("sync", "--files"), ("fold", "--records")])
+def test_a_number_that_cannot_be_is_called_by_its_flag(command: str, flag: str, store: Path, swamp: Swamp) -> None:
+    done = swamp("bench", command, flag, "0", "--json")
+    assert (done.code, done.error["error"]) == (2, f"{flag} 0")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_nothing_is_left_behind_however_it_ends(store: Path, number: signal.Signals, code: int) -> None:
-    line = [sys.executable, "-m", "swampstore_cli", "bench", "append", "--n", "200000", "--procs", "2"]
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)) as running:
+    line = [*BENCH, "append", "--n", "200000", "--procs", "2", "--size", "3000000"]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ)) as running:
         until(lambda: len(list(store.glob("swamp-bench-*/log/*"))) >= 2)
+        until(lambda: half_written(store) != [])
         running.send_signal(number)
         assert running.wait(100) == code
-    until(lambda: left(store) == [])
-    time.sleep(0.1)
-    assert left(store) == [], "somebody wrote on behind the one who tidied up"
+        assert running.stderr is not None
+        said = running.stderr.read()  # until the last of its processes has gone
+    assert left(store) == []
+    assert half_written(store) == []
+    assert said == (b"interrupted\n" if number == signal.SIGINT else b"")
+
+
+def test_ctrl_c_right_after_the_start(store: Path) -> None:
+    """It goes to every process of the terminal, while those of the run are still loading."""
+    line = [*BENCH, "append", "--n", "200000", "--procs", "3"]
+    running = subprocess.Popen(line, stderr=subprocess.PIPE, env=dict(os.environ), process_group=0)
+    with running:
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+        until(lambda: len(children.read_text().split()) == 4)
+        assert all(deaf(pid) for pid in children.read_text().split()), "one would print where in its imports it was"
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.stderr is not None
+        assert running.stderr.read() == b"interrupted\n"
+    assert left(store) == []
+
+
+def deaf(pid: str) -> bool:
+    """Whether the process has blocked the signal of Ctrl-C."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    blocked = next(line for line in status.splitlines() if line.startswith("SigBlk:"))
+    return bool(int(blocked.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+
+
+@pytest.mark.parametrize("said", [b"", b'{"workload":'])
+def test_the_end_in_place_of_the_job_is_met_in_silence(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(said)))
+    assert worker.main("0") == 0
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(said)))
+    assert worker.main("janitor") == 0
+
+
+def test_a_process_that_is_told_to_stop_ends_by_itself_and_the_janitor_clears_up_behind_one_that_was_killed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "STOP_S", 100.0)
+    job = Job(workload="append", store=str(store), namespace="scratch", folder=str(tmp_path / "f"), count=2, procs=2)
+    with crew.Crew(job) as running:
+        assert os.path.isdir(job.folder)
+        stopped, killed = running._workers
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+        (store / ".tmp").mkdir(exist_ok=True)
+        for pid in (killed.pid, stranger := gone()):
+            (store / ".tmp" / f"{pid}-{'0' * 16}.part").write_bytes(b"half")
+    assert (stopped.returncode, running.left_behind) == (0, "")
+    assert [path.name for path in half_written(store)] == [f"{stranger}-{'0' * 16}.part"]
+    assert not os.path.exists(job.folder)
+
+
+def gone() -> int:
+    """The id of a process that is no more."""
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    return process.pid
+
+
+BENCH = [sys.executable, "-m", "swampstore_cli", "bench"]
+
+
+def half_written(store: Path) -> list[Path]:
+    return list(store.glob(".tmp/*.part"))
 
 
 def until(condition: Callable[[], bool]) -> None:

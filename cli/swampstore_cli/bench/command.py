@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import tempfile
@@ -47,9 +48,11 @@ def bench(
     size: int,
     yes: bool,
     items: int = 1,
+    items_option: str = "",
 ) -> None:
     """Run ``workload`` against the configured store in a namespace of its own, and print the figures.
 
+    ``items_option`` is what ``items`` is called on the command line.
     Raises ``Misuse`` for numbers out of bounds, or a remote store without a yes, and what the run meets.
     """
     from swampstore_cli.bench.crew import Crew
@@ -60,7 +63,7 @@ def bench(
     _check("--procs", procs, MOST_PROCESSES)
     _check("--n", count, MOST_OPERATIONS)
     _check("--size", size, MOST_BYTES)
-    _check("their number", items, MOST_ITEMS)
+    _check(items_option, items, MOST_ITEMS)
     if not 0 < seconds <= 3600:
         raise Misuse(f"--seconds {seconds}", hint="more than 0, at most 3600")
     if session.named is not None:
@@ -75,12 +78,11 @@ def bench(
     if url.startswith("memory:") and procs > 1:
         raise Misuse("a store in memory is that of one process", hint="leave --procs out, or name another store")
     _ask(url, namespace, count, workload, yes=yes, json=session.json)
-    folder = tempfile.mkdtemp(prefix=namespace + "-")
     job = Job(
         workload=workload,
         store=session.settings.store,
         namespace=namespace,
-        folder=folder,
+        folder=os.path.join(tempfile.gettempdir(), f"{namespace}-{secrets.token_hex(8)}"),
         count=count,
         procs=procs,
         threads=threads,

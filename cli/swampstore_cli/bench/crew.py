@@ -1,14 +1,19 @@
 """The processes of a run: started, let go together, and gone at the end, however it comes.
 
 Invariants:
-- Every process but the janitor ends when this one does: its input ends.
+- Every process but the janitor ends when this one does: its input ends. It finishes what it is writing first, so that
+  nothing half-written stays; only one that does not come to an end is killed.
 - The janitor, in a session of its own, ends last: every process of the run holds its input open. So the scratch
   namespace goes when nobody writes to it any more, also after ``kill -9``.
+- The janitor knows of whatever may stay behind before it is made: the scratch folder, and the processes that write.
+- Signals that mean the command (Ctrl-C goes to all of a terminal) do not reach the processes, from their first
+  instruction on: they are started with them blocked. This one hears them when all are there, so none is lost track of.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,11 +28,12 @@ import msgspec
 
 from swampstore.errors import SwampError, TryAgain
 from swampstore.telemetry.asked import METRICS_VARIABLE
-from swampstore_cli.bench.job import Job, Sample, decode_samples, encode_job
+from swampstore_cli.bench.job import STOP_S, Job, Sample, decode_samples, encode_job
 
 GRACE_S = 30.0
 """How much longer than the job's own time the last operations may take beyond the store's timeout."""
 TIDY_S = 600.0
+_FOR_THE_COMMAND = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Told(SwampError):
@@ -49,19 +55,36 @@ class Crew:
         """Why the scratch namespace could not be removed; empty when it was."""
         self._lines: SimpleQueue[tuple[int, str]] = SimpleQueue()
         self._workers: list[subprocess.Popen[str]] = []
+        self._janitor: subprocess.Popen[str] | None = None
+        self._held_open = -1
 
     def __enter__(self) -> Self:
+        try:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_COMMAND)  # threads and processes inherit it
+            try:
+                self._begin()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def _begin(self) -> None:
         reading, self._held_open = os.pipe()
-        self._janitor = self._start("janitor", stdin=reading, start_new_session=True)
-        os.close(reading)
+        try:
+            self._janitor = self._start("janitor", stdin=reading, start_new_session=True)
+        finally:
+            os.close(reading)
         os.write(self._held_open, encode_job(self.job) + b"\n")
+        os.mkdir(self.job.folder, 0o700)
         for number in range(self.job.procs):
             worker = self._start(str(number), stdin=subprocess.PIPE, pass_fds=(self._held_open,))
             self._workers.append(worker)
+            os.write(self._held_open, b"%d\n" % worker.pid)
             assert worker.stdout is not None
             Thread(target=self._listen, args=(number, worker.stdout), daemon=True).start()
             self._order(number, encode_job(self.job).decode())
-        return self
 
     def _start(self, name: str, **more: Any) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", "-m", "swampstore_cli.bench.worker", name]
@@ -133,16 +156,29 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         for worker in self._workers:
-            worker.kill()
-        for worker in self._workers:
-            worker.wait()
             assert worker.stdin is not None
             with suppress(BrokenPipeError):
                 worker.stdin.close()
-        os.close(self._held_open)
+        ends = time.monotonic() + STOP_S
+        for worker in self._workers:
+            try:
+                worker.wait(max(ends - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+        if self._held_open >= 0:
+            os.close(self._held_open)
+            self._held_open = -1
+        if self._janitor is not None:
+            self._hear_janitor(self._janitor)
+
+    def _hear_janitor(self, janitor: subprocess.Popen[str]) -> None:
         try:
-            said, _ = self._janitor.communicate(timeout=TIDY_S)
+            said, _ = janitor.communicate(timeout=TIDY_S)
         except subprocess.TimeoutExpired:
             said = ""
         word, _, rest = said.strip().partition(" ")

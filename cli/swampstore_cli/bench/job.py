@@ -6,12 +6,18 @@ from typing import NamedTuple
 
 import msgspec
 
+from swampstore.errors import SwampError
+
+STOP_S = 10.0
+"""How long a process that is told to stop may take to finish what it is writing."""
+
 
 class Job(msgspec.Struct, frozen=True):
     """``count`` operations in all, by ``procs`` processes of ``threads`` each; no new one after ``seconds``.
 
     ``size`` is that of a record's contents in bytes; ``items`` how many entries there are to read, counters to count up,
-    files to sync, or records to fold, as the workload has it. ``folder`` is for files, on this machine.
+    files to sync, or records to fold, as the workload has it. ``folder`` is for files, on this machine; the
+    run makes it.
     """
 
     workload: str
@@ -44,3 +50,8 @@ encode_job = msgspec.json.Encoder().encode
 decode_job = msgspec.json.Decoder(Job).decode
 encode_samples = msgspec.json.Encoder().encode
 decode_samples = msgspec.json.Decoder(list[Sample]).decode
+
+
+def told(error: SwampError) -> str:
+    """An error as a process of the run tells it to the command."""
+    return msgspec.json.encode({**error.describe(), "exit": error.exit_code}).decode()

@@ -47,4 +47,5 @@ def fold(
         size=size,
         yes=yes,
         items=records,
+        items_option="--records",
     )

@@ -50,4 +50,5 @@ def read(
         size=size,
         yes=yes,
         items=keys,
+        items_option="--keys",
     )

@@ -49,4 +49,5 @@ def rmw(
         size=size,
         yes=yes,
         items=keys,
+        items_option="--keys",
     )

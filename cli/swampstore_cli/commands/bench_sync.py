@@ -49,4 +49,5 @@ def sync(
         size=size,
         yes=yes,
         items=files,
+        items_option="--files",
     )
