@@ -30,7 +30,7 @@ def append(
     """One record a call, one call after the other, in each process.
 
     The latency of a single put and, with --procs, how writers share the store. Small batches of callers (threads) share
-    writes: see swamp bench burst for that.
+    writes: that is swamp bench burst.
 
     Works in a namespace of its own in the configured store (swamp-bench-...), which is gone afterwards, also after Ctrl-C
     or kill. Says p50, p95, p99 and the longest, how operations ended, and which phase makes the slowest ones slow.
