@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import pty
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
+from rich.console import Console
 
 import swampstore
 from swampstore.client.core import CoreStore
@@ -36,7 +39,7 @@ from swampstore_cli.watch.phases import PhaseTimes, quantile
 from swampstore_cli.watch.sample import QUEUES_EVERY, Watched
 from swampstore_cli.watch.server import PageServer
 from swampstore_cli.watch.svg import plot, thinned
-from swampstore_cli.watch.terminal import sparkline, watch_in_terminal
+from swampstore_cli.watch.terminal import _table, sparkline, watch_in_terminal
 from tests.cli.conftest import Swamp
 
 HOSTILE = '<script>alert("x")</script>'
@@ -210,6 +213,20 @@ class TestTerminal:
         told = capsys.readouterr().out
         assert "log depth" in told
         assert ("ops: " in told, "\x1b" in told) == (lines, not lines)
+
+    @pytest.mark.parametrize("width", [24, 40, 60, 80, 120])
+    def test_a_narrow_terminal_keeps_names_and_values(self, watched: Watched, width: int) -> None:
+        watched.look()
+        sample = msgspec.structs.replace(watched.look(), append_rate=12345.6, bytes_rate=1e6)
+        shown = list(figures([sample] * 50))
+        console = Console(width=width, file=io.StringIO())
+        console.print(_table(shown, "_@", width))
+        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        for line, figure in zip(lines, shown, strict=True):
+            assert re.match(rf" *{re.escape(figure.name)}  +{re.escape(figure.now)}( |$)", line), line
+            assert len(line) <= width
+            assert (figure.about[:25] in line) == (width >= 80)
+            assert ("_" * 10 in line) == (width >= 40)
 
     def until(self, store: Path, mark: bytes, *more: str) -> bytes:
         line = [sys.executable, "-m", "swampstore_cli", "datastore", "status", "--watch", "--interval", "200ms", *more]

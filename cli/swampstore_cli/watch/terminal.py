@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from swampstore_cli import output
 from swampstore_cli.stopping import StopSignals
-from swampstore_cli.watch.figures import facts, figures, lines
+from swampstore_cli.watch.figures import Figure, facts, figures, lines
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
     from swampstore_cli.watch.sample import Sample, Watched
 
@@ -19,6 +20,11 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.-=+*#@"
 SPARKS = 40
 _QUEUE_LINES = 12
+_GAP = 2
+_FEW_BLOCKS = 10
+"""At least so many where there is room for what a figure is about."""
+_SHORTEST_ABOUT = 30
+"""Cut shorter it tells nothing."""
 
 
 def sparkline(values: Sequence[float | None], *, width: int = SPARKS, blocks: str = _BLOCKS) -> str:
@@ -93,26 +99,39 @@ def _view(watched: Sequence[Watched], url: str, interval_s: float, blocks: str, 
     return Group(*parts)
 
 
-def _of_one(name: str, samples: Sequence[Sample], blocks: str, width: int) -> list[RenderableType]:
+def _table(shown: Sequence[Figure], blocks: str, width: int) -> Table:
+    """The figures. Names and values keep their room; in a narrow terminal what is about them goes first, then the blocks."""
     from rich.table import Table
+    from rich.text import Text
+
+    values = max(len(figure.now) for figure in shown)
+    names = max(min(max(len(figure.name) for figure in shown), width - values - _GAP), 1)
+    spare = width - names - values - 2 * _GAP
+    about = min(max(len(figure.about) for figure in shown), spare - _FEW_BLOCKS - _GAP)
+    about = about if about >= _SHORTEST_ABOUT else 0
+    sparks = min(SPARKS, spare - (about + _GAP if about else 0))
+    table = Table(box=None, show_header=False, padding=(0, _GAP, 0, 0), pad_edge=False)
+    table.add_column(justify="right", no_wrap=True, width=names)
+    table.add_column(justify="right", no_wrap=True, width=min(values, width))
+    for room in (sparks, about):
+        if room > 0:
+            table.add_column(no_wrap=True, width=room)
+    for figure in shown:
+        row = [figure.name, figure.now]
+        drawn = Text(sparkline(figure.values, width=sparks, blocks=blocks), style="cyan") if sparks > 0 else None
+        told = Text(figure.about, style="dim") if about else None
+        table.add_row(*row, *(cell for cell in (drawn, told) if cell is not None))
+    return table
+
+
+def _of_one(name: str, samples: Sequence[Sample], blocks: str, width: int) -> list[RenderableType]:
     from rich.text import Text
 
     last = samples[-1]
     parts: list[RenderableType] = [Text(f"\n{output.printable(name)}", style="bold")]
     if last.error:
         parts.append(Text(f"no answer: {output.printable(last.error)}", style="red"))
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for column in ("right", "right", "left", "left"):
-        table.add_column(justify=column, no_wrap=True)
-    room = max(min(SPARKS, width - 40), 10)
-    for figure in figures(samples):
-        table.add_row(
-            figure.name,
-            figure.now,
-            Text(sparkline(figure.values, width=room, blocks=blocks), style="cyan"),
-            Text(figure.about, style="dim"),
-        )
-    parts.append(table)
+    parts.append(_table(list(figures(samples)), blocks, width))
     parts += [Text(f"{word:>9}  {output.printable(text)}") for word, text in facts(last)]
     queues = list(lines(last.status.queues if last.status else None))
     for line in queues[:_QUEUE_LINES]:
