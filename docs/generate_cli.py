@@ -42,7 +42,8 @@ standard error. The codes are in [errors](errors.md), where settings come from i
 `swamp --version` shows the version, `swamp --install-completion` teaches the shell to complete commands and options,
 and `SWAMP_DEBUG=1` in the environment shows the traceback of an error. An option with an empty value is refused (exit code
 2): `--if-version "$V"` with a `V` that was never set is a mistake, not a write without a condition. Only `--text` may be
-empty.
+empty. What is printed to an output that the caller has closed (`>&-`) is lost, and changes no exit code; to read from a closed
+input is wrong usage (2).
 """
 
 

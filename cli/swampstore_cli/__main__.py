@@ -4,6 +4,7 @@ It imports nothing before it is ready for Ctrl-C: the imports take most of the t
 """
 
 import gc
+import sys
 
 _FIRST_COLLECTION = 50_000
 """New objects before the collector looks at them. The usual 700 come up over and over during the imports, which make
@@ -14,6 +15,10 @@ def run() -> None:
     """Run the command; interrupted before that has begun, end like it would."""
     gc.set_threshold(_FIRST_COLLECTION)
     try:
+        if None in (sys.stdin, sys.stdout, sys.stderr):
+            from swampstore_cli.descriptors import fill
+
+            fill()
         from swampstore_cli.main import run as command
 
         command()
