@@ -117,8 +117,11 @@ class LaneWriter:
     async def append(self, batch: Batch) -> None:
         """Return when ``batch`` is durable (or buffered, as the store was opened). Raises as ``Writer.append``."""
         await self.group.submit(batch)
-        if batch.error is not None:
-            raise batch.error
+        try:
+            if batch.error is not None:
+                raise batch.error
+        finally:
+            del batch  # it has the error that may be under way
 
     def _write_now(self, batches: Sequence[Batch]) -> None:
         for one in batches:

@@ -18,7 +18,7 @@ import msgspec
 from swampstore.errors import AlreadyExists, NotFound, StaleWrite, SwampError
 from swampstore.limits import DELETE_GRACE_MS, NONCES, STORE_TIME_GRAIN_MS
 from swampstore.protocols.place import Place
-from swampstore.stores.base import Create, Get, Got, NotModified, Outcome, Replace
+from swampstore.stores.base import Create, Get, Got, NotModified, Outcome, Replace, outcome
 from swampstore.values.root import (
     NO_ROOT,
     Garbage,
@@ -78,7 +78,10 @@ class Register:
             case NotFound(time=time):
                 seen = Seen(NO_ROOT, "", 0, time or self._place.clock.now_ms())
             case SwampError():
-                raise answer
+                try:
+                    raise answer
+                finally:
+                    del answer  # see `answered`
             case _:
                 raise AssertionError(f"not an answer to a read of the root: {answer!r}")
         if not isinstance(answer, SwampError):
@@ -90,12 +93,7 @@ class Register:
 
     async def read(self) -> Seen:
         """The root now: one request."""
-        request = self.request()
-        try:
-            answer: Outcome = await self._place.store.get(request.name, if_none_match=request.if_none_match)
-        except NotFound as error:
-            answer = error
-        return self.take(answer)
+        return self.take(await outcome(self._place.store, self.request()))
 
     async def publish(self, seen: Seen, successor: Root) -> Seen:
         """Replace the root seen by ``successor`` (its version, nonces and settling mark are set here).

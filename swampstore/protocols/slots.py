@@ -36,12 +36,11 @@ class FileSlot(tuple[str, int]):
     start: int
     frames: int
     made_ms: int
-    whole: FileSlot
-    """What it was cut from; itself, if it was not."""
+    _cut_from: FileSlot | None
 
     def __new__(cls, lane: str, end: int, start: int, frames: int = 1, made_ms: int = 0) -> FileSlot:
         slot = super().__new__(cls, (lane, end))
-        slot.start, slot.frames, slot.made_ms, slot.whole = start, frames, made_ms, slot
+        slot.start, slot.frames, slot.made_ms, slot._cut_from = start, frames, made_ms, None
         return slot
 
     @property
@@ -56,12 +55,17 @@ class FileSlot(tuple[str, int]):
     def bytes(self) -> int:
         return self[1] - self.start
 
+    @property
+    def whole(self) -> FileSlot:
+        """What it was cut from; itself, if it was not."""
+        return self if self._cut_from is None else self._cut_from
+
     def past(self, offset: int) -> FileSlot:
         """What of it lies behind ``offset``, which is between two of its frames."""
         if offset <= self.start:
             return self
         rest = FileSlot(self[0], self[1], offset, 1, self.made_ms)
-        rest.whole = self.whole
+        rest._cut_from = self.whole
         return rest
 
 

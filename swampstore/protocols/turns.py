@@ -79,10 +79,13 @@ class Turns(Generic[I, R]):
             else:
                 await self._wait(mine)
             self._credit(mine)
-        if mine.error is not None:
-            raise mine.error
-        assert mine.result is not None
-        return mine.result
+        try:
+            if mine.error is not None:
+                raise mine.error
+            assert mine.result is not None
+            return mine.result
+        finally:
+            del mine  # it has the error that may be under way
 
     def _credit(self, mine: Waiting[I, R]) -> None:
         """Tell the caller's own stopwatch what was no waiting for others."""

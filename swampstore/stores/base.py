@@ -196,6 +196,21 @@ def perform(store: Store, request: Request) -> Coroutine[Any, Any, Answer]:
     return store.head(request.name)
 
 
+def answered(answer: Outcome) -> Answer:
+    """``answer``; an error is raised.
+
+    A frame that raises an error and still has it by name is held by the error's traceback, and the other way round: with
+    everything that the frames above know (roots, segments), until the cyclic collector comes by. Hence the ``del``; who
+    calls this does well not to keep the answer either.
+    """
+    try:
+        if isinstance(answer, SwampError):
+            raise answer
+        return answer
+    finally:
+        del answer
+
+
 async def outcome(store: Store, request: Request) -> Outcome:
     """Like :func:`perform`, with an error of this library as the answer instead of raised."""
     try:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from swampstore.env import phases
 from swampstore.env.base import Env
 from swampstore.env.phases import during
-from swampstore.errors import StoreUnavailable, SwampError
+from swampstore.errors import StoreUnavailable
 from swampstore.stores.base import (
     Answer,
     Body,
@@ -34,6 +34,7 @@ from swampstore.stores.base import (
     Store,
     Stored,
     When,
+    answered,
     outcome,
 )
 from swampstore.stores.gate import Gate
@@ -122,10 +123,10 @@ class Retrying:
     async def _one(self, request: Request) -> Answer:
         part = settling(request)
         await self._settle([part])
-        result = _result(part)
-        if isinstance(result, SwampError):
-            raise result
-        return result
+        try:
+            return answered(_result(part))
+        finally:
+            del part  # it has the error that may be under way
 
     async def _settle(self, parts: Sequence[Plain]) -> None:
         """Rounds of the undecided, side by side; those that need no pause first."""

@@ -285,15 +285,17 @@ class FaultyStore(Wrapper):
     async def other(self, verb: str, names: tuple[str, ...], call: Callable[[], Awaitable[A]]) -> A:
         """Carry out one call with the fault it meets."""
         fault = self._fault(verb, names)
-        if isinstance(fault, Before):
-            raise fault.error
         if fault is None:
             return await call()
         try:
-            await call()
-        except SwampError as answer:
-            raise fault.error from answer
-        raise fault.error
+            if isinstance(fault, After):
+                try:
+                    await call()
+                except SwampError as answer:
+                    raise fault.error from answer
+            raise fault.error
+        finally:
+            del fault  # it has the error that is under way: see `answered`
 
     def _fault(self, verb: str, names: tuple[str, ...]) -> Fault:
         with self._lock:
