@@ -7,7 +7,7 @@ from typing import Any
 
 from swampstore.client.audit_delivery import Rule
 from swampstore.client.core import CoreNamespace
-from swampstore.errors import SnapshotExpired
+from swampstore.errors import Misuse, SnapshotExpired
 from swampstore.limits import AUDIT_REACH_S, READ_RESTARTS
 from swampstore.protocols.archives import Archives
 from swampstore.protocols.audit import AuditAck, AuditWriter
@@ -98,7 +98,11 @@ class CoreTopic:
 
 def position_of(after: AuditPosition | str | None) -> AuditPosition:
     """The position that ``after`` (or its text) is, the beginning for ``None``. Raises ``Misuse``."""
-    return AuditPosition.parse(after) if isinstance(after, str) else after or AuditPosition()
+    if after is None or isinstance(after, AuditPosition):
+        return after or AuditPosition()
+    if not isinstance(after, str):
+        raise Misuse(f"after={after!r}", hint="a position, or the text of one: what changes() and follow() returned")
+    return AuditPosition.parse(after)
 
 
 async def set_audit_retention(core: CoreNamespace, days: Mapping[str, float]) -> dict[str, float]:
