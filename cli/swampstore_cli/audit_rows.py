@@ -22,6 +22,12 @@ COLUMNS = ("topic", "ts", "time", "id", "record", "base64")
 _TEXT = 100
 
 
+def check_one_form(form: str, *, json: bool) -> None:
+    """Raise ``Misuse`` for ``--format`` beside ``--json``: standard output has one of them."""
+    if json and form:
+        raise Misuse(f"--json and --format {form} are two forms for one output", hint="leave one of them out")
+
+
 def row(record: AuditRecord) -> dict[str, Any]:
     """A record as a JSON object; bytes that are no text stand in ``base64``."""
     shown = {"topic": record.topic, "ts": record.ts, "time": time_of(record.ts), "id": record.id}

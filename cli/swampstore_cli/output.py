@@ -12,8 +12,15 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from swampstore.values.entry import Entry
+
+_UNSET: dict[str, Any] = dict.fromkeys([
+    "key", "version", "size", "sha256", "contentType", "tags",
+    "created", "modified", "lifetime", "expires", "unverified", "class",
+])  # fmt: skip
 _CELL = 60
 """Columns of a cell of a table on a terminal."""
 READER_GONE_EXIT = 141
@@ -58,6 +65,11 @@ def reader_gone() -> None:
 def document(value: Any) -> None:
     """The one JSON document of a command: indented for people, on one line for programs."""
     line(encoded(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def entry(found: Entry) -> dict[str, Any]:
+    """An entry as JSON shows it: always the same fields, ``null`` where there is nothing to say."""
+    return _UNSET | found.describe()
 
 
 def encoded(value: Any, indent: int | None = None) -> str:

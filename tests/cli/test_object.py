@@ -163,6 +163,7 @@ def test_deleting_is_one_append(swamp: Swamp, filled: list[str]) -> None:
         "deleted": [],
         "absent": ["a/01"],
         "namespace": "default",
+        **dict.fromkeys(["lane", "slot", "durable"]),
     }
 
 

@@ -48,6 +48,8 @@ def export(
     stand in base64 in a field, or column, of that name. FILE is replaced once all is written: an export that is
     interrupted leaves what was there before. A topic that does not exist is an error.
     """
+    if file == "-":
+        audit_rows.check_one_form(form, json=session.json)
     if not form:
         ending = file.rpartition(".")[2].lower()
         form = {"parquet": "parquet", "csv": "csv"}.get(ending, "jsonl")

@@ -32,7 +32,9 @@ def sql(
     ] = None,
     since: Annotated[str, typer.Option("--since", metavar="WHEN", help="From then on: a time, or 2h, 7d.")] = "",
     until: Annotated[str, typer.Option("--until", metavar="WHEN", help="Before then.")] = "",
-    form: Annotated[str, typer.Option("--format", metavar="F", help="table, csv or jsonl.")] = "table",
+    form: Annotated[
+        str, typer.Option("--format", metavar="F", help="table (the default), csv or jsonl.", show_default=False)
+    ] = "",
 ) -> None:
     """Ask DuckDB. The view audit has the columns topic, ts (UTC), id, record (JSON), raw, kind, fold, lane and slot.
 
@@ -42,7 +44,8 @@ def sql(
     Bytes are printed in base64; a second column of one name is called NAME_1, as JSON can say each name but once.
     Needs the extra sql: pip install 'swampstore[sql]'
     """
-    if form not in ("table", "csv", "jsonl"):
+    audit_rows.check_one_form(form, json=session.json)
+    if form not in ("", "table", "csv", "jsonl"):
         raise Misuse(f"--format {form!r}", hint="table, csv or jsonl")
     begin, end = audit_rows.span(since, until)
     with session.namespace() as namespace:
@@ -56,7 +59,7 @@ def sql(
 
 
 def _show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str) -> None:
-    if form == "table":
+    if form in ("", "table"):
         output.table(columns, ([sql_cells.text(cell) for cell in row] for row in rows))
     elif form == "csv":
         output.write(audit_rows.csv_line(columns))

@@ -28,7 +28,8 @@ def delete(
 ) -> None:
     """Delete keys, all in one atomic step.
 
-    A key that is not there is no error: it is counted apart, and after the command it is not there.
+    A key that is not there is no error: it is counted apart, and after the command it is not there. If none is there nothing is
+    written, and lane, slot and durable are null in JSON.
     """
     with session.opened(one_shot=True) as opened:
         namespace = opened.face.namespace(session.settings.namespace)
@@ -39,7 +40,7 @@ def delete(
         if ack is None:
             opened.existing(namespace.name)
     if session.json:
-        told = {"lane": ack.lane, "slot": ack.slot, "durable": ack.durable} if ack else {}
+        told = {name: getattr(ack, name, None) for name in ("lane", "slot", "durable")}
         output.document({"deleted": there, "absent": absent, "namespace": namespace.name, **told})
         return
     gone = f" ({output.count(len(absent), 'key')} not there)" if absent else ""

@@ -42,6 +42,7 @@ def get(
     """Write the contents of KEY to standard output, or with --output into a file.
 
     The hash is checked. A file appears only when its contents are complete and right.
+    With --meta --json all fields are there, null where nothing is known.
     """
     if session.json and not meta and out == "-":
         raise Misuse(
@@ -85,11 +86,10 @@ def save(path: str, chunks: Iterable[bytes]) -> int:
 
 
 def _show(entry: Entry, *, json: bool) -> None:
-    found = entry.describe()
     if json:
-        output.document(found)
+        output.document(output.entry(entry))
         return
     moments = {"created", "modified", "expires"}
-    for name, value in found.items():
+    for name, value in entry.describe().items():
         text = output.moment(value) if name in moments else output.printable(str(value))
         output.line(f"{name + ':':<13}{text}")

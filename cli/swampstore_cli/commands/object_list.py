@@ -100,7 +100,7 @@ def _print_document(listing: _Listing) -> None:
         if entry is None:
             prefixes.append(name)
         else:
-            output.write(separator + output.encoded(entry.describe()))
+            output.write(separator + output.encoded(output.entry(entry)))
             separator = ",\n"
     output.line(f'],"prefixes":{output.encoded(prefixes)},"more":{"true" if listing.more else "false"}}}')
 

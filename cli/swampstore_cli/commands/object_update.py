@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
+import msgspec
 import typer
 
 from swampstore.errors import SwampError
@@ -52,7 +53,9 @@ def update(
             key, lambda value: _carried_out(exec_, key, value), lock=lock or None, deadline=deadline
         )
     if session.json:
-        output.document({"key": key, "namespace": namespace.name, "version": done.versions[0].hex(), "update": done})
+        versions = [version.hex() for version in done.versions]
+        told = msgspec.to_builtins(done) | {"versions": versions}
+        output.document({"key": key, "namespace": namespace.name, "version": versions[0], "update": told})
     else:
         output.line(
             f"updated {output.printable(key)} in namespace {namespace.name}"
