@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from swampstore.client.core import CoreNamespace
+from swampstore.client.core_store import CoreStore
 from swampstore.errors import Misuse
 from swampstore.stores.probe import cache_proof, cached_proof, prove_preconditions
+from swampstore.workers.doctor.beside import find_beside, mend_beside
 from swampstore.workers.doctor.examine import examine
-from swampstore.workers.doctor.finding import Report
-from swampstore.workers.doctor.mending import RepairReport
+from swampstore.workers.doctor.finding import Finding, Report
+from swampstore.workers.doctor.mending import RepairReport, Step
 from swampstore.workers.doctor.repairs import repair
 from swampstore.workers.doctor.spooled import check_spool
 from swampstore.workers.target import Progress, silent
@@ -25,6 +29,20 @@ async def doctor(
     )
     report.findings += check_spool(core.delivery.status())
     return report
+
+
+async def doctor_beside(owner: CoreStore) -> list[Finding]:
+    """What is wrong with a store beside its namespaces (each namespace's report says it, too)."""
+    owner.check()
+    return await find_beside(owner.store)
+
+
+async def repair_beside(owner: CoreStore, *, dry_run: bool) -> list[Step]:
+    """Mend it; the steps, done unless it was a ``dry_run``."""
+    owner.check()
+    steps: list[Step] = []
+    await mend_beside(owner.store, steps.append, dry_run=dry_run)
+    return steps if dry_run else [msgspec.structs.replace(step, done=True) for step in steps]
 
 
 async def mend(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 import swampstore
+from swampstore.stores.local import LocalStore
 from tests.cli.conftest import Swamp
 
 
@@ -110,3 +113,40 @@ def test_one_damaged_namespace_does_not_hide_the_others(swamp: Swamp, filled: Pa
     done = swamp("datastore", "doctor", "--json")
     assert done.code == 1
     assert {one["namespace"]: one["errors"] for one in done.document["namespaces"]} == {"ops": 1, "other": 0}
+
+
+def test_what_killed_processes_left_in_a_store_without_a_namespace(
+    store: Path, swamp: Swamp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half, proof = store / ".tmp" / f"999999999-{'0' * 16}.part", store / ".swamp-probe" / ("0" * 32)
+    young = proof.with_name("1" * 32)
+    for path in (half, proof, young):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"1" * 17)
+    assert swamp("datastore", "doctor", "--json").document["beside"] == {"findings": [], "steps": []}
+    monkeypatch.setattr(LocalStore.clean_temp, "__defaults__", (-1.0,))  # as if it were a day old
+    os.utime(proof, (time.time() - 90_000,) * 2)
+    found = swamp("datastore", "doctor", "--json").document["beside"]["findings"]
+    assert [(one["code"], one["name"]) for one in found] == [
+        ("temp-files", ""),
+        ("proof-left", f".swamp-probe/{proof.name}"),
+    ]
+    plan = swamp("datastore", "doctor", "--repair")
+    assert "proof-left" in plan.out
+    assert "nothing was changed" in plan.out
+    assert half.exists()
+    assert proof.exists()
+    done = swamp("datastore", "doctor", "--repair", "--yes", "--json").document["beside"]
+    assert [step["code"] for step in done["steps"] if step["done"]] == ["temp-files", "proof-left"]
+    assert done["findings"] == []
+    assert (half.exists(), proof.exists(), young.exists()) == (False, False, True)
+
+
+def test_a_namespace_tells_what_is_left_of_proofs(filled: Path, swamp: Swamp) -> None:
+    proof = filled.parent / ".swamp-probe" / ("0" * 32)
+    proof.parent.mkdir(exist_ok=True)
+    proof.write_bytes(b"1" * 17)
+    os.utime(proof, (time.time() - 90_000,) * 2)
+    assert "proof-left" in swamp("datastore", "doctor", "--no-guards").out
+    swamp("datastore", "doctor", "--namespace", "ops", "--repair", "--yes", "--alone")
+    assert not proof.exists()

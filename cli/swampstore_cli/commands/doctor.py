@@ -15,7 +15,7 @@ from swampstore_cli.spool_shown import end_away, is_away, show_spools, spools_of
 
 if TYPE_CHECKING:
     from swampstore.workers.doctor.finding import Finding, Report
-    from swampstore.workers.doctor.mending import RepairReport
+    from swampstore.workers.doctor.mending import RepairReport, Step
 
 app = new_app()
 
@@ -80,23 +80,29 @@ def doctor(
                     reports.append(_examine(opened, name, deep=deep, sample=sample, guards=guards))
             except SwampError as error:
                 failed.append((name, error))
+        empty = not names and not failed
+        found, steps = _beside(opened, repair=repair, yes=yes) if empty else ([], [])  # else each report says it
         url = opened.face.url
         away = [is_away(opened, error) for _, error in failed]
         spools = spools_of(opened) if any(away) else []  # else they are among the findings
     if session.named is not None and [one.codes() for one in reports] == [["empty"]]:
         raise NotFound(f"no namespace {session.named!r} in {url}", hint="see: swamp datastore namespace list")
     if session.json:
+        from msgspec import to_builtins
+
         output.document(
             {
                 "store": url,
                 "namespaces": [one.describe() for one in reports],
                 "repairs": [one.describe() for one in repairs],
+                "beside": {"findings": list(map(to_builtins, found)), "steps": list(map(to_builtins, steps))},
                 "failed": [{"namespace": name, **error.describe()} for name, error in failed],
                 "spools": spools,
             }
         )
     else:
-        _show(url, repairs, reports, empty=not names and not failed)
+        _show(url, repairs, reports, empty=empty)
+        _show_beside(steps, found, done=yes)
         show_spools(spools)
     if failed:
         _fail(failed, away=away[-1], json=session.json)
@@ -139,6 +145,15 @@ def _repair(opened: Opened, name: str, *, deep: bool, yes: bool, accept_loss: bo
         return finish(mend(core, dry_run=not yes, accept_loss=accept_loss, deep=deep, alone=alone, progress=progress))
 
 
+def _beside(opened: Opened, *, repair: bool, yes: bool) -> tuple[list[Finding], list[Step]]:
+    """What is to be said of the store where there is no namespace."""
+    from swampstore.client.blocking import finish
+    from swampstore.client.care import doctor_beside, repair_beside
+
+    steps = finish(repair_beside(opened.core, dry_run=not yes)) if repair else []
+    return finish(doctor_beside(opened.core)) if not repair or yes else [], steps
+
+
 # --- for people ------------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +165,15 @@ def _show(url: str, repairs: list[RepairReport], reports: list[Report], *, empty
         _show_repair(plan)
     for report in reports:
         _show_report(report)
+
+
+def _show_beside(steps: list[Step], found: list[Finding], *, done: bool) -> None:
+    for step in steps:
+        _show_step(step)
+    if steps and not done:
+        output.line("nothing was changed; to do it: swamp datastore doctor --repair --yes")
+    for one in found:
+        _show_finding(one)
 
 
 def _show_report(report: Report) -> None:
@@ -178,14 +202,18 @@ def _show_finding(one: Finding) -> None:
         output.line(f"          -> {output.printable(one.hint)}")
 
 
+def _show_step(step: Step) -> None:
+    output.line(f"  {step.code}  {output.printable(step.name)}")
+    output.line(f"          {output.printable(step.text)}")
+
+
 def _show_repair(plan: RepairReport) -> None:
     if not plan.steps:
         output.line(f"\n{plan.namespace}: nothing to repair")
         return
     output.line(f"\n{plan.namespace}: {'to do' if plan.dry_run else 'done'}")
     for step in plan.steps:
-        output.line(f"  {step.code}  {output.printable(step.name)}")
-        output.line(f"          {output.printable(step.text)}")
+        _show_step(step)
         for loss in step.losses:
             output.line(f"          not brought back: {output.printable(loss)}")
         for key in step.keys[:_KEYS_SHOWN]:

@@ -13,6 +13,7 @@ from functools import partial
 from swampstore.errors import Damaged, FixTheSetup, SwampError, TryAgain, Undecided
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
+from swampstore.workers.doctor.beside import check_beside
 from swampstore.workers.doctor.clocks import check_clock
 from swampstore.workers.doctor.finding import Finding, Report
 from swampstore.workers.doctor.guards import check_guards
@@ -20,7 +21,6 @@ from swampstore.workers.doctor.lane_files import check_lane_files
 from swampstore.workers.doctor.lanes import check_aside, check_lanes, check_upkeep
 from swampstore.workers.doctor.left import check_left
 from swampstore.workers.doctor.leftovers import check_leftovers
-from swampstore.workers.doctor.mend_temp import check_temp
 from swampstore.workers.doctor.queues import check_queues
 from swampstore.workers.doctor.roots import check_root, check_saved
 from swampstore.workers.doctor.runs import check_indexes, check_runs
@@ -46,7 +46,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("saved snapshots", check_saved),
     ("leftovers", check_leftovers),
     ("queues", check_queues),
-    ("temporary files", check_temp),
+    ("beside the namespaces", check_beside),
     ("clock", check_clock),
 )
 """Those that only read."""

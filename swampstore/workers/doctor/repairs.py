@@ -6,6 +6,7 @@
     pack-counts       how many entries name each pack (after a deep look)
     head              the highest ordinal of a datum, when it is too low
     temp-files        half-written files of a local store whose process is gone
+    proof-left        objects that were to prove the store
 
 Invariants:
 - Each repair is idempotent and atomic (one CAS, one append): a crash anywhere leaves the old state or the new one, and
@@ -23,7 +24,7 @@ import msgspec
 from swampstore.errors import Misuse, SwampError
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
-from swampstore.workers.doctor import mend_counts, mend_heads, mend_lanes, mend_left, mend_root, mend_temp
+from swampstore.workers.doctor import beside, mend_counts, mend_heads, mend_lanes, mend_left, mend_root
 from swampstore.workers.doctor.mending import Ground, RepairReport, Step, Told
 from swampstore.workers.target import Progress, silent
 
@@ -35,7 +36,7 @@ MENDS: tuple[Mend, ...] = (
     mend_left.mend,
     mend_counts.mend,
     mend_heads.mend,
-    mend_temp.mend,
+    beside.mend,
 )
 
 
