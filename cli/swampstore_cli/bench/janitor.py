@@ -20,7 +20,7 @@ from swampstore.stores.local import LocalStore
 from swampstore.stores.urls import LocalPlace, parse_url
 from swampstore_cli.bench.job import Job, told
 
-STILL_S = 1.0
+STILL_S = 0.5
 GONE_S = 10.0
 """How long a process that was killed, and has let go of its end of the input, may take to be gone."""
 
