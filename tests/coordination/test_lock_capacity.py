@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def test_who_waits_for_a_lock_while_its_queue_is_widened_does_not_come_in(ns: An
     with ns.lock("deploy") as held:
         other = threading.Thread(target=second)
         other.start()
-        while ns.queue("deploy").status().unfinished < 2:
-            pass
+        while other.is_alive() and ns.queue("deploy").status().unfinished < 2:
+            time.sleep(0.005)
         run(fair_queue(ns._core.place, "deploy").set_capacity(3))
         other.join(30)
         (found,) = ended
