@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from swampstore.client.core import CoreStore
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.errors import StoreMissing
 from swampstore.values.deltas import Delete, Put
@@ -332,10 +334,18 @@ def test_a_tree_within_the_tree_is_left_alone(machine: Make) -> None:
     b.remove("inner/there-before")
     for options in OPTIONS:
         report = b.sync(**options)
-        assert (report.idle, report.skipped) == (True, [])
+        assert (report.idle, [one.path for one in report.skipped]) == (True, ["inner"])
+    assert "tree of another namespace" in report.skipped[0].reason
+    assert not b.sync(directories=("elsewhere",)).skipped
+    assert not b.sync(exclude=("inner/",)).skipped
     a = machine("a")
     a.sync()
     assert set(a.files()) == {"outer", "inner/there-before"}
+    named = CoreStore(store, b.env).namespace("inner")
+    run(sync(named, inner.tree, SyncOptions(pull=False, prefix="none/")))
+    assert b.sync().skipped == []  # it is the folder of the namespace of its name
+    shutil.rmtree(b.tree / "inner" / STATE_FOLDER)
+    (b.tree / "inner" / STATE_FOLDER).mkdir()
     os.rmdir(b.tree / "inner" / STATE_FOLDER)
     assert (b.sync().pushed, b.sync().idle) == (1, True)
 

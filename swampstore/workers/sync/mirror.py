@@ -88,6 +88,7 @@ class Mirror:
         self._mark_name = _KEYS_MARK + _digest(keys or ()) if narrow else self._scope.name
         if self._state.marks():
             self._reader.expect_no_root()  # the marks tell when a namespace has gone back
+        first = self._state.empty
         for _ in range(READ_RESTARTS):
             # Before the look: another sync of this tree may move the marks meanwhile, past what this look shows.
             marks, mark = self._state.marks(), self._state.mark(self._mark_name)
@@ -96,7 +97,7 @@ class Mirror:
             self._snapshot = None
             self.absent = look.seen.root.version == 0 and not look.slots
             if self._forget_another_namespace(look, marks):
-                mark = None
+                mark, first = None, True
             try:
                 if mark is None or not up_to_date(mark, look):
                     await (self._read_keys(look, keys or ()) if narrow else self._read(look, mark))
@@ -105,6 +106,8 @@ class Mirror:
                 continue
         else:
             raise SnapshotExpired("the namespace moved on during every read", hint="sync again")
+        if first:
+            self.revived.clear()  # what others did before is history that this tree had no part in
         self.observe(self._state.newest_version)
         self._note_pending()
 

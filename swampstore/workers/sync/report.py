@@ -126,3 +126,8 @@ class SyncReport(msgspec.Struct):
 
 def quiet(phase: str, done: int, total: int, moved: int) -> None:
     """A :class:`Progress` that shows nothing."""
+
+
+def printable(path: str) -> str:
+    """A path for a report: bytes that are not UTF-8 are escaped."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from swampstore.env.phases import Operation, during
-from swampstore.errors import StoreForbidden, StoreFull, StoreMissing
 from swampstore.values.entry import entry_of
 from swampstore.values.keys import key_problem
 from swampstore.values.version import FROM_NOTHING, just_above
@@ -31,18 +30,20 @@ from swampstore.workers.sync.lazy import Lazy
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.notes import Notes
 from swampstore.workers.sync.options import Scope, SyncOptions
+from swampstore.workers.sync.others import leave_others_out
 from swampstore.workers.sync.plan import Item, Planner
 from swampstore.workers.sync.preview import left_alone
 from swampstore.workers.sync.pull import Puller
 from swampstore.workers.sync.push import Namespace, Pusher
-from swampstore.workers.sync.report import Progress, SyncReport, quiet
+from swampstore.workers.sync.report import Progress, SyncReport, printable, quiet
 from swampstore.workers.sync.scan import Scan
 from swampstore.workers.sync.state import Beside, State, state_path
 from swampstore.workers.sync.steps import Step, Upload, steps_of
 from swampstore.workers.sync.throttle import limited
-from swampstore.workers.sync.tree import FULL, Left, Tree
+from swampstore.workers.sync.tree import Left, Tree, make_tree
 from swampstore.workers.sync.units import Clash
 from swampstore.workers.sync.versions import Folders
+from swampstore.workers.sync.way import without_blocked
 
 _FEW_KEYS = 2_000
 _FEW_POINTS = 20_000
@@ -84,7 +85,8 @@ async def _sync(
 ) -> SyncReport:
     env = namespace.place.env
     scope = Scope(options)
-    _make_tree(tree, options)
+    if not options.dry_run:
+        make_tree(tree)
     path: Path | None = state_path(tree, namespace.place.store.url, namespace.name)
     if options.dry_run and path is not None and not path.exists():
         path = None
@@ -103,19 +105,6 @@ async def _sync(
         finally:
             state.close()
     return report
-
-
-def _make_tree(tree: Path, options: SyncOptions) -> None:
-    if tree.is_dir() or options.dry_run:
-        return
-    try:
-        tree.mkdir()
-    except FileNotFoundError as error:
-        raise StoreMissing(f"{tree.parent} is not a folder", hint="name a repository that exists") from error
-    except OSError as error:
-        if error.errno in FULL:
-            raise StoreFull(f"{tree}: no space left", hint="free some space and sync again") from error
-        raise StoreForbidden(f"{tree}: {error.strerror}", hint="check the permissions of the folder") from error
 
 
 class _Session:
@@ -162,7 +151,7 @@ class _Session:
 
     async def run(self, paths: Sequence[str] | None) -> None:
         self._progress("look", 0, 0, 0)
-        self._scope.leave_out(self._tree.others())
+        leave_others_out(self._tree, self._scope, self._place.store.url, self._report, told=paths is None)
         few = None if self._options.pull else self._few_keys(paths)
         with during("lookup"):
             await self._mirror.refresh(few)
@@ -188,10 +177,11 @@ class _Session:
                     self._report.skip(key, "sync keeps its own files under such a name")
         for path, reason in sorted(self._scan.blocked.items()):
             if reason:
-                self._report.skip(_printable(path), reason)
+                self._report.skip(printable(path), reason)
         items, clashes = self._data.arrange(await self._compare(planner, items))
         if self._options.dry_run:
-            self._show(self._without_left_alone(items))
+            leaving = frozenset(item.key for item in items if item.action is Action.DELETE_LOCAL)
+            self._show(without_blocked(self._without_left_alone(items), self._tree, self._scan, self._report, leaving))
             return
         self._show(items)
         await self._carry_out(items, clashes)
@@ -318,7 +308,10 @@ class _Session:
         self._notes.write([item for item in items if item.action in (Action.RECORD, Action.FORGET)])
         with during("files"):
             self._delete([item for item in items if item.action is Action.DELETE_LOCAL])
-            await self._puller.pull(pulls, self._progress)
+            placed = without_blocked(pulls, self._tree, self._scan, self._report)
+            await self._puller.pull(placed, self._progress)
+        kept = {item.key for item in placed}
+        self._report.unplanned({item.key: _size(item) for item in pulls if item.key not in kept}, "pull")
         await self._data.settle(clashes)
         await self._settler.settle(both)
         if self._options.pull:
@@ -388,8 +381,3 @@ def _outermost(paths: Sequence[str]) -> list[str]:
         if not kept or not path.startswith(kept[-1] + "/"):
             kept.append(path)
     return kept
-
-
-def _printable(path: str) -> str:
-    """A path for a report: bytes that are not UTF-8 are escaped."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

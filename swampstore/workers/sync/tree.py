@@ -93,6 +93,20 @@ def reason_of(error: OSError) -> str:
     return _REASONS.get(error.errno or 0, error.strerror or str(error))
 
 
+def make_tree(path: Path) -> None:
+    """Make the folder if only it is missing. Raises ``StoreMissing``, ``StoreFull`` or ``StoreForbidden``."""
+    if path.is_dir():
+        return
+    try:
+        path.mkdir()
+    except FileNotFoundError as error:
+        raise StoreMissing(f"{path.parent} is not a folder", hint="name a repository that exists") from error
+    except OSError as error:
+        if error.errno in FULL:
+            raise StoreFull(f"{path}: no space left", hint="free some space and sync again") from error
+        raise StoreForbidden(f"{path}: {error.strerror}", hint="check the permissions of the folder") from error
+
+
 class Tree:
     """The files below one folder. Raises ``StoreMissing`` or ``StoreForbidden`` if it cannot be opened."""
 
