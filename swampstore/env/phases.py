@@ -216,6 +216,17 @@ def current() -> Laps | None:
     return _running.get()
 
 
+def _back(around: Laps | None, inner: Laps | None, kind: type[BaseException] | None) -> None:
+    """At the end of a block ``around`` runs again.
+
+    A coroutine that nobody waits for any more is ended by the garbage collector in the middle of whatever runs then: the
+    stopwatch of that is not touched. Nor may it be, as CPython (seen in 3.11) crashes when a context variable is set while
+    another one is being set.
+    """
+    if kind is not GeneratorExit or _running.get() is inner:
+        _running.set(around)
+
+
 class during:  # noqa: N801 (reads as a statement)
     """``with during("segments"):`` what runs in the block is that phase of whatever operation it is part of.
 
@@ -237,11 +248,11 @@ class during:  # noqa: N801 (reads as a statement)
             if self._apart:
                 _running.set(None)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._laps is not None:
             self._laps.switch(self._before)
             if self._apart:
-                _running.set(self._laps)
+                _back(self._laps, None, kind)
 
 
 class measured:  # noqa: N801
@@ -258,8 +269,8 @@ class measured:  # noqa: N801
         _running.set(self.laps)
         return self.laps
 
-    def __exit__(self, *_: object) -> None:
-        _running.set(self._around)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _back(self._around, self.laps, kind)
 
 
 class Operation:
@@ -287,7 +298,7 @@ class Operation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _running.set(self._around)
+        _back(self._around, self.laps, kind)
         self.phases = self.laps.end()
         self.seconds = self.laps.total
         if self._around is not None:
