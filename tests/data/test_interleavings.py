@@ -119,6 +119,11 @@ class Play:
             except StopIteration:
                 self.acts.pop(at)
 
+    def close(self) -> None:
+        """End those that are under way: the garbage collector would, in the middle of some other's step."""
+        while self.acts:
+            self.acts.pop().close()
+
     def settle(self) -> None:
         """A calm process folds what is left, and everything acknowledged has its number."""
         process = Process(self.inner, self.env)
@@ -146,7 +151,10 @@ def played(seed: int, *, removals: bool = True) -> Play:
     play.acts = [play.writes(4), play.writes(4), play.writes(3), play.folds(5), play.folds(5), play.merges(4)]
     if removals:
         play.acts.append(play.removes(3))
-    play.play()
+    try:
+        play.play()
+    finally:
+        play.close()
     play.settle()
     return play
 

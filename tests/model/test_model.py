@@ -16,7 +16,7 @@ import swampstore
 from swampstore.client.blocking import Datastore, Namespace
 from swampstore.client.core import CoreStore
 from swampstore.protocols.commit import CommitLane
-from swampstore.stores import local
+from swampstore.stores import local, local_lanes
 from swampstore.stores.base import Store
 from swampstore.stores.local import LocalStore
 from swampstore.stores.memory import MemoryStore
@@ -93,7 +93,8 @@ clock.time = lambda: clock.env.wall / 1000
 
 @pytest.fixture
 def file_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "time", clock)
+    for module in (local, local_lanes):
+        monkeypatch.setattr(module, "time", clock)
 
 
 def on_server(bucket: Bucket) -> type[Machine]:
