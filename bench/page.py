@@ -14,7 +14,8 @@ PAGE = RESULTS.parent / "RESULTS.md"
 _HEAD = """# Results
 
 One row per target, then everything else that was measured. The page is made of the raw results in `bench/results/`
-by `python -m bench --write-results`; a benchmark that has not been run at full scale has no figure here.
+by `python -m bench --write-results`; a benchmark that has not been run at full scale has no figure here. Proofs are no
+benchmarks: what they printed is copied into the raw results by hand.
 """
 
 _MEANING = """## What the figures mean
@@ -51,7 +52,7 @@ def render() -> str:
     for target in TARGETS.values():
         row, head = rows.get(target.name, (None, {}))
         full = " --full" if head.get("scale") == "full" or target.name in ("import-objects", "make-test") else ""
-        command = f"`python -m bench {target.bench}{full}`"
+        command = f"`{target.command or f'python -m bench {target.bench}{full}'}`"
         if row is None:
             lines.append(f"| {target.text} | {bound(target)} | not measured | | {command} | |")
             continue

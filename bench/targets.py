@@ -8,7 +8,10 @@ MIB = 1024 * 1024
 
 
 class Target(NamedTuple):
-    """``value <= limit`` (``<`` with ``below``, ``>=`` with ``least``) is a pass. ``bench`` is who measures it."""
+    """``value <= limit`` (``<`` with ``below``, ``>=`` with ``least``) is a pass. ``bench`` is who measures it.
+
+    ``command``, where it is no benchmark that does: a proof, whose figures are copied from what it prints.
+    """
 
     name: str
     bench: str
@@ -17,6 +20,7 @@ class Target(NamedTuple):
     unit: str
     below: bool = False
     least: bool = False
+    command: str = ""
 
     def met(self, value: float) -> bool:
         """Whether ``value`` meets the target."""
@@ -173,6 +177,99 @@ TARGETS = {
         Target("audit-root", "audit", "1,000,000 audit records: growth of the root", 10 * 1024, "bytes", below=True),
         Target("audit-scan", "audit", "DuckDB scan of Parquet archives: 5 M records", 1, "s", below=True),
         Target("audit-shell", "audit", "one `swamp audit append` on a local store", 0.3, "s", below=True),
+        Target(
+            "proof-seeds",
+            "proofs",
+            "seeds of the simulation played by one version",
+            100_000,
+            "seeds",
+            least=True,
+            command="make prove",
+        ),
+        Target(
+            "proof-violations",
+            "proofs",
+            "of those seeds: with a violated invariant",
+            0,
+            "seeds",
+            command="make prove",
+        ),
+        Target(
+            "proof-faults",
+            "proofs",
+            "deliberate faults: found by simulation or model checker",
+            20,
+            "faults",
+            least=True,
+            command="python -m tests.mutations",
+        ),
+        Target(
+            "proof-rounds-local",
+            "proofs",
+            "500 rounds of killed processes, local: writes lost or doubled",
+            0,
+            "writes",
+            command="python -m tests.processes.rounds local --rounds 500",
+        ),
+        Target(
+            "proof-rounds-moto",
+            "proofs",
+            "500 rounds of killed processes, moto: writes lost or doubled",
+            0,
+            "writes",
+            command="python -m tests.processes.rounds moto --rounds 500",
+        ),
+        Target(
+            "proof-rounds-emulator",
+            "proofs",
+            "500 rounds of killed processes, ministack: writes lost or doubled",
+            0,
+            "writes",
+            command="python -m tests.processes.rounds emulator --rounds 500",
+        ),
+        Target(
+            "proof-soak-lost",
+            "proofs",
+            "soak: writes lost or doubled",
+            0,
+            "writes",
+            command="make soak MINUTES=120",
+        ),
+        Target(
+            "proof-soak-minutes",
+            "proofs",
+            "soak: how long",
+            120,
+            "minutes",
+            least=True,
+            command="make soak MINUTES=120",
+        ),
+        Target(
+            "proof-soak-memory",
+            "proofs",
+            "soak: growth of the process that grew most, first to last quarter",
+            24,
+            "MB",
+            below=True,
+            command="make soak MINUTES=120",
+        ),
+        Target(
+            "proof-soak-descriptors",
+            "proofs",
+            "soak: the same of descriptors",
+            8,
+            "descriptors",
+            command="make soak MINUTES=120",
+        ),
+        Target(
+            "proof-fuzz",
+            "proofs",
+            "hostile inputs without a crash, a hang or 64 MB",
+            1_000_000,
+            "inputs",
+            least=True,
+            command="make fuzz",
+        ),
         Target("make-test", "suite", "the everyday tests", 360, "s", below=True),
     )
 }
