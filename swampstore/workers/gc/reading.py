@@ -23,6 +23,7 @@ from swampstore.stores.base import Get, Outcome
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo, decode_run, index_span
 from swampstore.values.soonest import Spot
+from swampstore.workers.batches import batches
 from swampstore.workers.gc.candidates import chosen
 
 _READ_BYTES = 32 * MIB
@@ -62,7 +63,7 @@ class ShardReader:
                 _Wanted(ref, due, due) if due is not None else self._wanted(ref, indexes.get(ref.name), items)
                 for ref, due in zip(part, spots, strict=True)
             ]
-            for together in _batches(wanted):
+            for together in batches(wanted, lambda one: one.size, _READ_BYTES):
                 async for blocks in self._read(together, items):
                     yield blocks
 
@@ -166,17 +167,3 @@ def _stored(bodies: Sequence[tuple[int, bytes]], info: BlockInfo | Spot) -> byte
     """The bytes of a block, from the one of ``bodies`` (with their offsets, rising) that holds it."""
     start, body = bodies[bisect.bisect_right(bodies, info.offset, key=lambda one: one[0]) - 1]
     return body[info.offset - start : info.offset - start + info.size]
-
-
-def _batches(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
-    """In order, so many at once as their bytes allow (always at least one)."""
-    batch: list[_Wanted] = []
-    size = 0
-    for one in wanted:
-        if batch and size + one.size > _READ_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(one)
-        size += one.size
-    if batch:
-        yield batch

@@ -27,6 +27,7 @@ from swampstore.stores.base import Source
 from swampstore.values.entry import Entry, entry_of
 from swampstore.values.join import conflict_of
 from swampstore.values.keys import check_prefix
+from swampstore.workers.batches import batches
 from swampstore.workers.ground import Ground, fold_log
 from swampstore.workers.legacy.export_index import IndexDraft
 from swampstore.workers.legacy.export_mark import (
@@ -38,7 +39,7 @@ from swampstore.workers.legacy.export_mark import (
     namespace_mark,
     new_mark,
 )
-from swampstore.workers.legacy.export_plan import Plan, Planned, groups, planned
+from swampstore.workers.legacy.export_plan import Plan, Planned, planned
 from swampstore.workers.legacy.export_report import ExportOptions, ExportReport
 from swampstore.workers.legacy.export_sink import File, Sink, There, spooled
 from swampstore.workers.legacy.export_target import holds_a_namespace, is_internal
@@ -121,7 +122,7 @@ class _Export:
         cursor = _Cursor(self._sink.listing())
         about = snapshot.root.entries
         async for chunk in Plan(snapshot, self._rules, self._options.prefix, self._report).chunks():
-            for group in groups(chunk, _GROUP, _GROUP_BYTES):
+            for group in batches(chunk, lambda file: file.size, _GROUP_BYTES, _GROUP):
                 await self._keep()
                 await self._take(group, await cursor.held(group), draft)
                 self._progress("exporting", draft.entries, about)

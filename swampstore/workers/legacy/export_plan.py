@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 
@@ -112,17 +112,3 @@ class Plan:
         body = str(ordinal).encode()
         self._report.latest += 1
         return Planned(at, len(body), modified, hashlib.sha256(body).digest(), None, body)
-
-
-def groups(files: Sequence[Planned], most: int, most_bytes: int) -> Iterator[list[Planned]]:
-    """``files`` in groups whose contents fit into memory together; what does not fit comes alone."""
-    group: list[Planned] = []
-    size = 0
-    for file in files:
-        if group and (len(group) == most or size + file.size > most_bytes):
-            yield group
-            group, size = [], 0
-        group.append(file)
-        size += file.size
-    if group:
-        yield group

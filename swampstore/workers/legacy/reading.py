@@ -14,6 +14,7 @@ import msgspec
 from swampstore.errors import NotFound, StoreForbidden, SwampError
 from swampstore.limits import MIB, PART_BYTES
 from swampstore.stores.base import Get, Got, Outcome, Store
+from swampstore.workers.batches import batches
 from swampstore.workers.legacy.locating import Located
 from swampstore.workers.legacy.report import ImportReport
 
@@ -27,16 +28,7 @@ class Rewritten(Exception):
 
 def groups(items: Iterable[Located]) -> Iterable[list[Located]]:
     """Groups whose contents fit into memory together; what is too large for that comes alone."""
-    group: list[Located] = []
-    size = 0
-    for item in items:
-        if group and (size + item.size > _GROUP_BYTES or len(group) == _GROUP):
-            yield group
-            group, size = [], 0
-        group.append(item)
-        size += item.size
-    if group:
-        yield group
+    return batches(items, lambda item: item.size, _GROUP_BYTES, _GROUP)
 
 
 def is_large(group: Sequence[Located]) -> bool:

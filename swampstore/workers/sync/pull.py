@@ -7,7 +7,7 @@ file; a row is written only after the file is in place.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, TryAgain
@@ -15,6 +15,7 @@ from swampstore.limits import MIB, PART_BYTES
 from swampstore.protocols.contents import stream_content
 from swampstore.protocols.place import Place
 from swampstore.values.entry import EPHEMERAL, Entry, entry_of
+from swampstore.workers.batches import batches
 from swampstore.workers.sync.coming import Arrival
 from swampstore.workers.sync.fetch import fetch_small
 from swampstore.workers.sync.labels import labels_of
@@ -49,7 +50,7 @@ class Puller:
     async def pull(self, items: Sequence[Item], progress: Progress) -> None:
         """Carry out the pulls; what cannot be pulled is reported and tried again next time. Raises ``StoreFull``."""
         done = 0
-        for batch in _batches(items):
+        for batch in batches(items, lambda item: item.down_bytes, _BATCH_BYTES, _BATCH_FILES):
             rows: list[tuple[Item, Row]] = []
             async for item, entry, body in self._contents(batch):
                 try:
@@ -202,16 +203,3 @@ class Puller:
         if there is None or self._tree.sha256(key, there) != sha256:
             raise Left("another file is there (it has just come, or its name differs only in case)")
         return there
-
-
-def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
-    batch: list[Item] = []
-    size = 0
-    for item in items:
-        if batch and (len(batch) >= _BATCH_FILES or size + item.down_bytes > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(item)
-        size += item.down_bytes
-    if batch:
-        yield batch
