@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from swampstore_cli.whole_file import replacing
 
 _SECTION = re.compile(r"^datastore[ \t]*:.*(?:\n(?:[ \t]+.*|[ \t]*#.*|- .*|[ \t]*))*", re.MULTILINE)
 
@@ -29,12 +30,5 @@ def with_section(text: str, section: Mapping[str, Any]) -> str:
 
 def write_file(file: Path, text: str) -> None:
     """Replace ``file`` in one step; a link is followed, its permissions stay."""
-    target = Path(os.path.realpath(file))
-    temp = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_text(text, "utf-8")
-        if target.exists():
-            temp.chmod(target.stat().st_mode & 0o7777)
-        temp.replace(target)
-    finally:
-        temp.unlink(missing_ok=True)
+    with replacing(str(file)) as out:
+        out.write(text.encode())

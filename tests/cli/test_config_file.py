@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from swampstore_cli import whole_file
 from swampstore_cli.config_file import with_section, write_file
 
 NEW = {"type": "filesystem", "path": "/new"}
@@ -49,3 +53,40 @@ def test_writing_keeps_permissions_and_follows_a_link(tmp_path: Path) -> None:
     assert real.read_text() == "new"
     assert real.stat().st_mode & 0o777 == 0o640
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["link.yaml", "real.yaml"]
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
+@pytest.mark.parametrize("done", [False, True])
+def test_killed_at_any_step_the_file_is_the_old_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, done: bool
+) -> None:
+    """And its bytes are on the disk before its name is: a loss of power leaves no empty file in place of the old one."""
+    file = tmp_path / ".swamp.yaml"
+    file.write_text("old")
+    steps: list[str] = []
+
+    class Killed(BaseException):
+        pass
+
+    def fused(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            steps.append(name)
+            if name == step and not done:
+                raise Killed
+            found = real(*arguments, **named)
+            if name == step:
+                raise Killed
+            return found
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("open", "fsync", "replace"):
+            patch.setattr(whole_file.os, name, fused(name, getattr(os, name)))
+        with pytest.raises(Killed):
+            write_file(file, "new")
+    assert steps == ["open", "fsync", "replace"][: len(steps)]
+    assert steps[-1] == step
+    assert file.read_text() == ("new" if (step, done) == ("replace", True) else "old")
+    write_file(file, "new")
+    assert file.read_text() == "new"

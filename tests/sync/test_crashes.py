@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from swampstore.env.blocking import run
 from swampstore.stores.memory import MemoryStore
 from swampstore.workers.sync import state as state_module
+from swampstore.workers.sync.hydrate import hydrate, open_file
 from swampstore.workers.sync.options import TEMP_PREFIX
 from swampstore.workers.sync.temporary import Temporary
 from swampstore.workers.sync.tree import Tree
@@ -166,3 +168,39 @@ def test_killed_while_a_conflict_is_settled(tmp_path: Path, newer: str) -> None:
         if survived:
             assert at > 3
             return
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_contents_on_demand_killed_before_every_store_call(tmp_path: Path, opened: bool) -> None:
+    """A file that is brought here is there whole or not at all; asked for again it comes."""
+    key, body = "data/t/m/n/1/raw", b"n" * 300_000
+    for at in itertools.count(1):
+        root = tmp_path / str(at)
+        root.mkdir()
+        store = MemoryStore()
+        a, b = Machine(store, root / "a"), Machine(store, root / "b")
+        a.write("data/t/m/n/1/metadata.yaml", "version: 1\n")
+        a.write(key, body.decode())
+        a.sync()
+        b.sync(metadata_only=True)
+        fuse = Fuse(at)
+        try:
+            _bring(b, key, opened, fuse.burn)
+        except Killed:
+            assert b.files().get(key) in (None, body)
+            assert _bring(b, key, opened) == body
+        assert b.files()[key] == body
+        assert not list(b.tree.rglob(TEMP_PREFIX + "*"))
+        assert b.sync(metadata_only=True).idle
+        if not fuse.blown:
+            assert at > 2
+            return
+
+
+def _bring(machine: Machine, key: str, opened: bool, before: Callable[..., None] = lambda *_: None) -> bytes:
+    """Bring the contents at ``key`` here, or open the file, which brings them."""
+    if opened:
+        with run(open_file(machine.namespace(before), machine.tree, key)) as file:
+            return file.read()
+    run(hydrate(machine.namespace(before), machine.tree, [key]))
+    return machine.files()[key]
