@@ -19,7 +19,7 @@ Source: the design page, "shared-lane commit" and "read-modify-write"; models ``
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -35,12 +35,10 @@ from swampstore.errors import (
     Damaged,
     Misuse,
     SwampError,
-    TooLarge,
     Undecided,
 )
 from swampstore.limits import (
     BATCH_BYTES,
-    COMMIT_KEYS_BYTES,
     CONTENT_UPLOAD_AGE_S,
     LANE_MEMORY_SLOTS,
     LANE_TAIL_AGE_S,
@@ -48,6 +46,7 @@ from swampstore.limits import (
     SEGMENT_DELTAS,
     SEGMENT_HEADER_BYTES,
 )
+from swampstore.protocols.footprint import check_keys, described, footprint, meets
 from swampstore.protocols.log import SEGMENT_WEIGHT
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
@@ -202,9 +201,9 @@ class CommitLane:
             return True
         between = range(draft.tail + 1, self._tail + 1)
         if self._stands(draft) and all(slot in self._known for slot in between):
-            met = next((slot for slot in between if _meets(draft.commit, self._known[slot].commits)), None)
+            met = next((slot for slot in between if meets(draft.commit, self._known[slot].commits)), None)
             if met is not None:
-                one.error = CommitConflict(f"slot {met} of lane {self.lane} concerns {_name(draft.commit)}")
+                one.error = CommitConflict(f"slot {met} of lane {self.lane} concerns {described(draft.commit)}")
             return met is None
         look = self._look
         due = max(self._tail, draft.tail)  # the caller may have read on since this lane was looked at
@@ -344,7 +343,7 @@ class _Disjoint:
         self._head = SEGMENT_HEADER_BYTES - 1000
 
     def take(self, draft: Draft) -> bool:
-        keys = _footprint(draft.commit)
+        keys = footprint(draft.commit)
         if draft.fenced and (not self._keys.isdisjoint(keys) or draft.series in self._series):
             return False
         head = check_keys(draft.commit.footprint) + _COMMIT_OVERHEAD
@@ -373,28 +372,8 @@ def _lay_out(drafts: Sequence[Draft], slot: int) -> tuple[list[int], list[Sequen
     return starts, records
 
 
-def check_keys(keys: Iterable[str]) -> int:
-    """How many bytes the names of ``keys`` take in the header of a segment. Raises ``TooLarge``."""
-    size = sum(len(key.encode()) + 3 for key in keys)
-    if size > COMMIT_KEYS_BYTES:
-        raise TooLarge(f"keys of {size} bytes in one commit, limit {COMMIT_KEYS_BYTES}", hint="name fewer keys at once")
-    return size
-
-
-def _footprint(commit: Commit) -> Iterable[str]:
-    return (*commit.footprint, "\0lock\0" + commit.lock) if commit.lock else commit.footprint
-
-
-def _meets(commit: Commit, others: Iterable[Commit]) -> bool:
-    return not set(_footprint(commit)).isdisjoint(chain.from_iterable(map(_footprint, others)))
-
-
 def _same(seen: bytes | None, record: Record | None) -> bool:
     """Whether ``record`` still says what was seen; a put said again, better placed, is no change."""
     if seen is None or record is None:
         return seen is None and record is None
     return unrefined(seen) == unrefined(record.version)
-
-
-def _name(commit: Commit) -> str:
-    return commit.lock or ", ".join(commit.footprint[:3])

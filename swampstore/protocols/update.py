@@ -27,10 +27,12 @@ from swampstore.env.clock import Span
 from swampstore.env.phases import Operation, count, during
 from swampstore.errors import FencedError, Misuse, SwampError, TryAgain
 from swampstore.limits import QUEUE_NAME_BYTES, UPDATE_ATTEMPTS
-from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft, check_keys
+from swampstore.protocols.commit import CommitConflict, CommitLane, Committed, Draft
 from swampstore.protocols.contents import read_many
 from swampstore.protocols.drafting import Drafted, check_deltas, draft_records
 from swampstore.protocols.fifo import Fifo
+from swampstore.protocols.footprint import LOCK_MARK as LOCK_MARK  # noqa: PLC0414 (others take it from here)
+from swampstore.protocols.footprint import check_keys
 from swampstore.protocols.nesting import inside
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue import FairQueue, Grant, fair_queue
@@ -44,7 +46,6 @@ from swampstore.values.keys import check_key
 from swampstore.values.segment import Commit
 from swampstore.values.tickets import check_queue, check_seconds, queue_folder
 
-LOCK_MARK = "\0lock\0"
 _AHEAD_S = 0.5
 """What was read longer ago than this is read again: an attempt made from it would most likely meet a conflict."""
 
