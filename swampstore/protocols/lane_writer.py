@@ -57,7 +57,7 @@ class Batch(Queued):
     __slots__ = ("body", "closing", "count", "written")
 
     def __init__(self, body: bytes, count: int, *, closing: bool = False) -> None:
-        self.settled = self.lead = False  # written out: of most appends of threads, and of batches, each makes one
+        self.settled = self.lead = False  # written out, without super(): most appends make one
         self.error = self.woken = None
         self.body = body
         self.count = count
@@ -85,8 +85,8 @@ class LaneWriter:
     """Appends frames to lane files of one namespace. Safe to share as the writer that owns it.
 
     ``writer_id`` is whose versions these are: the id of the lane, once there is one. ``durable``: acknowledged means on
-    the disk. ``help_due`` says that so much was
-    appended here that this process should look after the log.
+    the disk. ``gathering`` is what small puts of tasks are added to. ``help_due`` says that so much was appended here that
+    this process should look after the log.
     """
 
     def __init__(self, place: Place, lanes: LaneStore, *, file_bytes: int = LANE_FILE_BYTES) -> None:

@@ -23,7 +23,8 @@ class Grant:
 
     ``beats`` says that signs of life are needed (no kernel watches the holder); ``on_release`` runs last. ``known`` is the
     register of the grant: while nobody else ends or joins at another capacity, the release needs no read of it.
-    ``capacity`` is that of the queue when it was granted. ``lock_file`` is the descriptor of the locked file that is the place, where a kernel watches the holder.
+    ``capacity`` is that of the queue when it was granted. ``lock_file`` is the descriptor of the locked file that is the
+    place, where a kernel watches the holder.
     """
 
     def __init__(

@@ -29,7 +29,6 @@ class FileSlot(tuple[str, int]):
     """``(lane, end)`` of some frames of a lane file, from ``start`` on.
 
     ``frames`` counts those with records: one that only says that the lane ends is nothing to be folded.
-
     ``made_ms`` is the time in the version of the first record (the store's, as its writer knew it; 0: none).
     """
 
@@ -37,6 +36,7 @@ class FileSlot(tuple[str, int]):
     frames: int
     made_ms: int
     _cut_from: FileSlot | None
+    """``None`` when it was not cut: a slot that held itself would wait for the cyclic collector."""
 
     def __new__(cls, lane: str, end: int, start: int, frames: int = 1, made_ms: int = 0) -> FileSlot:
         slot = super().__new__(cls, (lane, end))

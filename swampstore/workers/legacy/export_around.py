@@ -33,6 +33,7 @@ from swampstore.workers.legacy.listing import folders
 
 FOLDERS = 1_000
 _AT_ONCE = 64
+"""Folders that are asked about side by side, three requests each."""
 _ANY = Names("any")
 _ROOT, _LOG, _SHARD = (name.removeprefix(_ANY.prefix) for name in (_ANY.root, _ANY.log, _ANY.folder("shard")))
 
@@ -154,15 +155,18 @@ async def _namespaces(store: Store, places: Sequence[str]) -> list[str]:
 
 
 async def _is_one(store: Store, at: str, root: Outcome, log: Outcome, shard: Outcome) -> bool:
-    if isinstance(_known(root), Got) and root.body == MAGIC:  # type: ignore[union-attr]
-        return True
-    if _first_of_ours(at, shard):
+    if _body(root) == MAGIC or _first_of_ours(at, shard):
         return True
     first = _first_of_ours(at, log)
     if not first:
         return False
     (segment,) = await store.many([Get(first, span=(0, len(MAGIC)))])
-    return isinstance(_known(segment), Got) and segment.body in (MAGIC, LANE_MAGIC)  # type: ignore[union-attr]
+    return _body(segment) in (MAGIC, LANE_MAGIC)
+
+
+def _body(answer: Outcome) -> bytes:
+    found = _known(answer)
+    return found.body if isinstance(found, Got) else b""
 
 
 def _first_of_ours(at: str, answer: Outcome) -> str:
