@@ -21,6 +21,7 @@ _UNSET: dict[str, Any] = dict.fromkeys([
     "key", "version", "size", "sha256", "contentType", "tags",
     "created", "modified", "lifetime", "expires", "unverified", "class",
 ])  # fmt: skip
+"""All that ``Entry.describe`` may say."""
 _CELL = 60
 """Columns of a cell of a table on a terminal."""
 READER_GONE_EXIT = 141

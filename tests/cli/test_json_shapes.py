@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from swampstore.values.entry import Entry, Inline, Meta
+from swampstore_cli import output
 from tests.cli.conftest import Swamp
 
 
@@ -18,6 +20,12 @@ def test_an_entry_has_the_same_fields_whatever_is_known_of_it(swamp: Swamp, stor
     assert (full["contentType"], full["tags"]) == ("text/plain", {"a": "b"})
     assert swamp("object", "list", "--json").document["entries"] == [bare, full]
     assert "None" not in swamp("object", "get", "bare", "--meta").out
+
+
+def test_no_field_of_an_entry_is_forgotten() -> None:
+    known = {"content_type": "text/plain", "tags": {"a": "b"}, "created": 1, "modified": 2, "lifetime": "1h"}
+    found = Entry("k", bytes(24), 3, Meta(1, Inline(b"1"), **known, unverified=True), "ephemeral")
+    assert list(found.describe()) == list(output.entry(found)) == list(output._UNSET)
 
 
 def test_a_delete_tells_the_same_whether_anything_was_there(swamp: Swamp, store: Path) -> None:
@@ -45,3 +53,9 @@ def test_the_versions_of_an_update_are_those_that_a_condition_takes(swamp: Swamp
 def test_one_output_has_one_form(swamp: Swamp, store: Path, line: tuple[str, ...]) -> None:
     done = swamp("audit", *line, "--json")
     assert (done.code, done.error["code"], done.out) == (2, "misuse", "")
+
+
+def test_a_file_has_a_form_of_its_own(swamp: Swamp, store: Path, tmp_path: Path) -> None:
+    swamp("audit", "append", "t", "--text", "x")
+    assert swamp("audit", "query", "t", "--format", "csv", "--output", tmp_path / "t", "--json").code == 0
+    assert (tmp_path / "t").read_text().startswith("topic,")

@@ -58,8 +58,9 @@ def query(
     begin, end = audit_rows.span(since, until)
     if limit is not None and limit < 1:
         raise Misuse(f"--limit {limit} makes no sense", hint="1 or more")
-    audit_rows.check_one_form(form, json=session.json)
-    if to != "-" and not form:
+    if to == "-":
+        audit_rows.check_one_form(form, json=session.json)
+    elif not form:
         form = "parquet" if to.endswith(".parquet") else "csv" if to.endswith(".csv") else "jsonl"
     with session.opened() as opened:
         namespace = opened.face.namespace(session.settings.namespace)

@@ -28,8 +28,8 @@ def delete(
 ) -> None:
     """Delete keys, all in one atomic step.
 
-    A key that is not there is no error: it is counted apart, and after the command it is not there. If none is there nothing is
-    written, and lane, slot and durable are null in JSON.
+    A key that is not there is no error: it is counted apart, and after the command it is not there. If none is there
+    nothing is written, and lane, slot and durable are null in JSON.
     """
     with session.opened(one_shot=True) as opened:
         namespace = opened.face.namespace(session.settings.namespace)

@@ -247,7 +247,7 @@ class _Poller:
         try:
             written = self._sink.write(run)
         except FixTheCall:
-            raise  # of a record or version that always fits: what they are called by will never be right
+            raise  # what is written always fits, so the topic or the datum has a name that will never be right
         except SwampError as error:
             self._lost += 1
             self._problem(error)

@@ -31,8 +31,8 @@ def set_capacity(
 ) -> None:
     """Let N callers at once through the queue NAME, from now on.
 
-    Nobody who runs is stopped: with a smaller N the next are granted when enough of them have ended. Locks and pollers let one
-    in at a time, and are refused.
+    Nobody who runs is stopped: with a smaller N the next are granted when enough of them have ended. Locks and pollers
+    let one in at a time, and are refused.
     """
     if capacity > 1 and name.startswith(POLLERS):
         raise Misuse(

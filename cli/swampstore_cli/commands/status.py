@@ -58,9 +58,10 @@ def status(
     RECORDS counts what the manifest holds, LOG the segments that are not folded yet, OLDEST the age of the first of
     them. A log that stays long means that no compactor runs: see swamp datastore compact --watch.
 
-    Two requests for each namespace, whatever its size; with --watch for each look, and at every fifth the queues. What may be wrong is the business of swamp datastore doctor.
-    A namespace that cannot be read is told in its row, beside the others, and the exit code is 1.
-    Of a store that is away (it does not answer, or is gone) it says what waits for it on this machine, and exits with 75.
+    Two requests for each namespace, whatever its size; with --watch for each look, and at every fifth the queues. What may
+    be wrong is the business of swamp datastore doctor. A namespace that cannot be read is told in its row, beside the
+    others, and the exit code is 1. Of a store that is away (it does not answer, or is gone) it says what waits for it on
+    this machine, and exits with 75.
     """
     if watch:
         _watch(session, interval, metrics)
