@@ -30,6 +30,19 @@ class TestRun:
         with StopSignals() as stop:
             yield stop
 
+    @pytest.fixture
+    def stubborn(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A command, in a session of its own, that SIGTERM does not end."""
+        with subprocess.Popen(
+            ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        ) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            yield child
+            child.kill()
+
     def ran(self, stop: StopSignals, *line: str, limit: float | None = None, most: int = 1000) -> poll_run.Ended:
         return run_command(line, stop, limit_s=limit, output_bytes=most, error_bytes=10)
 
@@ -39,7 +52,7 @@ class TestRun:
         assert (ended.code, len(ended.output), ended.cut) == (7, 1000, 299_000)
         assert ended.error == b"6789abcdef"
 
-    def test_a_limit_ends_the_whole_group(self, stop: StopSignals, tmp_path: Path, monkeypatch: Any) -> None:
+    def test_a_limit_ends_the_whole_session(self, stop: StopSignals, tmp_path: Path, monkeypatch: Any) -> None:
         monkeypatch.setattr(poll_run, "GRACE_S", 0.2)
         script = f"trap '' TERM; {beside(tmp_path / 'child')}; wait; sleep 60"
         for limit in (0.2, 1.0, 5.0, 25.0):  # a loaded machine may need longer until the command stands there
@@ -73,50 +86,34 @@ class TestRun:
         assert not alive(int((tmp_path / "child").read_text()))
 
     @pytest.mark.parametrize("dies", [True, False])
-    def test_the_guard_of_a_run_ends_with_it(self, dies: bool) -> None:
+    def test_the_guard_of_a_run_ends_with_it(self, stubborn: subprocess.Popen[bytes], dies: bool) -> None:
         """It speaks up only for a poller that has died, and then for good."""
-        with subprocess.Popen(
-            ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        ) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            poller = os.fork()
-            if poller == 0:
-                with guarded(child.pid, 0.1):
-                    os._exit(0) if dies else None
-                os._exit(0)
-            os.waitpid(poller, 0)
-            if dies:
-                assert child.wait(timeout=100) == -signal.SIGKILL
-            else:
-                time.sleep(0.3)
-                assert child.poll() is None
-                os.killpg(child.pid, signal.SIGKILL)
+        poller = os.fork()
+        if poller == 0:
+            with guarded(stubborn.pid, 0.1):
+                os._exit(0) if dies else None
+            os._exit(0)
+        os.waitpid(poller, 0)
+        if dies:
+            assert stubborn.wait(timeout=100) == -signal.SIGKILL
+        else:
+            time.sleep(0.3)
+            assert stubborn.poll() is None
 
     @pytest.mark.parametrize("kept", [True, False])
     def test_what_a_dead_poller_had_locked_is_locked_until_its_command_is_gone(
-        self, tmp_path: Path, kept: bool
+        self, stubborn: subprocess.Popen[bytes], tmp_path: Path, kept: bool
     ) -> None:
-        with subprocess.Popen(
-            ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        ) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            poller = os.fork()
-            if poller == 0:
-                place = os.open(tmp_path / "place", os.O_CREAT | os.O_RDWR)
-                fcntl.flock(place, fcntl.LOCK_EX)
-                with guarded(child.pid, 0.3 if kept else 60, (place,) if kept else ()):
-                    os._exit(0)
-            os.waitpid(poller, 0)
-            with open(tmp_path / "place") as place_again:
-                fcntl.flock(place_again, fcntl.LOCK_EX)
-                assert (child.poll() is not None) is kept
-            child.kill()
+        poller = os.fork()
+        if poller == 0:
+            place = os.open(tmp_path / "place", os.O_CREAT | os.O_RDWR)
+            fcntl.flock(place, fcntl.LOCK_EX)
+            with guarded(stubborn.pid, 0.3 if kept else 60, (place,) if kept else ()):
+                os._exit(0)
+        os.waitpid(poller, 0)
+        with open(tmp_path / "place") as place_again:
+            fcntl.flock(place_again, fcntl.LOCK_EX)
+            assert (stubborn.poll() is not None) is kept
 
     def test_a_poller_keeps_its_place_so(self, swamp: Swamp, store: Path, monkeypatch: Any) -> None:
         kept, real = [], command_group.guarded

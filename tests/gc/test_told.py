@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
+from swampstore.env.blocking import run
+from swampstore.errors import CorruptObject
 from swampstore.stores.base import Got, NotModified
 from swampstore.values import run as run_format
 from swampstore.values.block import Block
 from swampstore.values.data import meta_path, raw_path
-from swampstore.values.entry import Inline, Meta, Record, put_record
+from swampstore.values.entry import VERSIONED, Inline, Meta, Record, put_record
 from swampstore.values.soonest import Soonest
 from swampstore.workers import outputs, shards
 from swampstore.workers.gc import pick, reading
 from swampstore.workers.gc.pick import picked
-from tests.gc.support import ID, collect, datum, slow_gc, version_records
+from tests.gc.support import ID, collect, datum, remove, slow_gc, version_records
 from tests.workers.world import HookedStore, Process, World
 
 NOW = 1_000
@@ -115,6 +118,28 @@ def test_a_root_that_does_not_tell_has_the_whole_shard_read(
     assert report.expired == 2
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"offset": -1}, {"size": 0}, {"size": 1 << 30}, {"offset": 1 << 30}, {"count": 0}],
+    ids=lambda change: str(change),
+)
+def test_a_root_that_tells_of_blocks_outside_the_shard_is_named(
+    change: dict[str, int], world: World, one_shard: None
+) -> None:
+    """The sizes stand in the root: none of them is believed before it is asked for."""
+    process = filled(world, (20, 24))
+    seen = run(process.register.read())
+    (ref,) = seen.root.shards
+    told = ref.soonest
+    bad = Soonest(tuple(msgspec.structs.replace(spot, **change) for spot in told.spots), told.rest)
+    shards = (msgspec.structs.replace(ref, soonest=bad),)
+    run(process.register.publish(seen, msgspec.structs.replace(seen.root, shards=shards)))
+    world.store.forget()
+    with pytest.raises(CorruptObject, match=ref.name):
+        collect(world.process())
+    assert all("/shard/" not in name for _, name in world.store.calls)
+
+
 @pytest.mark.parametrize(("newest", "beside"), [(999, "a!"), (1000, "a0")])
 def test_an_item_that_goes_on_where_nothing_is_read_is_left_alone(
     newest: int, beside: str, world: World, one_shard: None, monkeypatch: pytest.MonkeyPatch
@@ -140,6 +165,44 @@ def test_an_item_that_goes_on_where_nothing_is_read_is_left_alone(
     report, appended = collect(world.process())
     assert {record.key: record.version for record in appended} == expected
     assert (report.expired, report.superseded) == (1, 0)
+
+
+@pytest.mark.parametrize(("newest", "beside"), [(999, "a!"), (1000, "a0")])
+def test_an_item_that_goes_on_in_a_shard_that_is_not_read_is_left_alone(
+    newest: int, beside: str, world: World, tiny: None
+) -> None:
+    """The same where what is passed over is the neighbour of the shard."""
+    process = world.process()
+    soon = process.place.clock.now_ms() + 1000
+    for ordinal in (*range(101, 131), newest):
+        keep = "1" if ordinal < newest else "200"
+        process.append(version_records(process, datum("a", ordinal, keep=keep)))
+    meta = Meta(size=1, at=Inline(b"x"))
+    process.append([put_record(f"data/t/{ID}/{beside}", process.writer.new_version(), meta, expires=soon)])
+    process.compact()
+    world.tick(2)
+    assert len(process.root.shards) > 2
+    expected = slow_gc(world.process())
+    report, appended = collect(world.process())
+    assert {record.key: record.version for record in appended} == expected
+    assert report.runs_read < len(process.root.shards)
+    assert (report.expired, report.superseded) == (1, 0)
+
+
+def test_a_removal_above_the_shards_has_the_rule_of_the_version_before_applied(world: World, tiny: None) -> None:
+    """Nothing in the shards says so: they keep everything as long as the newest version is there."""
+    process = world.process()
+    for ordinal in range(1, 4):
+        process.append(version_records(process, datum("a", ordinal, keep="1")))
+    newest = version_records(process, datum("a", 4, keep="200"))
+    process.append(newest)
+    process.compact()
+    assert collect(world.process(), dry_run=True)[0].entries == 0
+    process.append([remove(process, record) for record in newest])
+    expected = slow_gc(world.process())
+    report, appended = collect(world.process())
+    assert {record.key: record.version for record in appended} == expected
+    assert report.superseded == 2
 
 
 # --- what is looked at -------------------------------------------------------------------------------------------------
@@ -178,6 +241,16 @@ def test_an_expired_version_makes_room_for_the_rule_of_the_one_before(world: Wor
     records = held(process, range(1, 5), "1") + held(process, [10], "20", expires=NOW)
     assert len(of_item(picked(around(process, records), (), set(), NOW))) == 10
     assert of_item(picked(around(process, records), (), set(), NOW - 1)) == []
+
+
+def test_a_version_that_says_nothing_of_itself_does_not_speak_for_the_others(world: World) -> None:
+    """No program makes one; where there is one, the version before it says what is kept."""
+    process = world.process()
+    records = held(process, range(1, 5), "1")
+    meta = Meta(size=1, at=Inline(b"x"))
+    newest = put_record(raw_path(f"data/t/{ID}/a", 9), process.writer.new_version(), meta)
+    records.append(msgspec.structs.replace(newest, flags=newest.flags | VERSIONED))
+    assert len(of_item(picked(around(process, records), (), set(), NOW))) == 9
 
 
 def test_what_shares_its_key_with_something_above_is_looked_at(world: World) -> None:

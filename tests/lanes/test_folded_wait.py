@@ -44,11 +44,18 @@ def count(ns: Namespace, times: int) -> None:
         ns.update("n", lambda held: b"%d" % (int(held or b"0") + 1))
 
 
-def swept(store: LocalStore, ns: Namespace) -> None:
-    """Everything is folded, and the grace of it has ended."""
+def left_for_long(store: LocalStore) -> Namespace:
+    """A client that has read 2 and was away while slots were folded and, their grace over, deleted; now it is 6."""
+    ns, away = open_ns(store), open_ns(store)
+    count(ns, 2)
+    ns.compact()
+    assert away.read("n") == b"2"
+    count(ns, 3)
     ns.compact()
     root = run(ns._core.register.read()).root
     run(store.delete([NAMES.segment(COMMIT_LANE, slot + 1) for slot in range(root.watermark(COMMIT_LANE))]))
+    count(ns, 1)
+    return away
 
 
 def looked_at(monkeypatch: pytest.MonkeyPatch, reader: Namespace) -> int:
@@ -82,13 +89,7 @@ def test_a_read_looks_at_as_many_names_whatever_waits_to_be_deleted(
 def test_who_was_away_while_slots_were_deleted_sees_what_follows_them(
     store: LocalStore, looks: list[dict[str, int]]
 ) -> None:
-    ns, away = open_ns(store), open_ns(store)
-    count(ns, 2)
-    ns.compact()
-    assert away.read("n") == b"2"
-    count(ns, 3)
-    swept(store, ns)
-    count(ns, 1)
+    away = left_for_long(store)
     looks.clear()
     assert away.read("n") == b"6"
     assert looks[:2] == [{COMMIT_LANE: 2}, {}], "the lane was told up to a slot that had been deleted: all is listed"
@@ -100,14 +101,7 @@ def test_who_was_away_while_slots_were_deleted_sees_what_follows_them(
 def test_without_the_check_it_would_miss_them(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the test above proves, it proves because of that check."""
     monkeypatch.setattr(log, "_reaches", lambda *_: True)
-    ns, away = open_ns(store), open_ns(store)
-    count(ns, 2)
-    ns.compact()
-    assert away.read("n") == b"2"
-    count(ns, 3)
-    swept(store, ns)
-    count(ns, 1)
-    assert away.read("n") == b"5"
+    assert left_for_long(store).read("n") == b"5"
 
 
 def test_a_namespace_put_back_to_an_older_state_is_read_as_it_is(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -345,8 +344,6 @@ def test_a_tree_within_the_tree_is_left_alone(machine: Make) -> None:
     run(sync(named, inner.tree, SyncOptions(pull=False, prefix="none/")))
     assert b.sync().skipped == []  # it is the folder of the namespace of its name
     shutil.rmtree(b.tree / "inner" / STATE_FOLDER)
-    (b.tree / "inner" / STATE_FOLDER).mkdir()
-    os.rmdir(b.tree / "inner" / STATE_FOLDER)
     assert (b.sync().pushed, b.sync().idle) == (1, True)
 
 
