@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -21,7 +22,8 @@ from swampstore.client.aio import AsyncDatastore, AsyncNamespace
 from swampstore.client.core import CoreStore
 from swampstore.env.aio import AioEnv
 from swampstore.errors import BadKey, StoreFull
-from swampstore.limits import GATHERED_PUTS
+from swampstore.limits import GATHERED_PUTS, INLINE_CONTENT_BYTES, KEY_BYTES, LANE_FRAME_BYTES, SEGMENT_DELTAS
+from swampstore.protocols import lane_writer, small_puts
 from swampstore.stores import local_lanes
 from swampstore.stores.local import LocalStore
 from tests.lanes.conftest import frames_of, lane_names, open_ns
@@ -126,6 +128,23 @@ def test_tasks_share_frames_however_many_they_are(local: LocalStore) -> None:
     assert {(ack.slot, ack.shared_by) for ack in acks} == {(frames.ends[1], count + 1)}
     assert all(min(ack.phases.values()) >= 0 for ack in acks)
     assert {entry.key: entry.size for entry in open_ns(local).list("k/00001")} == {"k/00001": 1}
+
+
+def test_however_many_tasks_put_in_one_turn_no_frame_is_too_large_to_be_read(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch goes into one frame, and readers stop at a frame with more records than any writer may put into it."""
+    overhead = 200
+    assert GATHERED_PUTS <= SEGMENT_DELTAS
+    assert GATHERED_PUTS * (INLINE_CONTENT_BYTES + KEY_BYTES + overhead) <= LANE_FRAME_BYTES
+    monkeypatch.setattr(small_puts, "GATHERED_PUTS", 3)
+    monkeypatch.setattr(lane_writer, "SEGMENT_DELTAS", 4)
+    puts = [partial(AsyncNamespace.put, key=f"k/{number}", data=b"") for number in range(10)]
+    acks = in_one_turn(local, *puts)
+    (name,) = lane_names(local)
+    frames = frames_of(local, name)
+    assert [after - before for before, after in itertools.pairwise((0, *frames.upto))] == [1, 3, 3, 4, 0]
+    assert [frames.records[number].version for number in range(1, 11)] == [ack.version for ack in acks]
 
 
 def test_a_refused_key_is_the_matter_of_its_caller_alone(local: LocalStore) -> None:

@@ -14,8 +14,8 @@ from swampstore.client.core import CoreStore
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.errors import AmbiguousAppend, BadKey, Misuse, StoreFull, TooLarge
 from swampstore.limits import HELP_LANE_RECORDS, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
-from swampstore.protocols import lane_life
-from swampstore.protocols.lane_writer import LaneWriter
+from swampstore.protocols import lane_life, lane_writer
+from swampstore.protocols.lane_writer import Batch, LaneWriter
 from swampstore.stores import local_lanes
 from swampstore.stores.local import LocalStore
 from swampstore.stores.local_tails import LocalTails
@@ -250,6 +250,42 @@ def test_without_the_rule_a_late_first_frame_would_count(monkeypatch: pytest.Mon
     monkeypatch.setattr(lane_life, "WRITER_FIRST_ACK_S", 1e9)
     with pytest.raises(AssertionError):
         test_a_first_frame_counts_for_five_minutes(first=True, seconds=301, counts=False, asleep=False)
+
+
+@pytest.mark.parametrize(
+    ("queued", "frames"),
+    [
+        ("aaaa", [4]),
+        ("aaaaa", [4, 1]),
+        ("aaAa", [2, 2]),
+        ("AA", [1, 1]),
+        ("bbb", [2, 1]),
+        ("bbB", [2, 1]),
+        ("Bb", [1, 1]),
+        ("a.a", [2, 1]),
+        (".a", [1, 1]),
+        ("aa.", [3]),
+    ],
+)
+def test_what_is_queued_is_cut_into_frames_that_readers_take(
+    queued: str, frames: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most four records and ten bytes go into one, nothing follows a batch that ends the lane, and no batch is cut."""
+    monkeypatch.setattr(lane_writer, "SEGMENT_DELTAS", 4)
+    monkeypatch.setattr(lane_writer, "LANE_FRAME_BYTES", 10)
+    kinds = {
+        "a": lambda: Batch(b"-", 1),
+        "A": lambda: Batch(b"-", 3),
+        "b": lambda: Batch(b"-" * 5, 1),
+        "B": lambda: Batch(b"-" * 10, 1),
+        ".": lambda: Batch(b"", 0, closing=True),
+    }
+    batches = [kinds[kind]() for kind in queued]
+    cut: list[list[Batch]] = []
+    while batches[sum(map(len, cut)) :]:
+        cut.append(lane_writer._frame_of(batches, sum(map(len, cut))))
+    assert [len(frame) for frame in cut] == frames
+    assert [batch for frame in cut for batch in frame] == batches
 
 
 def test_closing_says_in_the_lane_that_it_ends(bare: Any) -> None:
