@@ -26,9 +26,10 @@ same few processors, so figures of many processes at once carry the cost of all 
 would carry less. "Lone" and "at once" figures are taken in the same session, and the ratio between them is what counts.
 "Released together" is the time between a barrier, at which every process has loaded its program and opened its
 connection, and its own end; a figure "with start-up" runs from the first process's start to the last one's end. The
-legacy design is measured in its best light (fastest JSON library at hand, a kernel lock instead of a polled one,
-parallel uploads). Percentiles are exact order statistics of all samples; a maximum is shown where the target speaks of
-the slowest. Local figures include the syncs to disk that make a write durable.
+legacy design is measured in its best light (fastest JSON library at hand, writers let in by the kernel instead of a
+polled lock, parallel uploads); "bare" is one without its indentation and its lock object, too. Percentiles are exact
+order statistics of all samples; a maximum is shown where the target speaks of the slowest. Local figures include the
+syncs to disk that make a write durable.
 """
 
 
