@@ -116,7 +116,7 @@ def _compactor(lab: Lab, name: str, place: Path, *, durable: bool) -> Iterator[N
 
 
 def _led(name: str, place: Path, *, durable: bool) -> None:
-    """Wait until the compactor beside has published: until then every writer takes it that nobody folds, and does."""
+    """Wait until the compactor beside leads: before that every writer thinks that nobody folds, and folds itself."""
     if name != OURS or durable:
         return
     with swampstore.open(str(place)) as store:
@@ -218,9 +218,9 @@ def _batches(bench: _Bench, report: Report) -> None:
         given: dict[str, Any] = {"place": str(place), "durable": False, "seconds": _SECONDS, "size": _BATCH}
         if log:
             given["log"] = log
-        python = sys.executable if log in ("", OURS) else bench.python
-        with _compactor(lab, OURS if python == sys.executable else log, place, durable=False):
-            led = partial(_led, OURS if python == sys.executable else log, place, durable=False)
+        whose, python = (OURS, sys.executable) if log in ("", OURS) else (log, bench.python)
+        with _compactor(lab, whose, place, durable=False):
+            led = partial(_led, whose, place, durable=False)
             (found,) = run_together(f"logs:{job}", lab.env, [given], timeout_s=_TIMEOUT_S, before=led, python=python)
         shutil.rmtree(place)
         return float(found["value"]["rate"])

@@ -8,6 +8,8 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+from bench.jobs.until import input_ended
+
 _TOPIC = "decisions"
 _DAY_MS = 86_400_000
 
@@ -29,9 +31,8 @@ def merge(url: str, namespace: str) -> Generator[None, None, int]:
     space = store.namespace(namespace)
     space.put_many({f"k/{number:06d}": b"x" for number in range(5000)})
     space.compact()
-    ended = threading.Event()
     yield
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    ended = input_ended()
     rounds = 0
     while not ended.is_set():
         space.put_many({f"k/{(number * 7919 + rounds) % 200_000:06d}": b"y" for number in range(2000)})

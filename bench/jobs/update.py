@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 from collections.abc import Generator
 from typing import Any
 
 from bench.jobs.append import PAYLOAD
+from bench.jobs.until import input_ended
 
 _PAUSE_S = 0.1
 
@@ -89,14 +88,8 @@ def others(url: str, namespace: str, prefix: str) -> Generator[None, None, dict[
     store = swampstore.open(url)
     space = store.namespace(namespace)
     space.update(prefix, lambda _: swampstore.SKIP)
-    ended = threading.Event()
     yield
-
-    def listen() -> None:
-        sys.stdin.read()
-        ended.set()
-
-    threading.Thread(target=listen, daemon=True).start()
+    ended = input_ended()
     done = []
     while not ended.is_set():
         began = time.monotonic()

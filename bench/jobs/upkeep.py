@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 from collections.abc import Generator, Sequence
 from typing import Any
+
+from bench.jobs.until import input_ended
 
 _PAUSE_S = 0.25
 
@@ -84,14 +84,8 @@ def compactor(url: str, namespace: str) -> Generator[None, None, dict[str, Any]]
     core, space = open_core(url, namespace)
     finish(space.prove())
     worker = Compactor(space.place, space.register)
-    ended = threading.Event()
     yield
-
-    def listen() -> None:
-        sys.stdin.read()
-        ended.set()
-
-    threading.Thread(target=listen, daemon=True).start()
+    ended = input_ended()
     rounds = segments = 0
     while not ended.wait(_PAUSE_S):
         report = finish(worker.round(stay=True, insist=rounds == 0))
@@ -109,14 +103,8 @@ def merger(url: str, namespace: str) -> Generator[None, None, dict[str, Any]]:
 
     core, space = open_core(url, namespace)
     finish(space.prove())
-    ended = threading.Event()
     yield
-
-    def listen() -> None:
-        sys.stdin.read()
-        ended.set()
-
-    threading.Thread(target=listen, daemon=True).start()
+    ended = input_ended()
     merges = written = 0
     while not ended.is_set():
         firsts = [ref.first for ref in finish(space.snapshot()).root.shards]
