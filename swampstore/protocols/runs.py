@@ -39,16 +39,17 @@ def run_body(answer: Outcome, name: str) -> bytes:
 
 async def load_indexes(place: Place, refs: Sequence[RunRef]) -> list[list[BlockInfo]]:
     """The block indexes of ``refs``, in order; those not cached are read side by side, one ranged read each."""
-    missing = [ref for ref in refs if place.caches.indexes.get(ref.name) is None]
-    fresh: dict[str, list[BlockInfo]] = {}
+    # Held from here on: what others read meanwhile may push an index out of the cache.
+    found = {ref.name: index for ref in refs if (index := place.caches.indexes.get(ref.name)) is not None}
+    missing = [ref for ref in refs if ref.name not in found]
     if missing:
         answers = await place.store.many([Get(place.full(ref.name), span=index_span(ref)) for ref in missing])
         for ref, answer in zip(missing, answers, strict=True):
             name = place.full(ref.name)
             index = decode_index(run_body(answer, name), name)
-            fresh[ref.name] = index
+            found[ref.name] = index
             place.caches.indexes.put(ref.name, index, index_span(ref)[1] * INDEX_WEIGHT)
-    return [fresh.get(ref.name) or place.caches.indexes.get(ref.name) or [] for ref in refs]
+    return [found[ref.name] for ref in refs]
 
 
 async def load_blocks(place: Place, wanted: Sequence[tuple[RunRef, BlockInfo]]) -> list[list[Record]]:
