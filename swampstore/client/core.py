@@ -229,7 +229,8 @@ class CoreNamespace:
     def _lane(self, name: str) -> CommitLane:
         from swampstore.protocols.commit import CommitLane
 
-        return self._lanes.setdefault(name, CommitLane(self.place, self.register, self.reader, name))
+        held = self._lanes.get(name)  # one is made only when it is wanted: it holds references to itself
+        return held or self._lanes.setdefault(name, CommitLane(self.place, self.register, self.reader, name))
 
     @property
     def updates(self) -> Updates:

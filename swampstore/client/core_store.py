@@ -36,7 +36,7 @@ class CoreStore:
         self.store = Retrying(bare, env, deadline_s=timeout)
         self.env = env
         self.clock = StoreClock(env)
-        self.caches = Caches()
+        self.caches = Caches.of(env)
         self.one_shot = one_shot
         self._token = env.process_token()
         self._closed = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from swampstore.env.base import Env
 from swampstore.env.clock import StoreClock
-from swampstore.limits import BLOCK_CACHE_BYTES, INDEX_CACHE_BYTES, SEGMENT_CACHE_BYTES
+from swampstore.limits import BLOCK_CACHE_BYTES, CACHE_IDLE_S, INDEX_CACHE_BYTES, SEGMENT_CACHE_BYTES
 from swampstore.protocols.cache import ByteCache
 from swampstore.protocols.slots import Stretch, Tails
 from swampstore.stores.base import Store
@@ -18,15 +18,26 @@ from swampstore.values.segment import Segment
 
 @dataclass(slots=True)
 class Caches:
-    """Decoded immutable objects, bounded in bytes; shared by all namespaces of an open store."""
+    """Decoded immutable objects, bounded in bytes and in the time nobody used them; shared by all namespaces of an open
+    store."""
 
-    segments: ByteCache[str, Segment] = field(default_factory=lambda: ByteCache(SEGMENT_CACHE_BYTES))
-    indexes: ByteCache[str, list[BlockInfo]] = field(default_factory=lambda: ByteCache(INDEX_CACHE_BYTES))
-    blocks: ByteCache[tuple[str, int], Block] = field(default_factory=lambda: ByteCache(BLOCK_CACHE_BYTES))
+    segments: ByteCache[str, Segment]
+    indexes: ByteCache[str, list[BlockInfo]]
+    blocks: ByteCache[tuple[str, int], Block]
     tails: dict[str, Tails] = field(default_factory=dict)
     """By the folder of a log: what was seen of the lane files that its last listing showed."""
     fresh: dict[str, dict[str, Stretch]] = field(default_factory=dict)
     """By the same: what that listing has read of them and nobody has fetched yet. It may be more than ``segments`` holds."""
+
+    @classmethod
+    def of(cls, env: Env) -> Caches:
+        """Empty ones, whose time is that of ``env``."""
+        now, idle = env.boot, CACHE_IDLE_S
+        return cls(
+            ByteCache(SEGMENT_CACHE_BYTES, idle_s=idle, now=now),
+            ByteCache(INDEX_CACHE_BYTES, idle_s=idle, now=now),
+            ByteCache(BLOCK_CACHE_BYTES, idle_s=idle, now=now),
+        )
 
 
 @dataclass(slots=True)

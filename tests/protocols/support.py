@@ -147,7 +147,7 @@ class Process:
 
     def __init__(self, store: Any, env: Env, namespace: str = "ns") -> None:
         self.env = env
-        self.place = Place(store, env, StoreClock(env), Names(namespace), Caches())
+        self.place = Place(store, env, StoreClock(env), Names(namespace), Caches.of(env))
         self.register = Register(self.place)
         self.reader = SnapshotReader(self.place, self.register)
         self.writer = Writer(self.place)

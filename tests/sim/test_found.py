@@ -44,7 +44,7 @@ def a_read_across(*, root: bool, calibrated: bool = True) -> Snapshot:
         other.fold()
     other.put("new", b"2")
     env = world.env.twin(9)
-    place = Place(store, env, StoreClock(env), Names("ns"), Caches())
+    place = Place(store, env, StoreClock(env), Names("ns"), Caches.of(env))
     if calibrated:
         place.clock.calibrate(world.env.wall_ms())
 
@@ -75,6 +75,6 @@ def test_the_first_fold_goes_by_the_store_s_time() -> None:
     world = World()
     ahead = world.env.twin(3)
     ahead.wall += 3_600_000
-    place = Place(world.store, ahead, StoreClock(ahead), Names("ns"), Caches())
+    place = Place(world.store, ahead, StoreClock(ahead), Names("ns"), Caches.of(ahead))
     _, seen = run(log.list_and_root(place, Register(place)))
     assert abs(seen.time - world.env.wall_ms()) < 2_000

@@ -232,7 +232,7 @@ def test_one_process_serves_several_namespaces_and_finds_new_ones(world: World) 
 
     def place_of(name: str) -> Place:
         if name not in places:
-            places[name] = Place(world.store, world.env, StoreClock(world.env), Names(name), Caches())
+            places[name] = Place(world.store, world.env, StoreClock(world.env), Names(name), Caches.of(world.env))
         return places[name]
 
     def write(name: str) -> None:
@@ -271,7 +271,7 @@ def test_one_process_serves_several_namespaces_and_finds_new_ones(world: World) 
 def test_an_idle_store_costs_less_than_a_dollar_a_month(world: World) -> None:
     """Every request of a day of the daemon, which finds the namespaces by itself, once the store has been idle for one."""
     store = CountingStore(world.store)
-    place = Place(store, world.env, StoreClock(world.env), Names("ns"), Caches())
+    place = Place(store, world.env, StoreClock(world.env), Names("ns"), Caches.of(world.env))
     world.process().put("a", b"1")
     stop, began = world.env.event(), world.env.boot()
     counted: list[Counter[str]] = []
@@ -322,7 +322,7 @@ def test_writers_readers_and_two_compactors_at_once() -> None:
     stop = threading.Event()
 
     def place() -> Place:
-        return Place(store, env, StoreClock(env), Names("ns"), Caches())
+        return Place(store, env, StoreClock(env), Names("ns"), Caches.of(env))
 
     def write(number: int) -> None:
         mine = place()

@@ -110,7 +110,7 @@ class Process:
 
     def __init__(self, world: World, env: FakeEnv | None = None) -> None:
         self.env = env or world.env
-        self.place = Place(world.store, self.env, StoreClock(self.env), Names("ns"), Caches())
+        self.place = Place(world.store, self.env, StoreClock(self.env), Names("ns"), Caches.of(self.env))
         self.register = Register(self.place)
         self.reader = SnapshotReader(self.place, self.register)
         self.writer = Writer(self.place)

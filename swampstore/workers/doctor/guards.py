@@ -60,7 +60,7 @@ class Party:
     """One of two processes of a canary, with eyes of its own."""
 
     def __init__(self, place: Place, names: Names) -> None:
-        self.place = Place(place.store, place.env, StoreClock(place.env), names, Caches())
+        self.place = Place(place.store, place.env, StoreClock(place.env), names, Caches.of(place.env))
         register = Register(self.place)
         register.known_new = True
         self.reader = SnapshotReader(self.place, register)

@@ -28,7 +28,7 @@ async def check_waiting(sight: Sight, *, deep: bool = False) -> list[Finding]:
     """Read what is not folded. Raises what the store raises."""
     slots = [] if sight.lost else unfolded(sight.listing, sight.root)
     most = len(slots) if deep else MOST
-    anew = replace(sight.place, caches=Caches())
+    anew = replace(sight.place, caches=Caches.of(sight.place.env))
     files = [slot for slot in slots[:most] if isinstance(slot, FileSlot)]  # the look has just read them
     others = [slot for slot in slots[:most] if not isinstance(slot, FileSlot)]
     found: list[Finding] = []
