@@ -14,7 +14,8 @@ from swampstore.values import run as run_format
 from swampstore.values.block import Block
 from swampstore.values.data import meta_path, raw_path
 from swampstore.values.entry import VERSIONED, Inline, Meta, Record, put_record
-from swampstore.values.soonest import Soonest
+from swampstore.values.root import RunRef
+from swampstore.values.soonest import Soonest, Spot
 from swampstore.workers import outputs, shards
 from swampstore.workers.gc import pick, reading
 from swampstore.workers.gc.pick import picked
@@ -72,15 +73,21 @@ def filled(world: World, expiring: Sequence[int]) -> Process:
     return process
 
 
+def told_of(process: Process) -> tuple[RunRef, tuple[Spot, ...]]:
+    """Its one shard, and the blocks of it that the root tells of now."""
+    (ref,) = process.root.shards
+    told = ref.soonest.at(process.place.clock.now_ms())
+    assert told
+    return ref, told
+
+
 # --- what is read ------------------------------------------------------------------------------------------------------
 
 
 def test_of_a_shard_the_blocks_concerned_are_read_in_one_request(
     world: World, one_shard: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ref = filled(world, (20, 24)).root.shards[0]
-    told = ref.soonest.at(world.process().place.clock.now_ms())
-    assert told
+    ref, told = told_of(filled(world, (20, 24)))
     world.store.forget()
     spans = spans_read(world.store, monkeypatch)
     report, _ = collect(world.process())
@@ -93,9 +100,7 @@ def test_of_a_shard_the_blocks_concerned_are_read_in_one_request(
 
 def test_one_request_more_saves_the_widest_gap(world: World, one_shard: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_GAP_BYTES", 200)
-    ref = filled(world, (10, 50)).root.shards[0]
-    told = ref.soonest.at(world.process().place.clock.now_ms())
-    assert told
+    ref, told = told_of(filled(world, (10, 50)))
     world.store.forget()
     spans = spans_read(world.store, monkeypatch)
     report, _ = collect(world.process())
@@ -156,9 +161,7 @@ def test_an_item_that_goes_on_where_nothing_is_read_is_left_alone(
     process.append([put_record(f"data/t/{ID}/{beside}", process.writer.new_version(), meta, expires=soon)])
     process.compact()
     world.tick(2)
-    (ref,) = process.root.shards
-    told = ref.soonest.at(process.place.clock.now_ms())
-    assert told
+    ref, told = told_of(process)
     assert sum(spot.size for spot in told) < ref.index_at / 2
     assert sum(spot.count for spot in told) > 6, "more than one version of it is read"
     expected = slow_gc(world.process())
