@@ -14,6 +14,7 @@ from swampstore.errors import Damaged, NotFound, SwampError
 from swampstore.limits import MIB, PART_BYTES
 from swampstore.protocols.contents import Uploaded, stream_content, upload
 from swampstore.values.entry import CONFLICT, External, Inline, Meta, Record, entry_of, meta_of, put_record
+from swampstore.workers.batches import batches
 from swampstore.workers.ground import Ground
 from swampstore.workers.migrate_report import MigrateReport
 from swampstore.workers.spool import Spool
@@ -97,14 +98,4 @@ def _renamed(record: Record, meta: Meta, placed: Uploaded | None) -> Record:
 
 def grouped(records: Sequence[Record]) -> Iterator[list[Record]]:
     """``records`` in groups whose contents fit into memory together."""
-    group: list[Record] = []
-    size = 0
-    for record in records:
-        weight = meta_of(record).size
-        if group and (len(group) == _GROUP or size + weight > _GROUP_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(record)
-        size += weight
-    if group:
-        yield group
+    return batches(records, lambda record: meta_of(record).size, _GROUP_BYTES, _GROUP)
