@@ -16,7 +16,8 @@ Invariants:
 - A file gives back exactly the records that went in: key, value, version.
 - A row group is bounded in rows and bytes; its first and last key, count and record sum stand in the file's metadata, so
   it is read like a block of a run: the end of the file once, then a ranged read for each row group.
-- Pages carry checksums, which are checked. Without pyarrow nothing here works: ``MissingExtra``.
+- Pages carry checksums, which are checked; what a file would become is bounded before it is decoded
+  (:mod:`~swampstore.values.parquet_bounds`). Without pyarrow nothing here works: ``MissingExtra``.
 """
 
 from __future__ import annotations
@@ -33,9 +34,13 @@ import msgspec
 from swampstore.errors import CorruptObject, MissingExtra
 from swampstore.limits import MIB
 from swampstore.values.audit import AuditValue, audit_key, encode_data, encode_value, key_parts, value_of
+from swampstore.values.bounds import check_versions
 from swampstore.values.entry import AUDIT, OPAQUE, Record, record_sum
+from swampstore.values.frame import UNREADABLE
+from swampstore.values.parquet_bounds import ROWS, Group, check_group, check_words, read_end
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo
+from swampstore.values.thrift import BadThrift
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,9 +50,10 @@ FOLDER = "parquet"
 """Below ``<ns>/audit/``: a folder in which nothing else lies, for engines that are given a folder."""
 PAST_DAY, FUTURE_DAY = "0001-01-01", "9999-12-31"
 """The folders of the two edges of time."""
-GROUP_ROWS = 65_536
+GROUP_ROWS = ROWS
 GROUP_BYTES = 8 * MIB
 """Keys and values of a row group, before they are compressed."""
+_NUMBERS = {"ts", "fold", "slot"}
 _META = b"swampstore.blocks"
 _TAIL_MAGIC = b"PAR1"
 _TAIL_BYTES = 8
@@ -207,9 +213,9 @@ def _ref(name: str, data: bytes, blocks: Sequence[tuple[str, str, int, int]]) ->
     )
 
 
-def tail_at(data: bytes) -> int:
-    """Where the end of a whole file begins that describes it. -1 for what is no Parquet file."""
-    if len(data) < 3 * _TAIL_BYTES or data[-4:] != _TAIL_MAGIC:
+def tail_at(data: bytes, *, whole: bool = True) -> int:
+    """Where the end of a file begins that describes it. -1 for what is no Parquet file."""
+    if len(data) < _TAIL_BYTES * (3 if whole else 1) or data[-4:] != _TAIL_MAGIC:
         return -1
     return len(data) - _TAIL_BYTES - int.from_bytes(data[-8:-4], "little")
 
@@ -264,45 +270,34 @@ class _Pieces(io.RawIOBase):
 
 
 def decode_tail(tail: bytes, size: int, name: str) -> ParquetIndex:
-    """The row groups of a file of ``size`` bytes from its end. Raises ``CorruptObject``, ``MissingExtra``."""
-    arrow()
-    import pyarrow.parquet as pq
-
+    """The row groups of a file of ``size`` bytes from its end. Raises ``CorruptObject``."""
     try:
-        metadata = pq.read_metadata(_Pieces(size, [(size - len(tail), tail)]))
-        stated = (metadata.metadata or {}).get(_META, b"")
+        if tail_at(tail, whole=False) != 0:
+            raise CorruptObject(f"{name}: not the end of a Parquet file", name=name)
+        end = read_end(tail[:-_TAIL_BYTES])
+        stated = end.texts.get(_META, b"")
         if len(stated) > _META_BYTES:
             raise CorruptObject(f"{name}: {len(stated)} bytes of metadata", name=name)
         blocks = _decode_blocks(stated)
-        if len(blocks) != metadata.num_row_groups:
-            raise CorruptObject(
-                f"{name}: {len(blocks)} of {metadata.num_row_groups} row groups are described", name=name
-            )
-        index = ParquetIndex(_info(metadata.row_group(at), block) for at, block in enumerate(blocks))
-    except CorruptObject:
-        raise
-    except Exception as error:  # whatever foreign bytes lead a library to
+        if len(blocks) != len(end.groups) or not blocks:
+            raise CorruptObject(f"{name}: {len(blocks)} of {len(end.groups)} row groups are described", name=name)
+        if any(one.end > size - len(tail) for group in end.groups for one in group.columns):
+            raise CorruptObject(f"{name}: a column beyond the pages", name=name)
+        index = ParquetIndex(_info(group, block) for group, block in zip(end.groups, blocks, strict=True))
+    except (BadThrift, *UNREADABLE) as error:
         raise CorruptObject(f"{name}: {error}", name=name) from error
     index.tail = tail
     return index
 
 
-def _info(group: Any, block: tuple[str, str, int, int]) -> BlockInfo:
-    columns = [group.column(at) for at in range(group.num_columns)]
-    starts = [
-        one.data_page_offset
-        if one.dictionary_page_offset is None
-        else min(one.dictionary_page_offset, one.data_page_offset)
-        for one in columns
-    ]
-    ends = [start + one.total_compressed_size for start, one in zip(starts, columns, strict=True)]
-    offset = min(starts)
+def _info(group: Group, block: tuple[str, str, int, int]) -> BlockInfo:
+    offset = min((one.start for one in group.columns), default=0)
     return BlockInfo(
         first=block[0],
         last=block[1],
         offset=offset,
-        size=max(ends) - offset,
-        raw_size=group.total_byte_size,
+        size=max((one.end for one in group.columns), default=0) - offset,
+        raw_size=group.raw_bytes,
         crc=0,
         count=block[2],
         tombstones=0,
@@ -317,17 +312,27 @@ def decode_group(index: ParquetIndex, info: BlockInfo, stored: bytes, size: int,
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(
-            _Pieces(size, [(size - len(index.tail), index.tail), (info.offset, stored)]),
-            page_checksum_verification=True,
-        )
         at = [one.offset for one in index].index(info.offset)
-        records = [_record(*row) for row in zip(*_columns(file.read_row_group(at)), strict=True)]
+        pieces = [(size - len(index.tail), index.tail), (info.offset, stored)]
+        group = read_end(index.tail[:-_TAIL_BYTES]).groups[at]
+        coded = check_group(group, _physical(), info.count, info.offset, stored)
+        file = pq.ParquetFile(_Pieces(size, pieces), read_dictionary=coded, page_checksum_verification=True)
+        table = file.read_row_group(at)
+        check_words(table, coded)
+        records = [_record(*row) for row in zip(*_columns(table), strict=True)]
+        check_versions(records, name)
+    except MemoryError:  # that says nothing about the object
+        raise
     except Exception as error:
         raise CorruptObject(f"{name}: the row group at {info.offset}: {error}", name=name) from error
     if len(records) != info.count or sum(map(record_sum, records)) != info.sum:
         raise CorruptObject(f"{name}: the row group at {info.offset} is not what was written", name=name)
     return records
+
+
+def _physical() -> list[tuple[str, str]]:
+    """Each column as it is stored."""
+    return [(field.name, "INT64" if field.name in _NUMBERS else "BYTE_ARRAY") for field in schema()]
 
 
 def _columns(table: Any) -> list[list[Any]]:

@@ -6,11 +6,12 @@ it has.
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 import zlib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -19,7 +20,7 @@ import msgspec
 import zstandard
 
 from swampstore.errors import SwampError
-from swampstore.values import block, entry, plainyaml, root, run, segment
+from swampstore.values import audit_parquet, block, entry, plainyaml, root, run, segment
 from swampstore.values.audit import shown
 from swampstore.values.block import COLUMNS, RECORDS
 from swampstore.values.entry import AUDIT, OPAQUE, Record, meta_of
@@ -39,7 +40,8 @@ BLOCK = b"\x9a\xa0\xa0" + bytes(8)
 COLUMN_BOMB = b"\x95\xdd" + (1_390_000).to_bytes(4) + b"\xa2ab" * 1_390_000 + b"\x90" * 4
 GUARDS = [
     "settings of empty lists", "a root of garbage", "a segment of empty commits", "a segment of tiny records",
-    "an index of tiny blocks", "an entry of empty lists",
+    "an index of tiny blocks", "an entry of empty lists", "a Parquet page of zeros", "a Parquet file of one long word",
+    "a Parquet file of long beginnings",
 ]  # fmt: skip
 """Those that take more than there is when nothing is counted."""
 
@@ -102,6 +104,41 @@ def use_index(data: bytes) -> object:
     return decode_index(data, "obj")
 
 
+def parquet_of(words: list[str], rows: int, **how: Any) -> bytes:
+    """A file of that many rows whose records are ``words``, one after the other."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    records = pa.DictionaryArray.from_arrays(
+        pa.array([at % len(words) for at in range(rows)], pa.int32()), pa.array(words)
+    )
+    plain: dict[str, list[Any]] = {"topic": ["t"], "ts": [1], "id": ["i"], "raw": [None], "kind": ["m"], "fold": [1]}
+    plain |= {"lane": ["s00"], "slot": [1], "version": [VERSION]}
+    said = msgspec.json.encode([("\0audit\0t", "\0audit\0t\0~", rows, 0)]).decode()
+    kinds = audit_parquet.schema()
+    columns = [
+        records.cast(pa.string()) if field.name == "record" and how.get("column_encoding") else
+        records if field.name == "record" else pa.array(plain[field.name] * rows, field.type)
+        for field in kinds
+    ]  # fmt: skip
+    table = pa.Table.from_arrays(columns, names=kinds.names)
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink, table.schema, compression="zstd", write_page_checksum=True, store_schema=False, **how
+    ) as writer:
+        writer.add_key_value_metadata({"swampstore.blocks": said})
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def use_parquet(data: bytes) -> object:
+    return audit_parquet.decode_whole(data, "x", "obj")
+
+
+def use_parquet_tail(data: bytes) -> object:
+    return audit_parquet.decode_tail(data, 1 << 33, "obj")
+
+
 def use_yaml(data: bytes) -> object:
     return parse_metadata(data, "obj", version=1)
 
@@ -113,6 +150,7 @@ def use_legacy(data: bytes) -> object:
     return found
 
 
+@functools.cache
 def make() -> dict[str, tuple[bytes, Callable[[bytes], object]]]:
     """The bytes of every bomb, and what is done with them."""
     chain = "".join(f"{c}: &{c} [*{p},*{p},*{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True))
@@ -141,6 +179,13 @@ def make() -> dict[str, tuple[bytes, Callable[[bytes], object]]]:
         "an entry of empty lists": (array(1_000_000, b"\x90"), use_meta),
         "audit data of empty lists": (array(1_000_000, b"\x90"), use_audit),
         "a register of ranges": (register_of(array(340_000, b"\x92\5\5")), use_register),
+        "a Parquet page of zeros": (parquet_of(["0" * 80 * MIB], 1, use_dictionary=False), use_parquet),
+        "a Parquet file of one long word": (parquet_of(["x" * 100_000], 60_000), use_parquet),
+        "a Parquet file of long beginnings": (
+            parquet_of(["x" * 100_000], 2_000, use_dictionary=False, column_encoding={"record": "DELTA_BYTE_ARRAY"}),
+            use_parquet,
+        ),
+        "a Parquet file of a great end": (bytes(64) + b"\xff\xff\xff\xff" + b"PAR1", use_parquet_tail),
         "YAML, deep": (b"[" * 100_000, use_yaml),
         "YAML, aliases": (b"a: &a [x,x,x]\n" + chain.encode(), use_yaml),
         "YAML, wide": (b"x: [" + b"[]," * 85_000 + b"[]]", use_yaml),
@@ -153,6 +198,7 @@ def open_guards(stack: ExitStack) -> None:
     """Take the guards away."""
     for module in (segment, run, block):
         stack.enter_context(mock.patch.object(module, "check_count", return_value=None))
+    stack.enter_context(mock.patch.object(audit_parquet, "check_group", return_value=[]))
     stack.enter_context(mock.patch.object(root, "too_many", return_value=""))
     stack.enter_context(mock.patch.object(entry, "META_BYTES", 1 << 40))
     stack.enter_context(mock.patch.object(segment, "SEGMENT_HEADER_BYTES", 1 << 40))
@@ -161,6 +207,8 @@ def open_guards(stack: ExitStack) -> None:
 def main(room: int, how: str) -> None:
     bombs: dict[str, tuple[bytes, Callable[[bytes], object]]] = pickle.loads(sys.stdin.buffer.read())
     plainyaml.load("a: b")  # imports the parser
+    with suppress(SwampError):
+        use_parquet(parquet_of(["1"], 3))  # and this library, which reserves what it may need
     with ExitStack() as stack:
         if how == "open":
             open_guards(stack)

@@ -61,6 +61,7 @@ from swampstore_cli.config import parse_section
 from tests.fuzz.mutate import Mutator, packed, raw_bytes, reframed, segment_body, text
 from tests.fuzz.seeds import CONFIG, EXPORT, LEGACY, MARK, REGISTER, TIMES, URLS, WORDS, YAML
 from tests.fuzz.targets_more import more
+from tests.fuzz.targets_outside import outside
 from tests.golden.store import make
 
 NAME = "ns/obj"
@@ -375,7 +376,7 @@ def targets() -> dict[str, Target]:
         Target("sync labels", [b"\x92\xa1t\x81\xa1a\xa1b"], packed, lambda data: decode_labels(data)),
         Target("cached proof", [b'{"url": "x", "proof": {"time": 1, "version": 1}, "saved": 2}'], text, run_proof),
     ]
-    made += [Target(*one) for one in more(records, use_records)]
+    made += [Target(*one) for one in (*more(records, use_records), *outside(runs, use_records))]
     return {target.name: target for target in made}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from swampstore.workers.sync.database import Database, typed
+from swampstore.workers.sync.database import Database, damaged, typed
 
 _COMING = "coming:"
 _LAST = "~"
@@ -50,7 +50,7 @@ class Coming(Database):
                 first = _before(key)
                 rows = self._db.execute(wanted, (first, first + _LAST)).fetchall()
                 if rows:
-                    found[key] = tuple(_arrival(name[len(first) :], kept) for name, kept in rows)
+                    found[key] = tuple(_arrival(name[len(first) :], kept, self.name) for name, kept in rows)
         return found
 
     def forget_coming(self, key: str, version: bytes) -> None:
@@ -67,5 +67,9 @@ def _before(key: str) -> str:
     return f"{_COMING}{key}\0"
 
 
-def _arrival(version: str, kept: bytes) -> Arrival:
-    return Arrival(bytes.fromhex(version), kept[_TIME_BYTES:], int.from_bytes(kept[:_TIME_BYTES]))
+def _arrival(version: str, kept: bytes, name: str) -> Arrival:
+    """Raises ``CorruptObject`` naming the state's file: a tree may come from anywhere, with the state in it."""
+    try:
+        return Arrival(bytes.fromhex(version), kept[_TIME_BYTES:], int.from_bytes(kept[:_TIME_BYTES]))
+    except (TypeError, ValueError) as error:
+        raise damaged(name, error) from error

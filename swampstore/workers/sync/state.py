@@ -158,9 +158,9 @@ class State(Coming):
 
     @property
     def newest_version(self) -> bytes:
-        """The highest version ever seen here."""
+        """The highest version ever seen here. Raises ``CorruptObject``."""
         found = self._db.execute("SELECT value FROM meta WHERE name = 'hlc'").fetchone()
-        return found[0] if found else b""
+        return _decoded(b"".__add__, found[0], self.name) if found else b""
 
     def raise_newest(self, version: bytes) -> None:
         """Within a transaction."""
