@@ -22,6 +22,7 @@ from swampstore.limits import INLINE_CONTENT_BYTES, PACK_TARGET_BYTES, PACKED_CO
 from swampstore.protocols.place import Place
 from swampstore.stores.base import Body, Create, Get, Got, Outcome, Overwrite, Put, Stored
 from swampstore.stores.names import check_name
+from swampstore.values.batches import batches
 from swampstore.values.entry import Blob, Entry, External, Inline, Location, Packed
 
 _PARTS_AT_ONCE = 4
@@ -54,7 +55,7 @@ async def upload(place: Place, bodies: Mapping[str, Body]) -> dict[str, Uploaded
             small.append((label, body, digest))
         else:
             puts.append(_alone(place, label, body, digest, boot, placed))
-    for pack in _packs(small):
+    for pack in batches(small, lambda item: len(item[1]), PACK_TARGET_BYTES):
         if len(pack) == 1:
             puts.append(_alone(place, *pack[0], boot, placed))
         else:
@@ -81,19 +82,6 @@ def _alone(place: Place, label: str, body: bytes, digest: bytes, boot: float, pl
     part, name = place.new_object("blob")
     placed[label] = Uploaded(Blob(part), len(body), digest, boot)
     return Put(name, body, Create())
-
-
-def _packs(small: Sequence[tuple[str, bytes, bytes]]) -> list[list[tuple[str, bytes, bytes]]]:
-    """Group small contents into packs of about the target size."""
-    packs: list[list[tuple[str, bytes, bytes]]] = []
-    size = PACK_TARGET_BYTES
-    for item in small:
-        if size + len(item[1]) > PACK_TARGET_BYTES:
-            packs.append([])
-            size = 0
-        packs[-1].append(item)
-        size += len(item[1])
-    return packs
 
 
 def _pack(place: Place, items: Sequence[tuple[str, bytes, bytes]], boot: float, placed: dict[str, Uploaded]) -> Put:

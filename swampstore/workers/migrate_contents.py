@@ -13,8 +13,8 @@ import msgspec
 from swampstore.errors import Damaged, NotFound, SwampError
 from swampstore.limits import MIB, PART_BYTES
 from swampstore.protocols.contents import Uploaded, stream_content, upload
+from swampstore.values.batches import batches
 from swampstore.values.entry import CONFLICT, External, Inline, Meta, Record, entry_of, meta_of, put_record
-from swampstore.workers.batches import batches
 from swampstore.workers.ground import Ground
 from swampstore.workers.migrate_report import MigrateReport
 from swampstore.workers.spool import Spool

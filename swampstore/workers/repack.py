@@ -17,7 +17,7 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 import msgspec
 
@@ -34,6 +34,7 @@ from swampstore.limits import (
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
 from swampstore.stores.base import Create, Get, Got, Put, Stored
+from swampstore.values.batches import batches
 from swampstore.values.entry import Meta, Packed, Record, content_of, meta_of, record_sum, with_meta
 from swampstore.values.names import unique_ms
 from swampstore.values.root import Root, RunRef
@@ -179,7 +180,7 @@ class Repack:
                     bodies.append(((pack, (offset, length)), body))
         moved: dict[tuple[str, Span_], Packed] = {}
         puts: list[Put] = []
-        for group in _grouped(bodies):
+        for group in batches(bodies, lambda item: len(item[1]), PACK_TARGET_BYTES):
             part, name = self._place.new_object("pack")
             offset = 0
             for key, body in group:
@@ -278,16 +279,3 @@ def _placed(record: Record, moved: Mapping[tuple[str, Span_], Packed]) -> Record
     except OverflowError:
         return record
     return with_meta(record, version, msgspec.structs.replace(meta, at=at))
-
-
-def _grouped(bodies: Sequence[tuple[tuple[str, Span_], bytes]]) -> list[list[tuple[tuple[str, Span_], bytes]]]:
-    """Cut into groups of about the size of a pack."""
-    groups: list[list[tuple[tuple[str, Span_], bytes]]] = []
-    size = PACK_TARGET_BYTES
-    for item in bodies:
-        if size + len(item[1]) > PACK_TARGET_BYTES:
-            groups.append([])
-            size = 0
-        groups[-1].append(item)
-        size += len(item[1])
-    return groups

@@ -20,10 +20,10 @@ from swampstore.limits import KIB, MIB
 from swampstore.protocols.place import Place
 from swampstore.protocols.runs import INDEX_WEIGHT, load_indexes, run_body
 from swampstore.stores.base import Get, Outcome
+from swampstore.values.batches import batches
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo, decode_run, index_span
 from swampstore.values.soonest import Spot
-from swampstore.workers.batches import batches
 from swampstore.workers.gc.candidates import chosen
 
 _READ_BYTES = 32 * MIB

@@ -24,10 +24,10 @@ from swampstore.protocols.contents import stream_content
 from swampstore.protocols.pins import PinnedSnapshot, pin_snapshot
 from swampstore.protocols.snapshot import Snapshot
 from swampstore.stores.base import Source
+from swampstore.values.batches import batches
 from swampstore.values.entry import Entry, entry_of
 from swampstore.values.join import conflict_of
 from swampstore.values.keys import check_prefix
-from swampstore.workers.batches import batches
 from swampstore.workers.ground import Ground, fold_log
 from swampstore.workers.legacy.export_index import IndexDraft
 from swampstore.workers.legacy.export_mark import (

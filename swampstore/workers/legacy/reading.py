@@ -14,7 +14,7 @@ import msgspec
 from swampstore.errors import NotFound, StoreForbidden, SwampError
 from swampstore.limits import MIB, PART_BYTES
 from swampstore.stores.base import Get, Got, Outcome, Store
-from swampstore.workers.batches import batches
+from swampstore.values.batches import batches
 from swampstore.workers.legacy.locating import Located
 from swampstore.workers.legacy.report import ImportReport
 

@@ -14,8 +14,8 @@ from swampstore.errors import CorruptObject, Damaged, NotFound, SwampError, TryA
 from swampstore.limits import MIB, PART_BYTES
 from swampstore.protocols.contents import stream_content
 from swampstore.protocols.place import Place
+from swampstore.values.batches import batches
 from swampstore.values.entry import EPHEMERAL, Entry, entry_of
-from swampstore.workers.batches import batches
 from swampstore.workers.sync.coming import Arrival
 from swampstore.workers.sync.fetch import fetch_small
 from swampstore.workers.sync.labels import labels_of

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swampstore.workers.batches import batches
+from swampstore.values.batches import batches
 
 
 @given(st.lists(st.integers(0, 9)), st.integers(1, 4))
