@@ -44,7 +44,7 @@ from tests.sim.roles_shared import (
     scribe,
     signaller,
 )
-from tests.sim.world import HOUR_S, PARTIAL, TINY, Cast, Part, World, sizes
+from tests.sim.world import CROWDED, HOUR_S, PARTIAL, TINY, Cast, Part, World, sizes
 
 ROLES: dict[str, Callable[[Part], Coroutine[Any, Any, None]]] = {
     "writer": writer,
@@ -118,10 +118,13 @@ class Plan:
     casts: tuple[Cast, ...]
     files: float = 0.0
     """How many of the processes write lanes that are files, as on a local disk."""
+    crowded: bool = False
+    """Whether the caches hold only a few things."""
 
     def __str__(self) -> str:
         who = ", ".join(f"{cast.name} x {cast.count}" for cast in self.casts)
         extra = f"{', partial folds' if self.partial else ''}{f', files {self.files}' if self.files else ''}"
+        extra += ", crowded caches" if self.crowded else ""
         return f"seed {self.seed}: {self.pace}, {self.weather}{extra}: {who}"
 
 
@@ -152,7 +155,8 @@ def plan_of(seed: int) -> Plan:
         names[role] = names.get(role, 0) + 1
         casts.append(Cast(role, f"{role}-{names[role]}", _count(role, pace)))
     files = random.Random(f"files {seed}").choice((0.0, 0.7, 1.0))
-    return Plan(seed, pace, weather, partial, tuple(casts), files)
+    crowded = random.Random(f"crowded {seed}").random() < 0.25
+    return Plan(seed, pace, weather, partial, tuple(casts), files, crowded)
 
 
 def _care(dice: random.Random, roles: Sequence[str]) -> Sequence[str]:
@@ -176,7 +180,7 @@ def play(plan: Plan, *, trace: list[str] | None = None) -> Played:
     """Play a world to its end and look at what is left of it. Raises ``Violation``, or what the code fails with."""
     pace_s, horizon_s = PACES[plan.pace]
     horizon_s = max(horizon_s, 240.0) if plan.weather == "torn" else horizon_s  # longer than anybody is cut off
-    limits = (*TINY, PARTIAL) if plan.partial else TINY
+    limits = (*TINY, *((PARTIAL,) if plan.partial else ()), *(CROWDED if plan.crowded else ()))
     with sizes(limits):
         world = World(plan.seed, pace_s=pace_s, horizon_s=horizon_s, faults=WEATHERS[plan.weather], files=plan.files)
         if trace is not None:

@@ -15,7 +15,7 @@ from typing import Any
 from swampstore.client.core import CoreNamespace, CoreStore
 from swampstore.errors import Damaged, FixTheCall, FixTheSetup, Misuse, SwampError
 from swampstore.limits import CLOCK_OFF_MS
-from swampstore.protocols import contents, drafting, tails
+from swampstore.protocols import contents, drafting, place, tails
 from swampstore.protocols.writer import Writer
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.sim import Process, Sim
@@ -56,6 +56,12 @@ TINY: tuple[tuple[Any, str, object], ...] = (
 )
 PARTIAL = (fold, "SEGMENTS_PER_FOLD", 3)
 """In some worlds a fold takes only a few segments, so that the log is hardly ever empty."""
+CROWDED: tuple[tuple[Any, str, object], ...] = (
+    (place, "SEGMENT_CACHE_BYTES", 14_000),
+    (place, "INDEX_CACHE_BYTES", 10_000),
+    (place, "BLOCK_CACHE_BYTES", 6000),
+)
+"""In some worlds the caches hold a few things, so that what was there a moment ago may be gone."""
 
 
 @contextmanager
