@@ -10,11 +10,13 @@ those of a process that was killed go with the next query of this user.
 Of different contents under one id and time, which are a caller's fault, ``audit`` has any one, a read the first: to look
 which was first makes every scan more than twice as long.
 
-Invariants: what is queried is one snapshot; every record acknowledged before it is in it.
+Invariants: what is queried is one snapshot; every record acknowledged before it is in it. Archives that were fetched have
+their hash; those that are read where they lie are looked at, whether this program knows their form, and trusted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +26,9 @@ import msgspec
 
 from swampstore.client.core import CoreNamespace
 from swampstore.client.scratch import scratch_folder
-from swampstore.errors import MissingExtra, Misuse, NotFound, SnapshotExpired
+from swampstore.errors import CorruptObject, MissingExtra, Misuse, NotFound, SnapshotExpired
 from swampstore.limits import READ_RESTARTS
+from swampstore.protocols.archive_runs import load_archive_indexes
 from swampstore.protocols.archives import Archives
 from swampstore.protocols.audit_topics import topics as all_topics
 from swampstore.protocols.place import Place
@@ -33,7 +36,7 @@ from swampstore.protocols.runs import RunGone, run_body
 from swampstore.protocols.snapshot import Snapshot
 from swampstore.stores.base import Get
 from swampstore.values.audit import check_time, check_topic, topic_span
-from swampstore.values.audit_parquet import schema, table_of
+from swampstore.values.audit_parquet import decode_tail, schema, table_of
 from swampstore.values.entry import Record
 from swampstore.values.root import RunRef
 
@@ -122,15 +125,24 @@ async def _gathered(
 async def _fetched(place: Place, folder: Path, refs: Sequence[RunRef]) -> list[Path]:
     root = place.store.url.removeprefix("file://")  # a path as it is: nothing of it is quoted
     if root != place.store.url and "\\" not in root:  # which DuckDB takes for a slash where it looks for a pattern
+        await load_archive_indexes(place, refs)  # DuckDB would not notice an archive of another form
         return [Path(root) / place.full(ref.name) for ref in refs]
     found: list[Path] = []
     for start in range(0, len(refs), _FETCH):
         part = refs[start : start + _FETCH]
         for ref, answer in zip(part, await place.store.many([Get(place.full(ref.name)) for ref in part]), strict=True):
             path = folder / ref.name.rpartition("/")[2]
-            path.write_bytes(run_body(answer, ref.name))
+            path.write_bytes(_checked(run_body(answer, ref.name), ref, place.full(ref.name)))
             found.append(path)
     return found
+
+
+def _checked(body: bytes, ref: RunRef, name: str) -> bytes:
+    """``body`` if it is what was archived. Raises ``CorruptObject``, ``UnknownFormat``."""
+    decode_tail(body[ref.index_at :], len(body), name)
+    if hashlib.sha256(body).digest() != ref.digest:
+        raise CorruptObject(f"{name} is not what was archived: its hash differs", name=name)
+    return body
 
 
 async def _written(

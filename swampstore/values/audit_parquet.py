@@ -31,7 +31,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from swampstore.errors import CorruptObject, MissingExtra
+from swampstore.errors import CorruptObject, MissingExtra, UnknownFormat
 from swampstore.limits import MIB
 from swampstore.values.audit import AuditValue, audit_key, encode_data, encode_value, key_parts, value_of
 from swampstore.values.bounds import check_versions
@@ -55,6 +55,8 @@ GROUP_BYTES = 8 * MIB
 """Keys and values of a row group, before they are compressed."""
 _NUMBERS = {"ts", "fold", "slot"}
 _META = b"swampstore.blocks"
+_OURS = b"swampstore."
+"""What the library says of a file begins so; another form of archive would say another thing."""
 _TAIL_MAGIC = b"PAR1"
 _TAIL_BYTES = 8
 _TOPIC_CHARS = 120
@@ -270,11 +272,17 @@ class _Pieces(io.RawIOBase):
 
 
 def decode_tail(tail: bytes, size: int, name: str) -> ParquetIndex:
-    """The row groups of a file of ``size`` bytes from its end. Raises ``CorruptObject``."""
+    """The row groups of a file of ``size`` bytes from its end. Raises ``CorruptObject``, ``UnknownFormat``."""
     try:
         if tail_at(tail, whole=False) != 0:
             raise CorruptObject(f"{name}: not the end of a Parquet file", name=name)
         end = read_end(tail[:-_TAIL_BYTES])
+        if any(key.startswith(_OURS) and key != _META for key in end.texts):
+            raise UnknownFormat(
+                f"{name}: an archive of a newer form than this program knows",
+                name=name,
+                hint="upgrade swampstore on this machine; nothing was changed",
+            )
         stated = end.texts.get(_META, b"")
         if len(stated) > _META_BYTES:
             raise CorruptObject(f"{name}: {len(stated)} bytes of metadata", name=name)

@@ -16,6 +16,7 @@ from swampstore.env.blocking import run
 from swampstore.stores.base import Got, Overwrite
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.env import FakeEnv
+from swampstore.values import lane_file
 from swampstore.values.deltas import Delete, Put
 from swampstore.workers import archive, fold, side_runs
 
@@ -30,6 +31,7 @@ LOCK, QUEUE, STREAM, TOPIC, MODEL, DATUM, SAVED = (
     "v1",
 )
 LARGE = bytes(range(256)) * 40
+LANE_FILE = lane_file.MAGIC
 KINDS = ("root", "log/s", "log/w", "l0", "shard", "blob", "pack", "eph", "audit", "pin", "saved", "queue")
 
 
@@ -77,8 +79,8 @@ def objects_of(store: MemoryStore) -> dict[str, bytes]:
 
 
 def store_of(objects: Mapping[str, bytes], env: FakeEnv) -> MemoryStore:
-    """A store that holds ``objects``."""
-    store = MemoryStore(env)
+    """A store that holds ``objects``; lanes may be files in it if there is one among them."""
+    store = MemoryStore(env, lanes=any(body[:4] == LANE_FILE for body in objects.values()))
     for name, body in objects.items():
         run(store.put(name, body, Overwrite()))
     return store
@@ -91,12 +93,15 @@ def new_env(seed: int = 1) -> FakeEnv:
     return env
 
 
-def make() -> dict[str, bytes]:
-    """The objects of the store."""
+def make(*, files: bool = False) -> dict[str, bytes]:
+    """The objects of the store. With ``files`` lanes are files, and audit archives are Parquet files."""
     env = GoldenEnv(7)
-    store = MemoryStore(env)
+    store = MemoryStore(env, lanes=files)
     ns = opened(store, env)
     with small_sizes():
+        if files:
+            ns.put("first", b"1")
+            ns.set_audit_format("parquet")
         _first_life(ns, env)
         env.advance(3600.0)
         ns = opened(store, env)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from tests.golden.store import (
     opened,
     store_of,
 )
-from tests.golden.write import FILES, FOLDER, OLD, STATE, observed, schema_of, sync_state
+from tests.golden.write import FILES, FOLDER, OLD, STATE, WITH_FILES, observed, schema_of, sync_state
 
 NAMES = Names(NAMESPACE)
 HINT = "a format has changed: see tests/golden/write.py"
@@ -62,12 +63,12 @@ def test_every_kind_is_kept() -> None:
     assert kinds == {1, 2, 3, 4, 6, 7, 8}  # 5 is not written: a saved snapshot is a root
 
 
-@pytest.mark.parametrize("kept", [FOLDER, *OLD], ids=lambda kept: kept.name)
+@pytest.mark.parametrize("kept", [FOLDER, WITH_FILES, *OLD], ids=lambda kept: kept.name)
 def test_todays_code_reads_them(kept: Path) -> None:
     assert observed(golden(kept)) == json.loads((kept / "seen.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("kept", [FOLDER, *OLD], ids=lambda kept: kept.name)
+@pytest.mark.parametrize("kept", [FOLDER, WITH_FILES, *OLD], ids=lambda kept: kept.name)
 def test_todays_code_goes_on_with_them(kept: Path) -> None:
     """Fold, merge, sweep and write over old objects; what was there is still there."""
     env = new_env()
@@ -221,18 +222,26 @@ def test_a_newer_ticket_that_alone_names_its_queue_is_not_taken_for_damage() -> 
 # --- the state of sync --------------------------------------------------------------------------------------------------
 
 
-def test_the_state_of_sync_is_read_and_upgraded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [FOLDER, WITH_FILES, *OLD], ids=lambda kept: kept.name)
+@pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
+def test_the_state_of_sync_is_read_and_upgraded(tmp_path: Path, kept: Path, schema: int) -> None:
     """A tree with the kept state is in step with the store: nothing is fetched again, nothing pushed."""
     env = new_env()
-    store = store_of(GOLDEN, env)
+    objects = golden(kept)
+    store = store_of(objects, env)
     tree = tmp_path / "tree"
     tree.mkdir()
     run(sync(CoreStore(store, env).namespace(NAMESPACE), tree, SyncOptions(push=False)))
     place = state_path(tree, store.url, NAMESPACE)
     assert place.exists()
-    shutil.copy(FOLDER / STATE, place)
-    report = run(sync(CoreStore(store_of(GOLDEN, env), env).namespace(NAMESPACE), tree, SyncOptions(push=False)))
+    shutil.copy(kept / STATE, place)
+    if schema == 1:  # as programs of the first days left it
+        with sqlite3.connect(place) as db:
+            db.execute("DROP INDEX files_expires")
+            db.execute("PRAGMA user_version = 1")
+    report = run(sync(CoreStore(store_of(objects, env), env).namespace(NAMESPACE), tree, SyncOptions(push=False)))
     assert report.pulled == 0
+    assert schema_of(place) == schema_of(FOLDER / STATE)
 
 
 def test_the_state_of_sync_has_the_tables_that_were_kept(tmp_path: Path) -> None:
@@ -240,8 +249,6 @@ def test_the_state_of_sync_has_the_tables_that_were_kept(tmp_path: Path) -> None
 
 
 def test_a_newer_state_of_sync_is_refused(tmp_path: Path) -> None:
-    import sqlite3
-
     env = new_env()
     store = store_of(GOLDEN, env)
     place = state_path(tmp_path, store.url, NAMESPACE)

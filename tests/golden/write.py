@@ -11,22 +11,35 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import zstandard
 
 from swampstore.client.core import CoreStore
 from swampstore.env.blocking import run
+from swampstore.values.audit import audit_key, encode_data, encode_value
+from swampstore.values.entry import AUDIT, OPAQUE, Record
+from swampstore.values.spool import Bundle, bundle_name, encode_bundle
+from swampstore.values.version import hlc_of, make_version, make_writer_id
+from swampstore.workers.audit_spool import ABOUT, FORMAT, _About
 from swampstore.workers.sync import SyncOptions, sync
-from tests.golden.store import NAMESPACE, make, new_env, observe, opened, store_of
+from tests.golden.store import NAMESPACE, TOPIC, make, new_env, observe, opened, store_of
 
 FOLDER = Path(__file__).parent / "v2"
-OLD = (Path(__file__).parent / "v1",)
-"""Of formats that are read and not written any more: blocks of runs as arrays of records."""
+WITH_FILES = Path(__file__).parent / "v2-files"
+"""The same with lanes that are files and audit archives that are Parquet files."""
+OLD = (Path(__file__).parent / "v1", Path(__file__).parent / "v2-unsaid")
+"""Of formats that are read and not written any more: blocks of runs as arrays of records; a root that does not say where
+in its runs lies what expires first."""
+SPOOL = Path(__file__).parent / "spool"
+"""What a process leaves on its machine while the store is away: whose it is, and one write of each kind of record."""
 FILES = "objects"
 STATE = "sync-state.db"
+VERSION = make_version(hlc_of(1_800_000_000_000), make_writer_id(1_800_000_000_000, b"golden"), 0)
 TIMES = ("at_ms", "mtime_ns", "inode")
 """Columns of the state that differ from machine to machine."""
 
@@ -65,21 +78,47 @@ def schema_of(file: Path) -> list[str]:
     return [f"user_version {version}", *(" ".join(sql.split()) for (sql,) in found)]
 
 
-def main() -> int:
-    objects = make()
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    for name, body in objects.items():
-        path = FOLDER / FILES / name
+def spool_files() -> dict[str, bytes]:
+    """The files of a spool into which two records were written."""
+    records = [
+        Record(audit_key(TOPIC, 1_800_000_000_000 + at, f"id{at}"), VERSION, AUDIT | OPAQUE, 0, encode_value(value))
+        for at, value in enumerate((encode_data({"provider": "a", "why": "é" * 300}), encode_data(b"\x00raw")))
+    ]
+    bundle = encode_bundle(Bundle("memory://private", NAMESPACE, records))
+    name = bundle_name(1, 1_800_000_000_000, records, len(bundle), b"goldens!")
+    about = msgspec.json.encode(_About(FORMAT, "memory://private"))
+    return {ABOUT: about, f"{NAMESPACE}/{name}": bundle}
+
+
+def write_store(folder: Path, objects: dict[str, bytes]) -> None:
+    """Keep the objects, what is seen in them, and by what they were made."""
+    shutil.rmtree(folder, ignore_errors=True)
+    write_files(folder / FILES, objects)
+    (folder / "seen.json").write_text(json.dumps(observed(objects), indent=1, sort_keys=True) + "\n", "utf-8")
+    made_by = {"zstd": list(zstandard.ZSTD_VERSION), "objects": len(objects), "bytes": sum(map(len, objects.values()))}
+    (folder / "made-by.json").write_text(json.dumps(made_by, sort_keys=True) + "\n", "utf-8")
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copy(sync_state(objects, Path(scratch)), folder / STATE)
+    print(f"{len(objects)} objects, {made_by['bytes']} bytes in {folder}")
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, body in files.items():
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
-    (FOLDER / "seen.json").write_text(json.dumps(observed(objects), indent=1, sort_keys=True) + "\n", "utf-8")
-    made_by = {"zstd": list(zstandard.ZSTD_VERSION), "objects": len(objects), "bytes": sum(map(len, objects.values()))}
-    (FOLDER / "made-by.json").write_text(json.dumps(made_by, sort_keys=True) + "\n", "utf-8")
-    with tempfile.TemporaryDirectory() as scratch:
-        shutil.copy(sync_state(objects, Path(scratch)), FOLDER / STATE)
-    print(f"{len(objects)} objects, {made_by['bytes']} bytes in {FOLDER}")
+
+
+def main(which: Sequence[str]) -> int:
+    """Write all of them, or ``which`` by their folders' names."""
+    for folder, files in ((FOLDER, False), (WITH_FILES, True)):
+        if not which or folder.name in which:
+            write_store(folder, make(files=files))
+    if not which or SPOOL.name in which:
+        shutil.rmtree(SPOOL, ignore_errors=True)
+        write_files(SPOOL, spool_files())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
