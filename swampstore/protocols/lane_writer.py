@@ -223,6 +223,7 @@ class LaneWriter:
                 lane = self.lane
                 if self._took(time, ended, 1):
                     return lane, file.end, ended
+                failed = Undecided(f"a frame in lane {lane} was answered too late to count")
         lane, end = run(self._commit(body, 1, closing=False, failed=failed))
         return lane, end, self._boot()
 

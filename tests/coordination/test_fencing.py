@@ -10,7 +10,7 @@ from swampstore.errors import FencedError
 from swampstore.limits import TICKET_TTL_S
 from swampstore.protocols import lock as lock_module
 from swampstore.protocols import update as update_module
-from swampstore.protocols.commit import CommitLane, Committed, Draft
+from swampstore.protocols.commit import CommitLane
 from swampstore.protocols.lock import Held, hold
 from swampstore.protocols.queue import fair_queue
 from swampstore.protocols.update import Seen
@@ -92,39 +92,6 @@ def test_without_the_fence_it_overwrites(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(update_module, "check_fence", trusting)
     wrong = sum(value != acked for _, value, acked in map(paused_holder, range(50)))
     assert wrong > 40
-
-
-def test_a_holder_that_sleeps_before_its_commit_is_fenced_though_nobody_touched_its_keys(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It looks at the lane anew, so it knows none of the slots in between: the mark alone tells, as a key that it read."""
-    stage = Stage()
-    first, second = stage.player("first"), stage.player("second")
-
-    async def work() -> None:
-        held = await locked(first)
-        lane = first.ns.updates.lane
-        commit = lane.commit
-
-        async def late(draft: Draft) -> Committed:
-            first.process.pause(60)
-            await first.env.sleep(0.01)
-            return await commit(draft)
-
-        monkeypatch.setattr(lane, "commit", late)
-        await held.append([Put(key="n", data=b"stale")])
-
-    async def other() -> None:
-        await second.env.sleep(0.5)
-        held = await locked(second)
-        await held.append([Put(key="m", data=b"fresh")])
-        await held.release()
-
-    actor = first.does(work())
-    stage.ends(second.does(other()), seconds=200)
-    stage.sim.run(seconds=400, until=actor)
-    assert isinstance(actor.error, FencedError)
-    assert stage.does(second.value("n")) is None
 
 
 def test_without_the_lane_check_the_fence_alone_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,19 +13,16 @@ from swampstore.client.blocking import Namespace
 from swampstore.client.core import CoreStore
 from swampstore.env.blocking import BlockingEnv, run
 from swampstore.errors import AmbiguousAppend, BadKey, Misuse, StoreFull, TooLarge
-from swampstore.limits import HELP_LANE_RECORDS, INLINE_CONTENT_BYTES, SEGMENT_DELTAS
-from swampstore.protocols import lane_life, lane_writer
-from swampstore.protocols.lane_writer import Batch, LaneWriter
+from swampstore.limits import BATCH_BYTES, HELP_LANE_RECORDS, INLINE_CONTENT_BYTES, LANE_FRAME_BYTES, SEGMENT_DELTAS
+from swampstore.protocols import lane_life, lane_writer, small_puts, writer
+from swampstore.protocols.lane_writer import Batch
 from swampstore.stores import local_lanes
 from swampstore.stores.local import LocalStore
 from swampstore.stores.local_tails import LocalTails
-from swampstore.stores.memory import MemoryStore
-from swampstore.testing.env import FakeEnv
 from swampstore.values.deltas import Delete, Put
-from swampstore.values.entry import Record, meta_of
+from swampstore.values.entry import Inline, Record, meta_of
 from swampstore.values.version import split_version
 from tests.lanes.conftest import frames_of, lane_names, open_ns
-from tests.protocols.support import Process
 
 
 def everything(bare: Any) -> list[Record]:
@@ -183,6 +180,20 @@ def test_what_may_have_landed_is_called_undecided(local: LocalStore, monkeypatch
         ns.put("b", b"2")
 
 
+@pytest.mark.parametrize("short", [True, False])
+def test_what_may_have_landed_is_undecided_though_the_next_try_was_refused(
+    short: bool, local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal would say that nothing was written, and the first try is still in its lane."""
+    ns = open_ns(local)
+    ns.put("a", b"1")
+    failing_once(monkeypatch, "fdatasync", errno.EIO)
+    failing_once(monkeypatch, "ftruncate", errno.ENOSPC)
+    with pytest.raises(AmbiguousAppend):
+        ns.put("b", b"2") if short else ns.put("b", b"2", tags={"x": "y"})
+    assert [entry.key for entry in ns.list()] == ["a", "b"]
+
+
 def test_a_full_file_is_followed_by_another(local: LocalStore) -> None:
     ns = open_ns(local)
     ns._core.writer.files._file_bytes = 4096  # type: ignore[union-attr]
@@ -193,63 +204,24 @@ def test_a_full_file_is_followed_by_another(local: LocalStore) -> None:
         assert frames_of(local, name).end <= 4096
 
 
-class Clocked:
-    """A writer over lanes in memory, on clocks that the test sets."""
-
-    def __init__(self) -> None:
-        self.env = FakeEnv()
-        self.store = MemoryStore(self.env, lanes=True)
-        self.process = Process(self.store, self.env, "ops")
-        self.files = LaneWriter(self.process.place, self.store.lanes)  # type: ignore[arg-type]
-        self.process.writer.files = self.files
-
-    def lane(self) -> str:
-        return self.process.put("k").lane
+def test_many_puts_that_no_frame_holds_are_refused(ns: Namespace, bare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers stop at a larger frame: what was acknowledged in it would be gone, and all behind it."""
+    assert BATCH_BYTES <= LANE_FRAME_BYTES
+    ns.put("a", b"")
+    for module in (small_puts, writer):
+        monkeypatch.setattr(module, "BATCH_BYTES", 1500)
+    with pytest.raises(TooLarge):
+        ns.put_many({f"k{number}": b"x" * 400 for number in range(4)})
+    ns.put_many({f"k{number}": b"x" * 300 for number in range(3)})
+    assert [len(record.key) for record in everything(bare)] == [1, 2, 2, 2]
 
 
-def test_a_lane_ends_with_idleness_and_at_half_its_life() -> None:
-    world = Clocked()
-    first = world.lane()
-    world.env.advance(1799)
-    assert world.lane() == first
-    world.env.advance(1801)
-    second = world.lane()
-    assert second != first
-    for _ in range(24):
-        world.env.advance(1790)
-        assert world.lane() == second
-    world.env.advance(1790)
-    assert world.lane() != second
-
-
-@pytest.mark.parametrize("asleep", [False, True])
-@pytest.mark.parametrize(("first", "seconds", "counts"), [(True, 299, True), (True, 301, False)])
-def test_a_first_frame_counts_for_five_minutes(first: bool, seconds: float, counts: bool, asleep: bool) -> None:
-    """Time passes in the middle of the append: the machine hangs, or is paused and its boot clock with it."""
-    world = Clocked()
-    real = world.store.lanes.open_lane  # type: ignore[union-attr]
-    waits = [seconds]
-
-    async def slow(*args: Any) -> Any:
-        file = await real(*args)
-        write = file._write
-
-        def late(*more: Any) -> int:
-            world.env.advance(waits.pop() if waits else 0, asleep=asleep)
-            return write(*more)
-
-        file._write = late
-        return file
-
-    world.store.lanes.open_lane = slow  # type: ignore[union-attr, method-assign]
-    world.lane()
-    assert world.files.opened == (1 if counts else 2)
-
-
-def test_without_the_rule_a_late_first_frame_would_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_life, "WRITER_FIRST_ACK_S", 1e9)
-    with pytest.raises(AssertionError):
-        test_a_first_frame_counts_for_five_minutes(first=True, seconds=301, counts=False, asleep=False)
+def test_of_many_puts_large_contents_do_not_travel_in_the_frame(ns: Namespace, bare: Any) -> None:
+    ns.put("a", b"")
+    ns.put_many({"b": b"x" * INLINE_CONTENT_BYTES, "c": b"y"})
+    ns.put_many({"d": b"x" * (INLINE_CONTENT_BYTES + 1), "e": b"y"})
+    inline = {record.key: isinstance(meta_of(record).at, Inline) for record in everything(bare)}
+    assert inline == {"a": True, "b": True, "c": True, "d": False, "e": True}
 
 
 @pytest.mark.parametrize(
