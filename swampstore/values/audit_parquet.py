@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -55,6 +56,8 @@ GROUP_BYTES = 8 * MIB
 """Keys and values of a row group, before they are compressed."""
 _NUMBERS = {"ts", "fold", "slot"}
 _META = b"swampstore.blocks"
+_META_CRC = b"swampstore.crc"
+"""The checksum of what that says, in eight digits: nothing else would tell that it was changed. Older archives have none."""
 _OURS = b"swampstore."
 """What the library says of a file begins so; another form of archive would say another thing."""
 _TAIL_MAGIC = b"PAR1"
@@ -172,7 +175,8 @@ def encode_parquet(name: str, records: Sequence[Record]) -> tuple[RunRef, bytes]
     groups = _groups(records)
     blocks = [(one[0].key, one[-1].key, len(one), sum(map(record_sum, one))) for one in groups]
     sink = pa.BufferOutputStream()
-    kinds = schema().with_metadata({_META: _encode_blocks(blocks)})
+    stated = _encode_blocks(blocks)
+    kinds = schema().with_metadata({_META: stated, _META_CRC: _crc(stated)})
     with pq.ParquetWriter(
         sink,
         kinds,
@@ -185,6 +189,10 @@ def encode_parquet(name: str, records: Sequence[Record]) -> tuple[RunRef, bytes]
             writer.write_table(table_of(one).replace_schema_metadata(kinds.metadata), row_group_size=len(one))
     data = sink.getvalue().to_pybytes()
     return _ref(name, data, blocks), data
+
+
+def _crc(stated: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(stated)
 
 
 def _groups(records: Sequence[Record]) -> list[Sequence[Record]]:
@@ -277,7 +285,7 @@ def decode_tail(tail: bytes, size: int, name: str) -> ParquetIndex:
         if tail_at(tail, whole=False) != 0:
             raise CorruptObject(f"{name}: not the end of a Parquet file", name=name)
         end = read_end(tail[:-_TAIL_BYTES])
-        if any(key.startswith(_OURS) and key != _META for key in end.texts):
+        if any(key.startswith(_OURS) and key not in (_META, _META_CRC) for key in end.texts):
             raise UnknownFormat(
                 f"{name}: an archive of a newer form than this program knows",
                 name=name,
@@ -286,6 +294,8 @@ def decode_tail(tail: bytes, size: int, name: str) -> ParquetIndex:
         stated = end.texts.get(_META, b"")
         if len(stated) > _META_BYTES:
             raise CorruptObject(f"{name}: {len(stated)} bytes of metadata", name=name)
+        if end.texts.get(_META_CRC, _crc(stated)) != _crc(stated):
+            raise CorruptObject(f"{name}: what it says of its row groups was changed", name=name)
         blocks = _decode_blocks(stated)
         if len(blocks) != len(end.groups) or not blocks:
             raise CorruptObject(f"{name}: {len(blocks)} of {len(end.groups)} row groups are described", name=name)

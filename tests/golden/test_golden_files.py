@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,41 @@ def test_a_changed_archive_is_not_queried(at: int) -> None:
     with pytest.raises(CorruptObject) as caught:
         opened(store, env).audit_sql("select count(*) from audit")
     assert caught.value.name == ARCHIVES[0]
+
+
+def told(objects: dict[str, bytes]) -> list[tuple[str, int, str]]:
+    env = new_env()
+    return [(one.id, one.ts, repr(one.data)) for one in opened(store_of(objects, env), env).audit(TOPIC).read()]
+
+
+@pytest.mark.parametrize("step", [61, pytest.param(3, marks=pytest.mark.prove)])
+def test_a_flipped_bit_of_an_archive_is_never_served(step: int) -> None:
+    """Pages have checksums, and so has what the file says of itself: a key changed there would leave records out."""
+    good = told(GOLDEN)
+    refused: set[str] = set()
+    for name in ARCHIVES:
+        for at in range(0, len(GOLDEN[name]), step):
+            body = bytearray(GOLDEN[name])
+            body[at] ^= 1 << at % 8
+            try:
+                assert told(GOLDEN | {name: bytes(body)}) == good, (name, at)
+            except (CorruptObject, UnknownFormat) as error:
+                refused.add(error.name)
+    assert refused == {*ARCHIVES}
+
+
+def test_without_its_checksum_a_changed_key_hides_records() -> None:
+    name = next(name for name in ARCHIVES if b"id" in GOLDEN[name])
+    at = GOLDEN[name].index(b"swampstore.blocks") + len(b"swampstore.blocks") + 12
+    hidden = 0
+    for offset in range(at, at + 60):
+        body = bytearray(GOLDEN[name])
+        body[offset] ^= 1
+        assert body.count(b"swampstore.crc") >= 1
+        bare = bytes(body).replace(b"swampstore.crc", b"swampstxre.crc")
+        with suppress(CorruptObject, UnknownFormat):
+            hidden += told(GOLDEN | {name: bare}) != told(GOLDEN)
+    assert hidden
 
 
 def test_the_rest_goes_on_beside_a_newer_archive() -> None:
