@@ -106,6 +106,53 @@ def test_a_bad_day(user: User) -> None:
     assert not user.traces(but=("repo/.swamp.yaml",))
 
 
+@pytest.mark.server
+@pytest.mark.parametrize("day", ["short", pytest.param("long", marks=pytest.mark.prove)])
+def test_a_day_of_pollers_metrics_and_copies(user: User, moto_bucket: Bucket, day: str) -> None:
+    """The command that a poller runs needs the credentials, and says nothing; nor do metrics, spans, previews, reports."""
+    endpoint = moto_bucket.server.endpoint
+    assert user.swamp("datastore", "setup", "s3", moto_bucket.name, "--endpoint", endpoint, "--prefix", "team") == 0
+    user.env |= {"SWAMPSTORE_METRICS": str(user.home / "outside" / "metrics.prom"), "SWAMPSTORE_OTEL": "1"}
+    once = ("poll", "--every", "1h", "--jitter", "0s", "--count", "1", "--topic", "t", "--json")
+    assert user.swamp(*once, "--", "sh", "-c", 'test -n "$AWS_SECRET_ACCESS_KEY"; echo $?; exit 3') == 0
+    assert user.swamp("audit", "query", "t", "--json") == 0
+    assert b'"exit": 3' in user.said or b'"exit":3' in user.said
+    assert user.swamp(*once, "--", "/no/such/program") in (0, 1)
+    if day == "long":
+        copy, url = str(user.home / "copy"), moto_bucket.url("team")
+        (user.repo / "file").write_bytes(CONTENTS)
+        Path(copy).mkdir()
+        for words in LONG_DAY:
+            assert user.swamp(*(word.format(copy=copy, url=url) for word in words), SWAMP_DEBUG="1") == 0, user.said[
+                -2000:
+            ]
+    assert (user.home / "outside" / "metrics.prom").exists()
+    assert not user.traces(but=("repo/file", "copy", "old"))
+
+
+LONG_DAY = [
+    ("object", "put", "file", "file"), ("audit", "format", "parquet"), ("datastore", "compact"),
+    ("audit", "sql", "select count(*) from audit"), ("datastore", "snapshot", "create", "now"),
+    ("datastore", "snapshot", "restore", "now"), ("datastore", "status", "--queues", "--json"), ("datastore", "lock", "status"),
+    ("data", "gc"), ("data", "prune"), ("run", "gc"), ("datastore", "migrate", "{url}", "{copy}"),
+    ("datastore", "doctor", "--deep", "--json"),
+]  # fmt: skip
+
+
+def test_records_that_wait_know_no_password(user: User) -> None:
+    """The endpoint of the environment holds one; what waits on this machine is the record, which is private."""
+    endpoint = f"http://user:{PASSWORD}@127.0.0.1:9"
+    put = ("audit", "append", "t", "-", "--store", "s3://bucket/p?region=eu", "--timeout", "0.3")
+    user.env |= {"AWS_ENDPOINT_URL": endpoint, "SWAMPSTORE_METRICS": str(user.home / "outside" / "metrics.prom")}
+    assert user.swamp(*put, stdin=b'{"a": 1}', SWAMP_DEBUG="1") == 76
+    spooled = [path for path in user.home.rglob("*") if path.suffix == ".rec" or path.name == "spool.json"]
+    assert len(spooled) == 2
+    assert {path.stat().st_mode & 0o777 for path in spooled} == {0o600}
+    for words in (("audit", "drain"), ("audit", "drain", "--show"), ("datastore", "status")):
+        assert user.swamp(*words, "--store", "s3://bucket/p?region=eu", "--timeout", "0.3", SWAMP_DEBUG="1") != 0
+    assert not user.traces()
+
+
 def bad_urls() -> list[str]:
     return [
         f"s3://user:{PASSWORD}@bucket/p", f"s3://bucket/p?endpoint=http://user:{PASSWORD}@host",
