@@ -9,7 +9,6 @@ import pytest
 import swampstore
 from swampstore.errors import BadName, FenceConflict, Misuse, TooLarge
 from swampstore.limits import DELTA_BYTES, MISSED_RECORDS, STREAM_NAME_BYTES, STREAM_RECORDS
-from swampstore.protocols import commit
 from swampstore.protocols.commit import CommitLane
 from swampstore.protocols.stream import EMPTY, Stream, StreamAck, _check_records
 from swampstore.testing.wrappers import CountingStore
@@ -103,43 +102,6 @@ def test_the_position_inside_a_batch_is_no_tail(warm: bool) -> None:
     stage.does(stream.append([b"x"], expected_tail=ack.tail))
 
 
-def test_appends_that_share_a_slot_do_not_share_a_tail() -> None:
-    stage = Stage()
-    one = stage.player("one")
-    stream = one.ns.open_stream("run")
-    stage.does(stream.append([b"warm"]))
-    actors = []
-    for number in range(4):
-        actors.append(one.does(stream.append([b"%d" % number])))
-        stage.sim.run(seconds=0.0)
-    acks = [stage.ends(actor) for actor in actors]
-    assert len({ack.slot for ack in acks}) == 2  # one alone, three together
-    assert len({ack.tail for ack in acks}) == 4
-    last = max(acks, key=lambda ack: ack.tail)
-    for ack in acks:
-        if ack is not last:
-            with pytest.raises(FenceConflict):
-                stage.does(stream.append([b"x"], expected_tail=ack.tail))
-    stage.does(stream.append([b"x"], expected_tail=last.tail))
-
-
-def test_a_fenced_append_does_not_share_a_slot_with_what_moves_its_tail() -> None:
-    stage = Stage()
-    one = stage.player("one")
-    names = [name for name in (f"s{number}" for number in range(40)) if lane(one, name) == lane(one, "s0")][:2]
-    stream, neighbour = (one.ns.open_stream(name) for name in names)
-    tail = stage.does(stream.append([b"a"])).tail
-    actors = []
-    for append in (neighbour.append([b"n"]), stream.append([b"b"]), stream.append([b"c"], expected_tail=tail)):
-        actors.append(one.does(append))
-        stage.sim.run(seconds=0.0)
-    for actor in actors[:2]:
-        stage.ends(actor)
-    with pytest.raises(FenceConflict):
-        stage.ends(actors[2])
-    assert data(stage.does(stream.read())) == [b"a", b"b"]
-
-
 def test_a_tail_of_another_stream_or_of_the_future_is_no_tail() -> None:
     stage = Stage()
     one = stage.player("one")
@@ -151,30 +113,6 @@ def test_a_tail_of_another_stream_or_of_the_future_is_no_tail() -> None:
         with pytest.raises(FenceConflict):
             stage.does(mine.append([b"x"], expected_tail=tail))
     assert data(stage.does(mine.read())) == [b"a"]
-
-
-def test_a_place_before_the_first_slot_is_no_empty_stream() -> None:
-    stage = Stage()
-    player = stage.player("one")
-    with pytest.raises(FenceConflict):
-        stage.ends(player.does(player.ns.open_stream("run").append([b"x"], expected_tail=EMPTY[:-1] + "1")))
-
-
-@pytest.mark.parametrize("limit", [("BATCH_BYTES", 3 * 2000), ("SEGMENT_DELTAS", 3 * 2)])
-def test_appends_share_a_slot_only_as_far_as_a_segment_holds_them(
-    limit: tuple[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No reader decodes a larger one: what was acknowledged in it would be gone."""
-    monkeypatch.setattr(commit, *limit)
-    stage = Stage()
-    player = stage.player("one")
-    stream = player.ns.open_stream("run")
-    stage.does(stream.append([b"warm"]))
-    actors = []
-    for _ in range(7):
-        actors.append(player.does(stream.append([b"x" * 1000])))
-        stage.sim.run(seconds=0.0)
-    assert [stage.ends(actor).shared_by for actor in actors] == [1, 3, 3, 3, 3, 3, 3]
 
 
 def lane(player: Player, name: str) -> str:
