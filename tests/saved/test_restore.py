@@ -70,6 +70,20 @@ def test_everything_comes_back(scene: Scene) -> None:
     assert [record.data for record in scene.open().stream("events").read()] == [b"1", b"2"]
 
 
+def test_what_it_replaces_is_no_conflict(scene: Scene) -> None:
+    """The restore has seen it: only what others write meanwhile is kept beside."""
+    saved(scene)
+    ns = scene.open()
+    ns.restore("one", dry_run=False)
+    scene.open().compact()
+
+    async def kept() -> list[str]:
+        found = (await scene.open()._core.reader.open()).conflicts()
+        return [record.key async for records in found for record in records]
+
+    assert run(kept()) == []
+
+
 def test_a_part_of_it(scene: Scene) -> None:
     before = saved(scene)
     ns = scene.open()
