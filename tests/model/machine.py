@@ -42,6 +42,9 @@ class Machine(RuleBasedStateMachine):
         self.tails: dict[str, list[str]] = {"run-1": [EMPTY], "run-2": [EMPTY]}
         self.data: dict[str, list[tuple[str, bytes]]] = {"report": [], "log": []}
         self.ordinals: dict[str, int] = {}
+        self.audit: list[int] = []
+        self.state: tuple[bytes, float] = b"", -1.0
+        """What lies at ``run/1``, and when it was put there."""
         self.saved: dict[str, dict[str, bytes]] = {}
         self.waited = 0.0
         self.looked: dict[int, float] = {}
@@ -167,6 +170,51 @@ class Machine(RuleBasedStateMachine):
         self.streams[name] += records
         tails += ack.positions
 
+    @rule(who=WHO, name=STREAMS, records=st.lists(st.binary(max_size=9), min_size=1, max_size=3))
+    def build(self, who: int, name: str, records: list[bytes]) -> None:
+        """An append of what was decided after looking at the whole stream."""
+
+        def decide(state: Any) -> list[bytes]:
+            assert [record.data for record in state.records(after=EMPTY)] == self.streams[name]
+            return records
+
+        ack = self.clients[who].stream(name).update(decide)
+        assert ack is not None
+        self.streams[name] += records
+        self.tails[name] += ack.positions
+
+    # --- audit, runtime state ------------------------------------------------------------------------------------
+
+    @rule(who=WHO, count=st.integers(1, 3))
+    def write_records(self, who: int, count: int) -> None:
+        made = [{"n": len(self.audit) + number} for number in range(count)]
+        self.clients[who].audit("topic").write_many(made)
+        self.audit += [record["n"] for record in made]
+
+    @rule(who=WHO, form=st.sampled_from(["blocks", "parquet"]))
+    def choose_format(self, who: int, form: str) -> None:
+        self.clients[who].set_audit_format(form)
+
+    @rule(who=WHO, data=st.binary(max_size=9))
+    def put_state(self, who: int, data: bytes) -> None:
+        """Of a key of its own, that lives longer than any example."""
+        self._settle_order(who)
+        self.clients[who].get("run/1")
+        self.clients[who].put("run/1", data, record_class="ephemeral", ttl=29 * 86_400)
+        self.state = data, self.waited
+
+    @rule(who=WHO, what=st.sampled_from(["gc", "gc_runs", "prune"]))
+    def tidy(self, who: int, what: str) -> None:
+        """Nothing here has expired, is superseded or belongs to a run: whatever goes, nobody misses it."""
+        getattr(self.clients[who], what)(dry_run=False)
+
+    @precondition(lambda self: self.saved)
+    @rule(who=WHO)
+    def forget_saved(self, who: int) -> None:
+        name = max(self.saved)
+        self.clients[who].delete_saved(name)
+        del self.saved[name]
+
     # --- data ------------------------------------------------------------------------------------------------------
 
     @rule(who=WHO, name=DATA, data=BODIES, ordinal=st.booleans())
@@ -195,7 +243,7 @@ class Machine(RuleBasedStateMachine):
     def look_again(self, one: tuple[Snapshot, dict[str, bytes]]) -> None:
         snapshot, bodies = one
         try:
-            found = {entry.key: snapshot.read(entry.key) for entry in snapshot.scan() if not _is_data(entry.key)}
+            found = {entry.key: snapshot.read(entry.key) for entry in snapshot.scan() if not _is_apart(entry.key)}
         except SnapshotExpired:
             assert (self.waited - self.looked[id(snapshot)]) * 1000 >= PIN_TTL_MS
             return
@@ -253,12 +301,12 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def entries_are_there(self) -> None:
         for ns in self.clients:
-            listed = [entry for entry in ns.list() if not _is_data(entry.key)]
+            listed = [entry for entry in ns.list() if not _is_apart(entry.key)]
             assert [entry.key for entry in listed] == sorted(self.keys, key=str.encode)
             assert {entry.key: (ns.read(entry.key), entry.tags) for entry in listed} == self.keys
             assert {entry.key for entry in ns.list("a/")} == {key for key in self.keys if key.startswith("a/")}
             folders = {key.partition("/")[0] + "/" for key in self.keys if "/" in key}
-            assert set(ns.list(delimiter="/").prefixes) - {"data/"} == folders
+            assert set(ns.list(delimiter="/").prefixes) - {"data/", "run/"} == folders
 
     @invariant()
     def streams_are_there(self) -> None:
@@ -268,6 +316,18 @@ class Machine(RuleBasedStateMachine):
                     zip(self.tails[name][1:], records, strict=True)
                 )
                 assert ns.stream(name).tail() == self.tails[name][-1]
+
+    @invariant()
+    def records_are_there(self) -> None:
+        for ns in self.clients:
+            assert sorted(record.data["n"] for record in ns.audit("topic").read()) == self.audit
+
+    @invariant()
+    def state_is_there(self) -> None:
+        data, put = self.state
+        if put >= 0 and self.waited - put < 28 * 86_400:
+            for ns in self.clients:
+                assert ns.read("run/1") == data
 
     @invariant()
     def versions_are_there(self) -> None:
@@ -288,8 +348,8 @@ class Machine(RuleBasedStateMachine):
     def snapshots_are_there(self) -> None:
         for name, bodies in self.saved.items():
             then = self.clients[0].snapshot(saved=name)
-            assert {entry.key: then.read(entry.key) for entry in then.scan() if not _is_data(entry.key)} == bodies
+            assert {entry.key: then.read(entry.key) for entry in then.scan() if not _is_apart(entry.key)} == bodies
 
 
-def _is_data(key: str) -> bool:
-    return key.startswith("data/")
+def _is_apart(key: str) -> bool:
+    return key.startswith(("data/", "run/"))

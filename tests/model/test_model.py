@@ -157,6 +157,7 @@ class OnlyStreams(OnVirtualTime):
     """The rules that a fence has to do with, and the same invariants."""
 
     put = put_many = delete = update = rotate = put_if_version = put_if_absent = put_locked = None  # type: ignore[assignment]
+    write_records = choose_format = put_state = tidy = forget_saved = None  # type: ignore[assignment]
     put_version = delete_version = hold = look_again = save = restore = examine = None  # type: ignore[assignment]
 
 
