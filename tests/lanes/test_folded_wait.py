@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,12 +51,17 @@ def left_for_long(store: LocalStore) -> Namespace:
     count(ns, 2)
     ns.compact()
     assert away.read("n") == b"2"
+    goes_on(store, ns)
+    return away
+
+
+def goes_on(store: LocalStore, ns: Namespace) -> None:
+    """Three more, which are folded and deleted, and one that is not."""
     count(ns, 3)
     ns.compact()
     root = run(ns._core.register.read()).root
     run(store.delete([NAMES.segment(COMMIT_LANE, slot + 1) for slot in range(root.watermark(COMMIT_LANE))]))
     count(ns, 1)
-    return away
 
 
 def looked_at(monkeypatch: pytest.MonkeyPatch, reader: Namespace) -> int:
@@ -102,6 +108,24 @@ def test_without_the_check_it_would_miss_them(store: LocalStore, monkeypatch: py
     """What the test above proves, it proves because of that check."""
     monkeypatch.setattr(log, "_reaches", lambda *_: True)
     assert left_for_long(store).read("n") == b"5"
+
+
+def test_the_root_is_read_after_the_look(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read before would not tell that what the look misses has been folded and deleted in between."""
+    ns, reader = open_ns(store), open_ns(store)
+    count(ns, 2)
+    ns.compact()
+    assert reader.read("n") == b"2"
+    real, left = local_tails.LocalTails.look, [1]
+
+    def look(self: local_tails.LocalTails, *asked: Any) -> Any:
+        if left:
+            left.clear()
+            goes_on(store, ns)
+        return real(self, *asked)
+
+    monkeypatch.setattr(local_tails.LocalTails, "look", look)
+    assert reader.read("n") == b"6"
 
 
 def test_a_namespace_put_back_to_an_older_state_is_read_as_it_is(
