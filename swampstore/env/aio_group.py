@@ -24,13 +24,6 @@ class TaskGroup(Generic[Q]):
         self.batches = 0
         self.largest = 0
 
-    def enter(self) -> bool:
-        """Never: whoever wrote at once would never share a write."""
-        return False
-
-    def leave(self) -> None:
-        """There is no turn to give back."""
-
     def submit(self, item: Q) -> Q:
         """Queue ``item``; await it to go on when it is settled."""
         if not self._items:
@@ -41,6 +34,9 @@ class TaskGroup(Generic[Q]):
     def submit_now(self, item: Q) -> None:
         """Write ``item`` alone."""
         self._write([item])
+
+    def wake(self) -> None:
+        """Nobody waits who is not woken by who writes."""
 
     def _flush(self) -> None:
         items, self._items = self._items, []

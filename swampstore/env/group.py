@@ -1,14 +1,20 @@
 """Group commit for writes that never suspend: what is queued while a write is in flight goes out with the next.
 
-A lone caller writes at once, itself, and waits for nobody: taking the turn is one try of one lock. In a crowd of threads
-whoever has the turn writes for all, settles them and hands the turn to the first who came meanwhile; so no thread of its
-own is needed. (For the tasks of an event loop see :mod:`swampstore.env.aio_group`.)
+**Whoever stands first in the queue has the turn.** A lone caller is first at once, writes, goes, and waits for nobody.
+In a crowd the first writes for all who stand behind it and settles them; so no thread of its own is needed. (For the tasks
+of an event loop see :mod:`swampstore.env.aio_group`.)
+
+An exception of a signal handler (Ctrl-C, a time-out by alarm) may come between any two calls. So the turn is no flag that
+could stay set: it is taken by one call that puts a caller into the queue, inside a ``try`` whose ``finally`` takes it out
+again by one call, wherever it stands by then. Neither call can be split, since both are of C. What an interruption may
+cost is a wake-up, and who waits looks for itself every ``LOOK_S``.
 
 Invariants:
-- At most one write is in flight. Items go out in the order of their arrival, each exactly once or, if its caller was
-  interrupted while it was queued, not at all.
-- Whoever is queued is woken when the item is settled or the turn is its own; no wake-up is lost: an item is queued
-  before the turn is tried for, and the turn is given back before the queue is looked at.
+- At most one write is in flight. Items go out in the order of their arrival, each exactly once; if its caller was
+  interrupted while it was queued, once or not at all.
+- An item stands in the queue until it is settled or its caller has gone; only its caller, or who settled it, takes it out.
+- Whoever is queued is woken when the item is settled or the turn is its own: an item is queued before it is looked who is
+  first, and who goes looks at the queue afterwards.
 - ``write`` settles every item that it has begun with, also when it raises; what an interruption leaves unsettled is
   settled as ``Undecided`` here.
 """
@@ -22,6 +28,8 @@ from typing import Generic, TypeVar
 
 from swampstore.errors import Undecided
 
+LOOK_S = 0.2
+
 
 class Queued:
     """What a caller hands over; a subclass holds what is to be written. ``write`` sets ``settled``, and ``error``.
@@ -29,12 +37,12 @@ class Queued:
     A task awaits it to go on, in whatever turn of its loop comes next, once it is settled.
     """
 
-    __slots__ = ("error", "lead", "settled", "woken")
+    __slots__ = ("error", "queued", "settled", "woken")
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
         self.settled = False
-        self.lead = False
+        self.queued = False
         self.woken: Lock | None = None
 
     @property
@@ -59,25 +67,17 @@ Q = TypeVar("Q", bound=Queued)
 
 
 class ThreadGroup(Generic[Q]):
-    """``write`` writes one batch and never suspends. Counts ``batches``, and callers of the ``largest``."""
+    """``write`` writes one batch and never suspends. Counts ``batches``, and callers of the ``largest``.
+
+    Who finds ``queue`` empty may write alone: it puts what it writes at its end, any object of its own, writes if that is
+    the first, takes it out again whatever has happened, and calls :meth:`wake` if anybody is left.
+    """
 
     def __init__(self, write: Callable[[Sequence[Q]], None]) -> None:
         self._write = write
-        self._queue: deque[Q] = deque()
-        self._turn = Lock()
-        self._mutex = Lock()
+        self.queue: deque[object] = deque()
         self.batches = 0
         self.largest = 0
-
-    def enter(self) -> bool:
-        """Take the turn if nobody writes or waits; who has it writes alone and calls :meth:`leave`."""
-        return not self._queue and self._turn.acquire(False)
-
-    def leave(self) -> None:
-        """Give the turn back, to the first who waits if anybody does."""
-        self._turn.release()
-        if self._queue:
-            self._promote()
 
     async def submit(self, item: Q) -> None:
         """Return when ``item`` is settled. Interrupted while it is queued, it is withdrawn."""
@@ -85,27 +85,41 @@ class ThreadGroup(Generic[Q]):
 
     def submit_now(self, item: Q) -> None:
         """See :meth:`submit`."""
+        queue = self.queue
         woken = item.woken = Lock()
         woken.acquire()
-        self._queue.append(item)
-        if not self._turn.acquire(False):
-            try:
-                woken.acquire()  # settled, or promoted
-            except BaseException:
-                self._withdraw(item)
-                raise
-            if item.settled:
-                return
-        elif item.settled:  # taken along by a write that ended just now
-            self.leave()
-            return
-        self._lead()
-
-    def _lead(self) -> None:
-        batch: list[Q] = []
+        item.queued = True
         try:
-            while self._queue:
-                batch.append(self._queue.popleft())
+            queue.append(item)
+            while not item.settled:
+                if self._first() is item:
+                    self._lead(item)
+                else:
+                    woken.acquire(True, LOOK_S)
+        finally:
+            if item.queued:
+                try:  # noqa: SIM105 (nothing between a signal and the call)
+                    queue.remove(item)
+                except ValueError:
+                    pass  # who settled it has taken it out
+                if queue:
+                    self.wake()
+
+    def wake(self) -> None:
+        """Wake who is first now, if it waits: somebody has gone."""
+        first = self._first()
+        if isinstance(first, Queued):
+            _wake(first)
+
+    def _first(self) -> object:
+        try:
+            return self.queue[0]
+        except IndexError:
+            return None
+
+    def _lead(self, mine: Q) -> None:
+        batch: list[Q] = [one for one in list(self.queue) if isinstance(one, Queued) and not one.settled]  # type: ignore[misc]
+        try:
             self.batches += 1
             self.largest = max(self.largest, len(batch))
             self._write(batch)
@@ -114,25 +128,22 @@ class ThreadGroup(Generic[Q]):
                 one.abandon(error)
             raise
         finally:
-            self.leave()
             for one in batch:
-                if one.woken is not None and one.woken.locked():
-                    one.woken.release()
+                if one.settled and one is not mine:
+                    self._let_go(one)
 
-    def _promote(self) -> None:
-        while self._queue and self._turn.acquire(False):
-            with self._mutex:
-                heir = self._queue[0] if self._queue else None
-                if heir is not None and heir.woken is not None:
-                    heir.lead = True
-                    heir.woken.release()
-                    return
-            self._turn.release()
+    def _let_go(self, one: Q) -> None:
+        try:  # noqa: SIM105 (as above)
+            self.queue.remove(one)
+        except ValueError:
+            pass  # its caller was interrupted, or has looked for itself
+        one.queued = False
+        _wake(one)
 
-    def _withdraw(self, item: Q) -> None:
-        with self._mutex:
-            if item in self._queue:
-                self._queue.remove(item)
-            lead, item.lead = item.lead, False
-        if lead:
-            self.leave()
+
+def _wake(one: Queued) -> None:
+    if one.woken is not None:
+        try:  # noqa: SIM105 (as above)
+            one.woken.release()
+        except RuntimeError:
+            pass  # it was woken before

@@ -57,7 +57,7 @@ class Batch(Queued):
     __slots__ = ("body", "closing", "count", "written")
 
     def __init__(self, body: bytes, count: int, *, closing: bool = False) -> None:
-        self.settled = self.lead = False  # written out, without super(): most appends make one
+        self.settled = self.queued = False  # written out, without super(): most appends make one
         self.error = self.woken = None
         self.body = body
         self.count = count
@@ -202,7 +202,7 @@ class LaneWriter:
     # --- the short way: one record, nobody else waiting -----------------------------------------------------------
 
     def commit_alone(self, body: bytes, began: float) -> tuple[str, int, float]:
-        """One record, written at once by whoever has entered the group; ``(lane, end of the frame, when it landed)``.
+        """One record, written at once by who stands first in the group; ``(lane, end of the frame, when it landed)``.
 
         What can wait for a second (is the lane idle, old, is it time to fold) is looked at once a second.
         """
@@ -251,8 +251,9 @@ class LaneWriter:
             place.names.lane_file(lane), encode_header(LaneHeader(lane, born)), self._file_bytes
         )
         self.opened += 1
-        self.file, self.lane, self.writer_id, self._salt = file, lane, writer, lane_salt(lane)
-        self._life = Life(born, began)
+        salt, life = lane_salt(lane), Life(born, began)
+        # At once, whatever signal comes: no lane ever has the life of another.
+        self.file, self.lane, self.writer_id, self._salt, self._life = file, lane, writer, salt, life
         self.counts.begins(file.end)
         self._opened_s += self._boot() - began
         return file
@@ -313,20 +314,16 @@ class Group(Protocol):
     @property
     def largest(self) -> int: ...
 
-    def enter(self) -> bool:
-        """Take the turn at once, if nobody writes or waits."""
-        ...
-
-    def leave(self) -> None:
-        """Give it back."""
-        ...
-
     def submit(self, item: Batch) -> Awaitable[None]:
         """Done when ``item`` is settled."""
         ...
 
     def submit_now(self, item: Batch) -> None:
         """The same where nothing suspends."""
+        ...
+
+    def wake(self) -> None:
+        """Wake who is first now, if it waits."""
         ...
 
 
@@ -345,13 +342,6 @@ class _TurnGroup:
     def largest(self) -> int:
         return self._turns.largest_batch
 
-    def enter(self) -> bool:
-        """Never: the short way is for writes that do not suspend."""
-        return False
-
-    def leave(self) -> None:
-        """There is no turn to give back."""
-
     async def submit(self, item: Batch) -> None:
         """See :class:`Group`."""
         await self._turns.submit(item)
@@ -359,6 +349,9 @@ class _TurnGroup:
     def submit_now(self, item: Batch) -> None:
         """See :class:`Group`."""
         run(self.submit(item))
+
+    def wake(self) -> None:
+        """Nobody waits who is not woken by who writes."""
 
     async def _carry_out(self, batch: list[Waiting[Batch, Batch]]) -> None:
         try:

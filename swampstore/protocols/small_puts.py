@@ -8,6 +8,7 @@ Invariants: the record of a put is the same on both ways; everything is checked 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -35,6 +36,7 @@ class SmallPuts:
         self._files = files
         self._after = after
         self._group = files.group
+        self._queue: deque[object] = getattr(files.group, "queue", deque())  # of threads; tasks never write alone
         self._check_alive = writer.check_alive
 
     def put_now(self, key: str, data: object) -> Ack | None:
@@ -52,18 +54,24 @@ class SmallPuts:
         now, hlc = self._clock.stamp_at(began)
         version, body = plain_put(key.encode(), data, hlc, files.writer_id, now)
         encoded = boot()
-        if not self._group.enter():
-            self._check_alive()
-            batch = Batch(body, 1)
-            self._group.submit_now(batch)
-            return run(self._ack(batch, (version,), began, encoded))
+        queue = self._queue
+        if queue:
+            return self._put_queued(body, version, began, encoded)
+        done = None
         try:
-            lane, end, ended = files.commit_alone(body, encoded)
+            queue.append(body)
+            if queue[0] is body:
+                done = files.commit_alone(body, encoded)
         except SwampError as error:
             _failed(error, boot() - began)
             raise
         finally:
-            self._group.leave()
+            queue.remove(body)
+            if queue:
+                self._group.wake()
+        if done is None:
+            return self._put_queued(body, version, began, encoded)
+        lane, end, ended = done
         spent = {"encode": encoded - began, "log_write": ended - encoded}
         if files.help_due:
             run(self._after())
@@ -71,6 +79,13 @@ class SmallPuts:
         if phases.watched:
             phases.told("append", sum(spent.values()), spent, None, 1)
         return Ack(lane, end, (version,), spent, files.durable)
+
+    def _put_queued(self, body: bytes, version: bytes, began: float, encoded: float) -> Ack:
+        """The rest of :meth:`put_now` where others write or wait."""
+        self._check_alive()
+        batch = Batch(body, 1)
+        self._group.submit_now(batch)
+        return run(self._ack(batch, (version,), began, encoded))
 
     async def put(self, key: str, data: object) -> Ack | None:
         """The same for tasks: those of one turn of the loop share a batch."""

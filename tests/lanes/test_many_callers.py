@@ -210,7 +210,7 @@ def test_a_batch_that_fails_fails_for_each_and_the_turn_goes_on(
     threads += [threading.Thread(target=work, args=(number,)) for number in range(1, 6)]
     for thread in threads[1:]:
         thread.start()
-    while len(ns._core.writer.files.group._queue) < 5:  # type: ignore[union-attr, attr-defined]
+    while len(ns._core.writer.files.group.queue) < 6:  # type: ignore[union-attr, attr-defined]
         threading.Event().wait(0.001)
     release.set()
     for thread in threads:
