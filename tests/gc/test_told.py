@@ -16,7 +16,6 @@ from swampstore.values.data import meta_path, raw_path
 from swampstore.values.entry import VERSIONED, Inline, Meta, Record, put_record
 from swampstore.values.root import RunRef
 from swampstore.values.soonest import Soonest, Spot
-from swampstore.workers import outputs, shards
 from swampstore.workers.gc import pick, reading
 from swampstore.workers.gc.pick import picked
 from tests.gc.support import ID, collect, datum, remove, slow_gc, version_records
@@ -29,17 +28,6 @@ NOW = 1_000
 def always_picked(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many have expired: the blocks here are small."""
     monkeypatch.setattr(pick, "_FEW", 0)
-
-
-@pytest.fixture
-def one_shard(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small blocks, and all of them in one shard."""
-    for module, name in (
-        (shards, "SHARD_TARGET_MIN_BYTES"),
-        (shards, "SHARD_TARGET_MAX_BYTES"),
-        (outputs, "SHARD_TARGET_MAX_BYTES"),
-    ):
-        monkeypatch.setattr(module, name, 1 << 20)
 
 
 def spans_read(store: HookedStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int] | None]:

@@ -12,7 +12,7 @@ from swampstore.values import run as run_format
 from swampstore.values.entry import Record
 from swampstore.values.root import Root, RunRef, decode_root, encode_root
 from swampstore.values.run import BlockInfo, RunBuilder, decode_rows, decode_run
-from swampstore.values.soonest import SPOTS, UNSAID, Soonest, Spot, soonest
+from swampstore.values.soonest import SPOTS, UNSAID, Soonest, Spot, misfit, soonest
 from swampstore.values.summary import ALWAYS, Summary, fact_of, summary_of
 from tests.values.test_summary import record
 
@@ -79,12 +79,35 @@ def test_it_is_not_always_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_spot_reads_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     records = [record("a", number, expires=1000 if number == 9 else 0) for number in range(1, 30)]
     records.sort(key=lambda one: one.key)
-    ref, data, _ = built([record("0", 1), *records, record("z", 1)], monkeypatch)
+    ref, data, index = built([record("0", 1), *records, record("z", 1)], monkeypatch)
     spots = ref.soonest.at(1000)
     assert spots is not None
     keys = [key for spot in spots for key in decode_rows(spot, data[spot.offset : spot.offset + spot.size], "x").keys]
     assert records[-1].key in keys  # ordinal 9 sorts last
     assert ref.soonest.at(999) == ()
+    assert not misfit(ref.soonest, index)
+
+
+def test_what_is_told_of_items_among_each_others_versions_is_a_misfit() -> None:
+    records = [record("a", 1, keep="5"), record("a/1/b", 1, keep="5"), record("z", 1)]
+    infos = [BlockInfo(one.key, one.key, at, 1, 1, 0, 1, 0, 0, 0, summary_of([one])) for at, one in enumerate(records)]
+    assert not misfit(UNSAID, infos)
+    assert "each other" in misfit(soonest(infos[1:]), infos)
+
+
+def test_what_earlier_programs_told_is_no_misfit() -> None:
+    """One neighbour of an item that is due, however far its path reaches."""
+    keys = [f"data/t/m/a/0/{number}" for number in range(3)]
+    infos = [BlockInfo(key, key, at, 1, 1, 0, 1, 0, 0, 0) for at, key in enumerate(keys)]
+    versions = [record("a", number, keep="1") for number in (1, 2)]
+    infos.append(BlockInfo(versions[0].key, versions[1].key, 3, 1, 1, 0, 2, 0, 0, 0, summary_of(versions)))
+    last = record("b", 1)
+    infos.append(BlockInfo(last.key, last.key, 4, 1, 1, 0, 1, 0, 0, 0, summary_of([last])))
+    told = soonest(infos)
+    assert [spot.offset for spot in told.spots] == [0, 1, 2, 3, 4]
+    assert not misfit(told, infos)
+    assert not misfit(Soonest(told.spots[2:], 0), infos)
+    assert misfit(Soonest(told.spots[:3], 0), infos)
 
 
 def test_more_than_it_can_tell_is_said() -> None:

@@ -1,8 +1,10 @@
 """Which runs and blocks a gc has to look into: those whose summaries say so, and those beside something new.
 
 Invariants:
-- Whatever has expired, and every item that retention may act on, lies in what is chosen, with all the keys of that item:
+- Whatever has expired, and every item that retention may act on, lies in what is chosen, with all versions of that item:
   a version in level 0 or in the log can turn versions in the shards into superseded ones, so its item is looked at too.
+- What else lies below the path of such an item is chosen as well, but where another item lies there before its first
+  version: then no summary names it.
 - Choosing reads nothing but the root, level 0 and block indexes.
 """
 

@@ -1,8 +1,9 @@
 """From records in key order to what has to go: the expired ones at once, the superseded ones item by item.
 
 Invariants:
-- An item is judged only when every range in which one of its versions could lie has been read; else it is left alone,
-  or named in ``unsettled`` when another item lies among its versions.
+- An item is judged only when every range in which one of its versions could lie has been read. Else it is left alone, but
+  named in ``unsettled`` when the rule would give up one of the versions that passed by, and when another item lies among
+  its versions: every version of an item that is due passes by, and only what else lies below its path may not.
 - The two entries of a version and the record of its id go together.
 - Every removal names the version it removes: whatever is put later wins over it.
 """
@@ -111,11 +112,18 @@ class Collector:
         """Judge the items that ``key`` has left behind."""
         while self._open and not key.startswith(self._open[-1].prefix):
             item = self._open.pop()
-            if item.path not in self.unsettled and self._whole(item.path):
+            if item.path in self.unsettled:
+                continue
+            if self._whole(item.path):
                 self._judge(item)
+            elif self._going(item):
+                self.unsettled.add(item.path)
+
+    def _going(self, item: _Item) -> set[int]:
+        return {version.at for version in given_up(item.versions, self._pending.get(item.path, ()), self._now)}
 
     def _judge(self, item: _Item) -> None:
-        going = {version.at for version in given_up(item.versions, self._pending.get(item.path, ()), self._now)}
+        going = self._going(item)
         if not going:
             return
         for at, record in enumerate(item.records):

@@ -1,7 +1,8 @@
 """Of a block's records those that a gc has to look at one by one: in most blocks a few of many hundred.
 
 Invariants:
-- Everything that has expired is picked, with the metadata beside it; so is whatever shares its key with a record above.
+- Everything that has expired is picked, with the metadata beside it; so is whatever shares its key with a record above,
+  and metadata at the end of the block: its version may be the first of the next one.
 - Of an item all versions are picked with their metadata, or none: none only when the item lies in this block alone, nothing
   of it has expired, nothing new has to do with it, and retention would keep all of it.
 """
@@ -26,6 +27,8 @@ def picked(rows: Block, above: Collection[str], items: Collection[str], now_ms: 
     if len(due) * _FEW > len(rows):
         return rows
     numbers = {*due, *rows.places(above), *rows.places({_beside(rows.keys[at]) for at in due})}
+    if rows.keys[-1].endswith(f"/{METADATA}"):
+        numbers.add(len(rows) - 1)
     for item, versions in _items(rows).items():
         if item in items or _goes_on(rows, item) or not due.isdisjoint(versions) or _acts(rows, versions):
             low, high = item_range(item)

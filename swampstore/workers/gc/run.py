@@ -1,7 +1,7 @@
 """A gc: one snapshot, one pass over what it has to look into, tombstones appended.
 
-Cost: the list and the root, one request for every run concerned, one append for up to 20,000 entries that go. It takes no
-lock and rewrites nothing: the compactor folds the tombstones, the merge drops what they remove, the sweep deletes the
+Cost: the list and the root, one request for every run concerned, one append for up to 20,000 entries that go; an item that
+was not seen whole and seems to have versions to spare is read once more. It takes no lock and rewrites nothing: the compactor folds the tombstones, the merge drops what they remove, the sweep deletes the
 contents after their grace.
 
 Invariants:
@@ -22,9 +22,11 @@ from swampstore.errors import ClockOff, SnapshotExpired
 from swampstore.limits import BATCH_BYTES, READ_RESTARTS, SEGMENT_DELTAS
 from swampstore.protocols.place import Place
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
+from swampstore.values.data import METADATA
 from swampstore.values.entry import Record
 from swampstore.values.lifetimes import DAY_MS
 from swampstore.values.root import Root
+from swampstore.values.summary import names_version
 from swampstore.values.version import WRITER_BYTES, make_version, version_ms
 from swampstore.workers.gc.collect import Collector, Group
 from swampstore.workers.gc.report import Counter, GcReport
@@ -35,6 +37,7 @@ _YEAR_MS = 365 * DAY_MS
 _FIRST_MS = 10**12
 """Versions of stream records are positions, not times: a root that has folded nothing else knows of no last write."""
 _CLOCK_JUMP_MS = 10 * _YEAR_MS
+_METADATA_SUFFIX = f"/{METADATA}"
 _RECORD_BYTES = 80
 """What a record takes in a batch beside its key and value, at most."""
 
@@ -105,9 +108,11 @@ async def _pass(place: Place, snapshot: Snapshot, out: Appender, report: GcRepor
 
 
 async def _below(snapshot: Snapshot, item: str) -> AsyncIterator[Record]:
+    """What may be a version of ``item`` or the metadata of one; there may be any number of other keys beside them."""
     async for records in snapshot.records(f"{item}/"):
         for record in records:
-            yield record
+            if names_version(record.key) or record.key.endswith(_METADATA_SUFFIX):
+                yield record
 
 
 class Appender:
