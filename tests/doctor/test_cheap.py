@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
 from swampstore.env.blocking import run
+from swampstore.values import run as run_format
 from swampstore.values.entry import Inline, Meta, put_record
 from swampstore.values.root import Root
+from swampstore.values.soonest import Soonest
 from swampstore.values.version import hlc_of, make_version
+from swampstore.workers import outputs, shards
 from swampstore.workers.doctor.repairs import repair
 from tests.doctor.broken import change_root, drop, look, named, only, write
 from tests.doctor.history import busy
@@ -177,6 +182,53 @@ def test_a_root_that_says_another_thing_of_a_run(world: World, wrong: dict[str, 
     change_root(world, change)
     found = only(look(world.process()))
     assert (found.code, found.severity) == (code, "error")
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        (lambda told: Soonest(told.spots, 0), "and the root says never"),
+        (lambda told: Soonest(told.spots, 1 << 50), f"and the root says {1 << 50}"),
+        (
+            lambda told: Soonest((msgspec.structs.replace(told.spots[0], due=1 << 50), *told.spots[1:]), told.rest),
+            "due",
+        ),
+        (lambda told: Soonest((msgspec.structs.replace(told.spots[0], crc=1), *told.spots[1:]), told.rest), "not so"),
+        (lambda told: Soonest((msgspec.structs.replace(told.spots[0], offset=1),), 7), "where there is none"),
+        (lambda told: Soonest(told.spots[::-1], told.rest), "order"),
+    ],
+)
+def test_a_root_that_tells_wrongly_of_what_is_due(
+    told: Callable[[Soonest], Soonest], text: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sooner than so, or of everything, is allowed: it costs a read."""
+    monkeypatch.setattr(run_format, "BLOCK_RAW_BYTES", 300)
+    monkeypatch.setattr(shards, "SHARD_TARGET_MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(outputs, "SHARD_TARGET_MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(shards, "SHARD_TARGET_MIN_BYTES", 1 << 20)
+    process = world.process()
+    for number in range(60):
+        meta = Meta(size=1, at=Inline(b"x"))
+        process.append([put_record(f"k/{number:03}", process.writer.new_version(), meta, expires=(10 + number) << 40)])
+    process.compact()
+
+    def change(root: Root, told: Callable[[Soonest], Soonest]) -> Root:
+        (ref,) = root.shards
+        return msgspec.structs.replace(root, shards=(msgspec.structs.replace(ref, soonest=told(ref.soonest)),))
+
+    for right in (lambda told: Soonest(), lambda told: Soonest(told.spots[1:], 5), lambda told: Soonest((), 5)):
+        change_root(world, partial(change, told=right))
+        assert look(world.process()).codes() == []
+    process.put("k/001", b"again")
+    process.compact()
+    for deep in (False, True):
+        change_root(world, partial(change, told=told))
+        found = only(look(world.process(), deep=deep))
+        assert (found.code, found.severity, found.name) == ("due-wrong", "warning", named(world, "shard"))
+        assert text in found.text
+        process.put("k/001", b"again")
+        process.compact()
+        assert look(world.process(), deep=deep).codes() == []
 
 
 # --- hostile bytes ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The runs that the root names: each is there, has its size, and an index that holds what the root says of it.
 
+Also what the root tells a gc of the blocks that are due: nothing is lost by it, but gcs fail or leave things behind.
+
 Cheap: sizes come from listings; the indexes cost one ranged read each. Blocks are read by the deep examination alone.
 """
 
@@ -9,11 +11,13 @@ from swampstore.errors import NotFound, SwampError
 from swampstore.stores.base import Get, Got, Head, Headed
 from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo, decode_index, index_span
+from swampstore.values.soonest import misfit
 from swampstore.workers.doctor.finding import Finding
 from swampstore.workers.doctor.sight import Sight, read_root
 
 _AT_ONCE = 32
 RESTORE = "restore it from a backup of the store; until then reads of its keys fail and all others work"
+_TELL_ANEW = "a gc fails at it, or leaves there what it should remove, until it is written again: put one of its keys anew and compact"
 
 
 async def check_runs(sight: Sight) -> list[Finding]:
@@ -57,7 +61,7 @@ def _wrong_size(sight: Sight, ref: RunRef, size: int) -> Finding:
 
 
 async def check_indexes(sight: Sight) -> list[Finding]:
-    """Runs whose index does not hold what the root says: keys, counts, record sum."""
+    """Runs whose index does not hold what the root says: keys, counts, record sum, which blocks are due."""
     found: list[Finding] = []
     there = [ref for ref in sight.root.runs if ref.name in sight.objects.get(ref.name.partition("/")[0], {})]
     for start in range(0, len(there), _AT_ONCE):
@@ -72,20 +76,27 @@ async def check_indexes(sight: Sight) -> list[Finding]:
                 raise answer
             else:
                 assert isinstance(answer, Got)
-                problems[ref.name] = index_problem(ref, answer.body, sight.place.full(ref.name))
+                name = sight.place.full(ref.name)
+                problems[ref.name], due = index_problems(ref, answer.body, name)
+                if due:
+                    found.append(Finding("due-wrong", "warning", name, due, _TELL_ANEW))
         for name, problem in problems.items():
             if problem:
                 found.append(Finding("run-damaged", "error", sight.place.full(name), problem, RESTORE))
     return found
 
 
-def index_problem(ref: RunRef, stored: bytes, name: str) -> str:
-    """Why the index in ``stored`` does not belong to ``ref``, or the empty string."""
+def index_problems(ref: RunRef, stored: bytes, name: str) -> tuple[str, str]:
+    """Why the index in ``stored`` does not belong to ``ref``, and what ``ref`` tells wrongly of when its blocks are due.
+
+    Empty strings where all is well; the second is not looked for in an index that belongs elsewhere.
+    """
     try:
         index = decode_index(stored, name)
     except SwampError as error:
-        return f"its index cannot be read: {error}"
-    return _difference(ref, index)
+        return f"its index cannot be read: {error}", ""
+    problem = _difference(ref, index)
+    return problem, "" if problem else misfit(ref.soonest, index)
 
 
 def _difference(ref: RunRef, index: list[BlockInfo]) -> str:
