@@ -118,14 +118,16 @@ async def hold(owner: Updates, name: str, *, deadline_s: float | None = None, pu
         try:
             _check_alone(name, grant.capacity)
             await mark_lock(owner, name, (), grant.number)
+            held = Held(owner, grant, name)
             enter(place, name)
         except FencedError:
             await grant.release()  # passed over before it began: its place is lost, nothing else
             continue
         except BaseException:
+            leave(place, name)
             await grant.release()
             raise
-        return Held(owner, grant, name)
+        return held
 
 
 def _check_alone(name: str, capacity: int) -> None:

@@ -3,17 +3,22 @@
 Waiting for oneself, or moving what one is about to be judged by, is an error at once, not a wait or a struggle for ever.
 
 Invariant: only a call that would wait for its own caller, or would make it start over for ever, is refused. Callers are
-told apart by context: threads that did not begin in one have their own, tasks inherit that of their maker.
+told apart by context: threads that did not begin in one have their own, tasks inherit that of their maker. However the
+middle ends, by an exception of a signal handler at any point too, it is forgotten: it is noted inside the ``try`` that
+forgets it by one call. (The ``__enter__`` of a context manager that is written in Python could be left without an end.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from typing import Any, TypeVar
 
 from swampstore.errors import Misuse
 from swampstore.protocols.place import Place
+
+T = TypeVar("T")
 
 _updating: ContextVar[frozenset[str]] = ContextVar("swampstore_updating", default=frozenset())
 _building: ContextVar[frozenset[tuple[str, str]]] = ContextVar("swampstore_building", default=frozenset())
@@ -37,16 +42,16 @@ def check_free(place: Place, lock: str) -> None:
         raise Misuse(f"lock {lock!r} is held by this very caller", hint="write through what lock() gave: held.put(...)")
 
 
-@contextmanager
-def inside(place: Place, lock: str) -> Iterator[None]:
-    """The block is an update that waits in the queue of ``lock``. Raises ``Misuse`` (see :func:`check_free`)."""
+async def inside(place: Place, lock: str, work: Callable[[], Awaitable[T]]) -> T:
+    """What ``work()`` gives: an update that waits in the queue of ``lock``. Raises ``Misuse`` (see :func:`check_free`)."""
     check_free(place, lock)
-    scope = _scope(place)
-    _updating.set(_updating.get() | {scope})
+    before = _updating.get()
+    within = before | {_scope(place)}
     try:
-        yield
+        _updating.set(within)
+        return await work()
     finally:
-        _updating.set(_updating.get() - {scope})
+        _updating.set(before)
 
 
 def enter(place: Place, lock: str) -> None:
@@ -72,12 +77,13 @@ def check_not_building(place: Place, stream: str) -> None:
         )
 
 
-@contextmanager
-def building(place: Place, stream: str) -> Iterator[None]:
-    """The block is the ``build`` of an update of ``stream``."""
-    mine = (_scope(place), stream)
-    _building.set(_building.get() | {mine})
+async def building(place: Place, stream: str, build: Callable[[], Any]) -> Any:
+    """What ``build()`` of an update of ``stream`` gives, awaited if it is awaitable."""
+    before = _building.get()
+    within = before | {(_scope(place), stream)}
     try:
-        yield
+        _building.set(within)
+        wanted = build()
+        return await wanted if inspect.isawaitable(wanted) else wanted
     finally:
-        _building.set(_building.get() - {mine})
+        _building.set(before)

@@ -14,10 +14,10 @@ Invariants:
 
 from __future__ import annotations
 
-import inspect
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from itertools import repeat
 from typing import Any, TypeAlias
 
@@ -210,9 +210,7 @@ class Stream:
         for attempt in range(retries + 1):
             snapshot = await self._reader.open()
             state = StreamState(await self._tail_in(snapshot), self._reads_of(snapshot))
-            with building(self._place, self.name):
-                wanted = build(state)
-                records = await wanted if inspect.isawaitable(wanted) else wanted
+            records = await building(self._place, self.name, partial(build, state))
             if records is None:
                 return None
             try:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -133,19 +134,24 @@ class Updates:
         check_keys(wanted)
         check_seconds("deadline", deadline_s)
         name = check_queue(lock) if lock is not None else _queue_of(wanted)
-        operation = Operation(self.place.env, "update", "encode")
-        with operation, inside(self.place, name):
-            if ready is not None:
-                with during("open"):
-                    await ready()
-            began = self.place.env.boot()
-            async with self._local.turn(name, deadline_s):
-                waited = self.place.env.boot() - began
-                left = None if deadline_s is None else max(deadline_s - waited, 0.0)
-                attempt = _Attempt(self, wanted, decide, name, lock is not None, bodies=bodies)
-                done = await attempt.run(left, waited)
-                operation.records = len(done.keys)
+        attempt = _Attempt(self, wanted, decide, name, lock is not None, bodies=bodies)
+        with Operation(self.place.env, "update", "encode") as operation:
+            done = await inside(self.place, name, partial(self._in_turn, attempt, deadline_s, ready))
+            operation.records = len(done.keys)
         return msgspec.structs.replace(done, seconds=operation.seconds, phases=operation.phases)
+
+    async def _in_turn(
+        self, attempt: _Attempt, deadline_s: float | None, ready: Callable[[], Awaitable[None]] | None
+    ) -> Updated:
+        """``attempt``, one at a time of those in this process that wait in the same queue."""
+        if ready is not None:
+            with during("open"):
+                await ready()
+        began = self.place.env.boot()
+        async with self._local.turn(attempt.name, deadline_s):
+            waited = self.place.env.boot() - began
+            left = None if deadline_s is None else max(deadline_s - waited, 0.0)
+            return await attempt.run(left, waited)
 
 
 class _Attempt:
