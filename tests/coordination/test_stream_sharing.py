@@ -59,7 +59,14 @@ def test_what_is_learned_from_a_slot_of_others_tells_their_appends_apart() -> No
                 stage.does(append)
 
 
-@pytest.mark.parametrize("limit", [("BATCH_BYTES", 3 * 2000), ("SEGMENT_DELTAS", 3 * 2)])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        ("BATCH_BYTES", 3 * 2000),
+        ("SEGMENT_DELTAS", 3 * 2),
+        ("SEGMENT_HEADER_BYTES", 1000 + 3 * (commit._COMMIT_OVERHEAD + 100)),
+    ],
+)
 def test_appends_share_a_slot_only_as_far_as_a_segment_holds_them(
     limit: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

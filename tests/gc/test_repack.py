@@ -7,7 +7,9 @@ import pytest
 from swampstore.env.blocking import run
 from swampstore.limits import CONTENT_GRACE_MS
 from swampstore.protocols.pins import pin_snapshot
+from swampstore.values.classes import as_ephemeral
 from swampstore.values.entry import Blob, Meta, Packed, put_record
+from swampstore.workers import fold, side_runs
 from swampstore.workers import repack as repack_module
 from tests.gc.packs import HOUR_S, body, contents_of, half_dead_packs, prune, put_packed, repack, settled, weight
 from tests.gc.support import everything
@@ -34,11 +36,14 @@ def test_bytes_come_back_and_are_those_that_were_said(world: World, tiny: None) 
 
 
 def test_versions_are_those_of_the_puts(world: World, tiny: None) -> None:
-    """Nobody who remembers a version sees a change: what was put is what it was."""
+    """Nobody who remembers a version sees a change: what was put is what it was. Where it lies wins over where it lay."""
     process, _ = half_dead_packs(world)
     before = {entry.key: entry.version for entry in run(run(world.process().reader.open()).page()).entries}
+    records = everything(process)
     assert repack(world.process()).members == 6
     assert {entry.key: entry.version for entry in run(run(world.process().reader.open()).page()).entries} == before
+    for key, moved in everything(process).items():
+        assert (moved.version > records[key].version) == (key in before)
     process.compact()
 
 
@@ -67,15 +72,36 @@ def test_what_is_left_alone(world: World, tiny: None, monkeypatch: pytest.Monkey
     assert repack(world.process()).packs == 2  # one after the other
 
 
-def test_a_pack_that_level_0_names_waits(world: World, tiny: None) -> None:
+@pytest.mark.parametrize("spilled", [False, True], ids=["inline", "run"])
+def test_a_pack_that_level_0_names_waits(
+    spilled: bool, world: World, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process, _ = half_dead_packs(world, packs=1)
     (pack,) = process.root.packs
     meta = Meta(size=1, at=Packed(pack, 0, 1))
     process.append([put_record("again", process.writer.new_version(), meta)])
+    if spilled:
+        monkeypatch.setattr(fold, "INLINE_LEVEL0_BYTES", 0)
     process.fold()
+    assert (len(process.root.level0), len(process.root.inline)) == ((1, 0) if spilled else (0, 1))
     assert repack(world.process()).packs == 0
     process.merge()
     assert repack(world.process()).packs == 1
+
+
+@pytest.mark.parametrize("spilled", [False, True], ids=["inline", "run"])
+def test_a_pack_that_runtime_state_names_waits(
+    spilled: bool, world: World, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, _ = half_dead_packs(world, packs=1)
+    (pack,) = process.root.packs
+    meta = Meta(size=1, at=Packed(pack, 0, 1))
+    process.append([as_ephemeral(put_record("lease", process.writer.new_version(), meta))])
+    if spilled:
+        monkeypatch.setattr(side_runs, "INLINE_EPHEMERAL_BYTES", 0)
+    process.fold()
+    assert (len(process.root.eph.runs), len(process.root.eph.inline)) == ((1, 0) if spilled else (0, 1))
+    assert repack(world.process()).packs == 0
 
 
 def test_a_member_without_its_hash_stays_where_it_is(world: World, tiny: None) -> None:

@@ -13,6 +13,7 @@ import swampstore
 from swampstore.client import audit_delivery
 from swampstore.env.blocking import run
 from swampstore.errors import AmbiguousAppend, Misuse, NotDelivered, StoreForbidden, StoreUnavailable, Undecided
+from swampstore.protocols.writer import Writer
 from tests.spool.desk import Beat, Machine
 
 
@@ -288,6 +289,36 @@ def test_a_delivery_may_be_bounded_in_time(machine: Machine, monkeypatch: pytest
     assert report.left == 10 - report.writes
     run(machine.delivery().drain())
     assert [record.data for record in machine.found()] == list(range(10))
+
+
+def test_a_write_that_lands_long_after_it_was_spooled_takes_its_copy_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_delivery, "AUDIT_PROBE_S", 3600)
+    real = Writer.append
+
+    async def work() -> None:
+        answers = asyncio.Event()
+
+        async def append(self: Writer, *args: Any, **how: Any) -> Any:
+            await answers.wait()
+            return await real(self, *args, **how)
+
+        url, spool = str(tmp_path / "team"), str(tmp_path / "spool")
+        async with await swampstore.open_async(url, create=True, spool_dir=spool) as store:
+            ns = store.namespace("ops")
+            monkeypatch.setattr(Writer, "append", append)
+            assert (await ns.audit("t", reach=0.05).write(1)).spooled
+            assert ns.spool_status().records == 1  # type: ignore[union-attr]
+            answers.set()
+            for _ in range(3000):
+                if ns.spool_status().records == 0:  # type: ignore[union-attr]
+                    break
+                await asyncio.sleep(0.001)
+            assert ns.spool_status().records == 0  # type: ignore[union-attr]
+            assert [record.data async for record in ns.audit("t").read()] == [1]
+
+    asyncio.run(work())
 
 
 def test_the_asyncio_client_spools_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

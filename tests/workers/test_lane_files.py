@@ -12,7 +12,7 @@ from swampstore.env.blocking import run
 from swampstore.errors import NotFound
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.env import FakeEnv
-from swampstore.values.lane_file import HEADER_BYTES
+from swampstore.values.lane_file import HEADER_BYTES, encode_frame, lane_salt
 from swampstore.workers import rebuild
 from swampstore.workers.fold import FoldReport
 
@@ -86,6 +86,28 @@ def test_a_file_without_a_frame_goes_with_its_owner() -> None:
     owner.writer.files.drop()
     world.compact(other)
     assert len(world.files()) == 1
+
+
+def test_a_file_with_a_frame_that_cannot_be_read_is_never_deleted() -> None:
+    """Its owner was at fault: what the frame was to say is nowhere else. The fold names the file and goes on behind it."""
+    world = World()
+    owner, other = world.process(), world.process()
+    world.put(owner, "a")
+    assert owner.writer.files is not None
+    lane, file = owner.writer.files.lane, owner.writer.files.file
+    assert file is not None
+    file.append_now(encode_frame(lane_salt(lane), file.end, b"\x95junk", 1))
+    world.put(owner, "b")
+    owner.writer.files.drop()
+    assert world.compact(other).quarantined == 1
+    (name,) = world.files()
+    for _ in range(3):
+        world.env.advance(26 * 3600)
+        world.compact(other)
+    assert world.files() == [name]
+    snapshot = run(other.snapshot())
+    assert [item.name for item in snapshot.root.quarantine] == [name]
+    assert [entry.key for entry in run(snapshot.page()).entries] == ["a", "b"]
 
 
 def test_a_fold_syncs_what_it_has_read_before_it_publishes(monkeypatch: pytest.MonkeyPatch) -> None:

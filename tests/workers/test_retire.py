@@ -7,6 +7,7 @@ import pytest
 
 from swampstore.env.blocking import run
 from swampstore.protocols.log import Listing, list_and_root
+from swampstore.protocols.slots import FileSlot, Tail
 from swampstore.stores.base import Overwrite
 from swampstore.values.names import writer_lane
 from swampstore.values.root import Root
@@ -26,9 +27,10 @@ def lane(age_ms: int, dice: int = 1) -> str:
     return writer_lane(make_writer_id(NOW - age_ms, bytes([dice] * 6)))
 
 
-def listing(slots: dict[str, list[int]] | None = None) -> Listing:
+def listing(slots: dict[str, list[int]] | None = None, *, files: tuple[Tail, ...] = ()) -> Listing:
     found = slots or {}
-    return Listing(found, {lane: [NOW] * len(slots) for lane, slots in found.items()}, (), NOW, len(found))
+    times = {lane: [NOW] * len(slots) for lane, slots in found.items()}
+    return Listing(found, times, (), NOW, len(found), files={tail.lane: tail for tail in files})
 
 
 def root(watermarks: dict[str, int], **fields: object) -> Root:
@@ -57,6 +59,14 @@ def test_it_rises_only_when_nothing_unfolded_is_listed(
     young = lane(30 * 60_000)
     old = root({young: watermark} if watermark else {})
     assert (retired(world, old, listing({young: slots})).retire_floor == FLOOR) == rises
+
+
+@pytest.mark.parametrize(("end", "more", "rises"), [(900, False, True), (901, False, False), (900, True, False)])
+def test_a_lane_file_holds_it_until_its_end_is_folded(world: World, end: int, more: bool, rises: bool) -> None:
+    """A fold that is bounded in memory does not see the whole of a file."""
+    young = lane(30 * 60_000)
+    tail = Tail(young, "file", (FileSlot(young, end, 100),), end, more)
+    assert (retired(world, root({young: 900}), listing(files=(tail,))).retire_floor == FLOOR) == rises
 
 
 def test_leftovers_of_the_retired_do_not_hold_the_floor(world: World) -> None:
