@@ -379,7 +379,6 @@ class CoreNamespace:
         if not dry_run:
             self.writer.drop()
             self._begin()
-            self.owner.caches.segments.clear()  # slots of shared lanes will have the same names again
         return removal
 
     async def status(self, *, queues: bool = False) -> NamespaceStatus:

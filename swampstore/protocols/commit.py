@@ -47,7 +47,7 @@ from swampstore.limits import (
     SEGMENT_HEADER_BYTES,
 )
 from swampstore.protocols.footprint import check_keys, described, footprint, meets
-from swampstore.protocols.log import SEGMENT_WEIGHT
+from swampstore.protocols.log import keep_segment
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register
 from swampstore.protocols.resolve import remembered
@@ -266,10 +266,10 @@ class CommitLane:
             fresh.saw(stored.time)
             if fresh.seconds() > LANE_TAIL_AGE_S and not await self._landed(slot, header.write_id):
                 return
+            # The next update of this process need not read back what it has just written.
+            own = Segment(header, tuple(chain.from_iterable(records)), len(data))
+            keep_segment(place, (self.lane, slot), stored.etag, own)
         self._keep(slot, header.commits, records)
-        # The next update of this process need not read back what it has just written.
-        own = Segment(header, tuple(chain.from_iterable(records)), len(data))
-        place.caches.segments.put(name, own, SEGMENT_WEIGHT * len(data) + 1000)
         for one, start, part in zip(ready, starts, records, strict=True):
             one.result = Committed(self.lane, slot, start, tuple(part), slot - 1 - one.item.tail, len(ready))
 

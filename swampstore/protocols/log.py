@@ -33,7 +33,17 @@ from swampstore.limits import (
 )
 from swampstore.protocols.place import Place
 from swampstore.protocols.register import Register, Seen
-from swampstore.protocols.slots import NO_TAILS, Broken, FileSlot, SegmentGone, Slot, Tail, Tails
+from swampstore.protocols.slots import (
+    NO_TAILS,
+    Broken,
+    FileSlot,
+    ListedSlot,
+    SegmentGone,
+    Slot,
+    Tail,
+    Tails,
+    etag_of,
+)
 from swampstore.protocols.tails import fetch_frames, read_tails
 from swampstore.stores.base import Get, Got, Info, List, Outcome, Page, Request
 from swampstore.stores.lanes import LaneLook, lanes_of
@@ -58,6 +68,7 @@ class Listing(msgspec.Struct, frozen=True):
 
     ``lanes`` maps a lane to its slots in order, ``modified`` to their store times (ms) in the same order; ``files`` maps
     a lane that is a file to its tail. ``bytes`` is the size of all names listed, of lane files what is used of it.
+    ``etags`` are those of the slots, as ``modified``.
     """
 
     lanes: dict[str, list[int]]
@@ -67,6 +78,7 @@ class Listing(msgspec.Struct, frozen=True):
     names: int
     bytes: int = 0
     files: dict[str, Tail] = {}
+    etags: dict[str, list[str]] = {}
 
     def shows(self, lane: str) -> bool:
         """Whether anything of ``lane`` is there."""
@@ -204,6 +216,7 @@ def parse_listing(place: Place, items: Sequence[Info], began: int) -> tuple[List
     """What ``items`` show, and those of them that are lane files, not read yet."""
     lanes: dict[str, list[int]] = {}
     modified: dict[str, list[int]] = {}
+    etags: dict[str, list[str]] = {}
     foreign: list[str] = []
     files: list[Info] = []
     for item in items:
@@ -211,11 +224,13 @@ def parse_listing(place: Place, items: Sequence[Info], began: int) -> tuple[List
         if parsed is not None:
             lanes.setdefault(parsed[0], []).append(parsed[1])
             modified.setdefault(parsed[0], []).append(item.modified)
+            etags.setdefault(parsed[0], []).append(item.etag)
         elif place.names.parse_lane_file(item.name) is not None:
             files.append(item)
         else:
             foreign.append(item.name)
-    return Listing(lanes, modified, tuple(foreign), began, len(items), sum(item.size for item in items)), files
+    size = sum(item.size for item in items)
+    return Listing(lanes, modified, tuple(foreign), began, len(items), size, etags=etags), files
 
 
 def unfolded(listing: Listing, root: Root) -> list[Slot]:
@@ -235,9 +250,10 @@ def unfolded(listing: Listing, root: Root) -> list[Slot]:
         if root.retired(lane):
             continue
         wanted = root.watermark(lane) + 1
-        for slot in listed:
+        etags = listing.etags.get(lane)
+        for at, slot in enumerate(listed):
             if slot == wanted:
-                slots.append((lane, slot))
+                slots.append((lane, slot) if etags is None else ListedSlot(lane, slot, etags[at]))
                 wanted += 1
             elif slot > wanted:
                 break
@@ -261,7 +277,8 @@ class Unfolded:
         """See :func:`unfolded`."""
         if self._last is not None:
             before, held, slots = self._last
-            if held is root and before.lanes == listing.lanes and before.files == listing.files:
+            same = before.lanes == listing.lanes and before.etags == listing.etags
+            if held is root and same and before.files == listing.files:
                 return slots
         slots = tuple(unfolded(listing, root))
         self.depth = depth_of(slots)
@@ -271,7 +288,11 @@ class Unfolded:
 
 def listed_slots(listing: Listing) -> list[Slot]:
     """Every slot that is listed, folded or not, behind a gap or not; of lane files what was read."""
-    slots: list[Slot] = [(lane, slot) for lane, held in listing.lanes.items() for slot in held]
+    slots: list[Slot] = [
+        ListedSlot(lane, slot, etag)
+        for lane, held in listing.lanes.items()
+        for slot, etag in zip(held, listing.etags[lane], strict=True)
+    ]
     for tail in listing.files.values():
         slots += tail.slots
     return slots
@@ -319,7 +340,7 @@ async def fetch(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:
     for slot in slots:
         if isinstance(slot, FileSlot):
             continue
-        cached = place.caches.segments.get(place.names.segment(*slot))
+        cached = known_segment(place, slot)
         if cached is None:
             missing.append(slot)
         else:
@@ -336,8 +357,24 @@ async def fetch(place: Place, slots: Sequence[Slot]) -> list[Segment | Broken]:
             assert isinstance(answer, Got)
             found[slot] = decoded = await _decode(place, slot, answer.body)
             if isinstance(decoded, Segment):
-                place.caches.segments.put(name, decoded, decoded.stored_bytes * SEGMENT_WEIGHT + 1000)
+                keep_segment(place, slot, answer.etag, decoded)
     return [found[slot] for slot in slots]
+
+
+def known_segment(place: Place, slot: Slot) -> Segment | None:
+    """What the cache holds of the very object that was listed in ``slot``."""
+    etag = etag_of(slot)
+    return place.caches.segments.get(_segment_key(place, slot, etag)) if etag else None
+
+
+def keep_segment(place: Place, slot: Slot, etag: str, segment: Segment) -> None:
+    """Put ``segment`` into the cache, as what the object ``etag`` in ``slot`` holds."""
+    weight = segment.stored_bytes * SEGMENT_WEIGHT + 1000
+    place.caches.segments.put(_segment_key(place, slot, etag), segment, weight)
+
+
+def _segment_key(place: Place, slot: Slot, etag: str) -> str:
+    return f"{place.names.segment(*slot)} {etag}"
 
 
 async def _decode(place: Place, slot: Slot, body: bytes) -> Segment | Broken:

@@ -87,7 +87,7 @@ class Register:
         if not isinstance(answer, SwampError):
             self._place.clock.calibrate(seen.time)
             self._place.clock.observe(seen.root.hlc)
-        if last is None or seen.root.version >= last.root.version:
+        if last is None or seen.root.version >= last.root.version or seen.root.born != last.root.born:
             self._last = seen
         return seen
 
@@ -108,6 +108,7 @@ class Register:
             version=old.version + 1,
             nonce=nonce,
             nonces=((old.nonce, *old.nonces) if old.nonce else ())[:NONCES],
+            born=old.born or successor.born or nonce,
             proof=successor.proof or self.proof,
             settling=_settling(seen),
             garbage_raw=_dated(successor, seen),

@@ -5,7 +5,8 @@ behind a frame: the watermark of such a lane is one, and a :class:`FileSlot` say
 there". It is a slot to whoever only asks which lane and how far.
 
 Invariants: a file slot begins and ends between two frames; those of a tail follow each other without a gap; the numbers
-of a lane rise, whatever it is stored as.
+of a lane rise, whatever it is stored as. A lane that many share has the same numbers again when its namespace is deleted
+and made anew: what was read of a slot counts only for the very object (its ETag) that it was read from.
 """
 
 from __future__ import annotations
@@ -22,7 +23,23 @@ from swampstore.values.root import NO_ROOT, Root
 from swampstore.values.segment import Segment, SegmentHeader
 
 Slot: TypeAlias = tuple[str, int]
-"""``(lane, slot)``; of a lane file ``(lane, offset)``, a :class:`FileSlot`"""
+"""``(lane, slot)``; as it was listed a :class:`ListedSlot`; of a lane file ``(lane, offset)``, a :class:`FileSlot`"""
+
+
+class ListedSlot(tuple[str, int]):
+    """``(lane, slot)`` of a segment, and the ETag of the object that a listing showed there."""
+
+    etag: str
+
+    def __new__(cls, lane: str, number: int, etag: str) -> ListedSlot:
+        slot = super().__new__(cls, (lane, number))
+        slot.etag = etag
+        return slot
+
+
+def etag_of(slot: Slot) -> str:
+    """The ETag of the object in ``slot``; empty where none was listed."""
+    return slot.etag if isinstance(slot, ListedSlot) else ""
 
 
 class FileSlot(tuple[str, int]):
@@ -70,18 +87,19 @@ class FileSlot(tuple[str, int]):
 
 
 def new_since(before: Sequence[Slot], now: Sequence[Slot]) -> list[Slot] | None:
-    """What ``now`` holds and ``before`` does not, both past the same watermarks; ``None`` if something has gone back."""
-    if before == now:
+    """What ``now`` holds and ``before`` does not, both past the same watermarks; ``None`` if something has gone back, or
+    another object lies in a slot."""
+    if before is now:
         return []
     ends = {slot[0]: slot[1] for slot in before if isinstance(slot, FileSlot)}
-    known = {slot for slot in before if not isinstance(slot, FileSlot)}
+    known = {(slot, etag_of(slot)) for slot in before if not isinstance(slot, FileSlot)}
     new: list[Slot] = []
     for slot in now:
         if isinstance(slot, FileSlot):
             if slot.end > ends.get(slot.lane, 0):
                 new.append(slot.past(ends.get(slot.lane, 0)))
-        elif slot in known:
-            known.discard(slot)
+        elif (held := (slot, etag_of(slot))) in known:
+            known.discard(held)
         else:
             new.append(slot)
     tops = {slot[0]: slot[1] for slot in now if isinstance(slot, FileSlot)}

@@ -158,12 +158,15 @@ class Audit(msgspec.Struct, frozen=True, omit_defaults=True):
 class Root(msgspec.Struct, frozen=True, omit_defaults=True):
     """See the module. ``version`` counts from 1; a namespace without a root is version 0 (:data:`NO_ROOT`).
 
-    ``hlc`` is the highest hybrid time of any version folded so far, so that who reads the root stamps above it.
+    ``hlc`` is the highest hybrid time of any version folded so far, so that who reads the root stamps above it. ``born`` is
+    the nonce of the first root of this namespace: one that was deleted and made anew has another. Empty in roots of
+    programs that did not write it yet: then nothing is known.
     """
 
     version: int
     nonce: bytes
     nonces: tuple[bytes, ...] = ()
+    born: bytes = b""
     proof: Proved | None = None
     leader: Leader | None = None
     epoch: int = 0
@@ -354,6 +357,8 @@ def successor_problem(old: Root, new: Root) -> str:
         return f"{min(both)} is in use and in garbage"
     if new.nonce == old.nonce or new.nonce in old.nonces:
         return "the nonce was used before"
+    if old.born not in (b"", new.born):
+        return "it belongs to another life of the namespace"
     if (
         new.epoch < old.epoch
         or new.hlc < old.hlc

@@ -22,6 +22,8 @@ import logging
 import struct
 from collections.abc import Sequence
 
+import msgspec
+
 from swampstore.errors import SnapshotExpired
 from swampstore.limits import MIB, READ_RESTARTS
 from swampstore.protocols.ahead import read_ahead
@@ -40,9 +42,10 @@ from swampstore.values.root import RunRef
 from swampstore.values.run import BlockInfo
 from swampstore.values.version import FROM_NOTHING, put_of, split_version
 from swampstore.workers.sync.labels import labels_of
+from swampstore.workers.sync.marks import Mark, Run
 from swampstore.workers.sync.options import Scope
-from swampstore.workers.sync.places import Places, end_of, foreign, lost, source_of, unseen, up_to_date
-from swampstore.workers.sync.state import Mark, Run, State
+from swampstore.workers.sync.places import Places, end_of, foreign, lost, marked, source_of, unseen, up_to_date
+from swampstore.workers.sync.state import State
 
 _log = logging.getLogger("swampstore")
 _KEYS_MARK = "keys:"
@@ -141,9 +144,7 @@ class Mirror:
         with self._state.transaction():
             self._state.raise_newest(self._newest)
             self._state.drop_marks(_KEYS_MARK)
-            self._state.set_mark(
-                self._mark_name, Mark(look.seen.root.version, look.seen.root.nonce, Places(look).marked, ())
-            )
+            self._state.set_mark(self._mark_name, marked(look, ()))
 
     async def _read(self, look: Look, mark: Mark | None) -> None:
         root = look.seen.root
@@ -163,7 +164,7 @@ class Mirror:
         await self._find_kept()
         with self._state.transaction():
             self._state.raise_newest(self._newest)
-            self._state.set_mark(self._scope.name, Mark(root.version, root.nonce, Places(look).marked, tuple(runs)))
+            self._state.set_mark(self._scope.name, marked(look, tuple(runs)))
 
     async def _read_runs(
         self, refs: Sequence[RunRef], old: dict[str, Run], shard: bool, *, touching: bool
@@ -342,7 +343,7 @@ class Mirror:
         mark = self._state.mark(self._mark_name)
         if mark is not None:
             slots = tuple(sorted({*mark.slots, (lane, slot)}))
-            self._state.set_mark(self._mark_name, Mark(mark.root_version, mark.nonce, slots, mark.runs))
+            self._state.set_mark(self._mark_name, msgspec.structs.replace(mark, slots=slots))
 
 
 def _digest(keys: Sequence[str]) -> str:

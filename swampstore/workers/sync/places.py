@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from swampstore.protocols.slots import FileSlot, Slot, past
+from swampstore.protocols.slots import FileSlot, Slot, etag_of, past
 from swampstore.protocols.snapshot import Look
 from swampstore.values.names import Names
-from swampstore.workers.sync.state import Mark
+from swampstore.workers.sync.marks import Mark, Run
 
 
 def source_of(slot: Slot) -> str:
@@ -73,13 +73,31 @@ def up_to_date(mark: Mark, look: Look) -> bool:
     return (mark.root_version, mark.nonce) == (root.version, root.nonce) and not unseen(look, mark)
 
 
+def marked(look: Look, runs: tuple[Run, ...]) -> Mark:
+    """That all of ``look``, and ``runs``, was compared.
+
+    Its life is what tells this namespace from one that is made anew under the same name: the root's, and where there is
+    none yet one of the segments that lie at the begin of a lane.
+    """
+    root = look.seen.root
+    life = root.born if root.version else min(_firsts(look), default=b"")
+    return Mark(root.version, root.nonce, Places(look).marked, runs, life)
+
+
+def _firsts(look: Look) -> set[bytes]:
+    return {f"{slot[0]} {etag_of(slot)}".encode() for slot in look.slots if slot[1] == 1 and etag_of(slot)}
+
+
 def foreign(mark: Mark, look: Look) -> bool:
-    """Whether the namespace cannot be the one that was marked."""
+    """Whether the namespace cannot be the one that was marked. (Of an older mark, or root, the life may be unknown.)"""
     root = look.seen.root
     ahead = root.version - mark.root_version
     ancestors = (root.nonce, *root.nonces)
     if root.version == 0:
-        return ahead < 0 or not all(map(Places(look).holds, mark.slots))
+        another = bool(mark.life) and mark.life not in _firsts(look)
+        return ahead < 0 or another or not all(map(Places(look).holds, mark.slots))
+    if mark.root_version and mark.life and root.born and mark.life != root.born:
+        return True
     return ahead < 0 or (mark.root_version > 0 and ahead < len(ancestors) and ancestors[ahead] != mark.nonce)
 
 

@@ -27,6 +27,7 @@ from swampstore.values.frame import UNREADABLE
 from swampstore.values.keys import LAST_SUFFIX
 from swampstore.workers.sync.coming import Arrival, Coming
 from swampstore.workers.sync.database import damaged, typed
+from swampstore.workers.sync.marks import Mark
 from swampstore.workers.sync.options import STATE_FOLDER
 
 T = TypeVar("T")
@@ -84,23 +85,6 @@ Beside: TypeAlias = tuple[str, Row | None, RemoteRow | None]
 """A key, what both sides hold of it, and what is newer in the namespace."""
 Seen: TypeAlias = tuple[Row | None, RemoteRow | None, tuple[Arrival, ...]]
 """The same of a key, and what may have come."""
-
-
-class Run(msgspec.Struct, frozen=True, array_like=True):
-    """A compared run: its blocks as ``(first, last, fingerprint)``."""
-
-    name: str
-    shard: bool
-    blocks: tuple[tuple[str, str, bytes], ...]
-
-
-class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """Everything in this root, these slots and these runs (within the scope) has been compared."""
-
-    root_version: int
-    nonce: bytes
-    slots: tuple[tuple[str, int], ...]
-    runs: tuple[Run, ...]
 
 
 _decode_mark = msgspec.msgpack.Decoder(Mark).decode
