@@ -84,50 +84,6 @@ def test_what_it_replaces_is_no_conflict(scene: Scene) -> None:
     assert run(kept()) == []
 
 
-def test_of_equal_contents_the_time_comes_back_too(scene: Scene) -> None:
-    ns = scene.open()
-    expires = scene.env.wall + 3_600_000
-    ns.put("k", b"same", expires=expires)
-    ns.save("one")
-    ns.put("k", b"same")
-    assert changed(scene.open(), dry_run=False) == (0, 1, 0)
-    entry = scene.open().get("k")
-    assert entry is not None
-    assert entry.expires == expires
-    assert changed(scene.open()) == (0, 0, 0)
-
-
-def test_what_has_expired_is_replaced_not_kept_beside(scene: Scene) -> None:
-    """Nobody sees it, but it lies there: it is what the put descends from."""
-    ns = scene.open()
-    ns.put("k", b"old")
-    ns.save("one")
-    ns.put("k", b"short", expires=scene.env.wall + 60_000)
-    scene.env.advance(120)
-    assert changed(scene.open(), dry_run=False) == (1, 0, 0)
-    scene.open().compact()
-    assert scene.contents() == {"k": b"old"}
-    assert kept_losers(scene) == set()
-
-
-def test_runtime_state_and_kept_conflicts_stay_as_they_are(scene: Scene) -> None:
-    ns = scene.open()
-    core = scene.core(ns)
-    ns.put("lease/a", b"then", record_class="ephemeral")
-    ns.put("k", b"1")
-    ns.save("one")
-    for body in (b"2", b"3"):  # neither knows of the other
-        meta = Meta(size=1, at=Inline(body), base=worker.FROM_NOTHING)
-        run(append_records(core, [put_record("twice", core.writer.new_version(), meta)]))
-    ns.put("lease/a", b"now", record_class="ephemeral")
-    ns.put("lease/b", b"new", record_class="ephemeral")
-    ns.compact()
-    assert kept_losers(scene) == {"twice"}
-    assert changed(scene.open(), dry_run=False) == (0, 0, 1)
-    assert scene.contents() == {"k": b"1", "lease/a": b"now", "lease/b": b"new"}
-    assert kept_losers(scene) == {"twice"}
-
-
 def test_a_part_of_it(scene: Scene) -> None:
     before = saved(scene)
     ns = scene.open()
