@@ -6,7 +6,7 @@ reaches it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -15,7 +15,19 @@ import msgspec
 
 from swampstore.env.clock import StoreClock
 from swampstore.errors import AlreadyExists, AmbiguousAppend
-from swampstore.protocols import commit, contents, lock, log, register, resolve, snapshot, update
+from swampstore.protocols import (
+    archive_runs,
+    commit,
+    contents,
+    lock,
+    log,
+    ranges,
+    register,
+    resolve,
+    runs,
+    snapshot,
+    update,
+)
 from swampstore.protocols.place import Place
 from swampstore.protocols.queue_remote import RemoteQueue
 from swampstore.protocols.slots import FileSlot
@@ -30,6 +42,7 @@ from swampstore.values.version import version_ms
 from swampstore.workers import (
     archive,
     fold,
+    level0,
     merge,
     numbering,
     outputs,
@@ -347,6 +360,21 @@ def no_conflicts() -> AbstractContextManager[Any]:
 
 def uncounted() -> AbstractContextManager[Any]:
     return patch.object(Tally, "dropped", lambda _self, _records: None)
+
+
+def pushed_out() -> AbstractContextManager[Any]:
+    """An index that was known when a read began, and has left the cache by its end, counts as one without blocks."""
+    real = runs.load_indexes
+
+    async def load_indexes(place: Place, refs: Sequence[Any]) -> list[Any]:
+        known = {ref.name for ref in refs if place.caches.indexes.get(ref.name) is not None}
+        found = await real(place, refs)
+        gone = {name for name in known if place.caches.indexes.get(name) is None}
+        return [[] if ref.name in gone else index for ref, index in zip(refs, found, strict=True)]
+
+    return _all(
+        *(patch.object(module, "load_indexes", load_indexes) for module in (runs, ranges, level0, archive_runs))
+    )
 
 
 @contextmanager

@@ -20,7 +20,8 @@ Switch = Callable[[], AbstractContextManager[Any]]
 class Fault:
     """``roles``: a world without one of these cannot meet it. ``model``: the variant of the specification, if any.
 
-    ``segments``: it is one of lanes that are segments, so worlds are played in which no lane is a file.
+    ``segments``: it is one of lanes that are segments, so worlds are played in which no lane is a file. ``crowded``: it
+    shows where caches hold a few things only, so those worlds are played.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Fault:
     roles: tuple[str, ...] = ()
     model: str = ""
     segments: bool = False
+    crowded: bool = False
 
 
 _WRITERS = ("writer", "pusher", "keeper", "collector")
@@ -210,5 +212,11 @@ FAULTS: dict[str, Fault] = {
             "conflict entry dropped", "who lost to a put that had not seen it is gone", faults.no_conflicts, ("pusher",)
         ),
         Fault("pack members not counted", "a pack never becomes garbage", faults.uncounted),
+        Fault(
+            "pushed out is empty",
+            "a run whose index leaves the cache during a read holds nothing",
+            faults.pushed_out,
+            crowded=True,
+        ),
     )
 }

@@ -24,6 +24,8 @@ def hunt(fault: Fault, *, most: int = 400, first: int = 0) -> Caught:
         plan = plan_of(seed)
         if fault.segments:
             plan = replace(plan, files=0.0)
+        if fault.crowded:
+            plan = replace(plan, crowded=True)
         if not fault.roles or any(cast.role in fault.roles for cast in plan.casts):
             played += 1
             with fault.on():

@@ -25,6 +25,7 @@ SLOW = (
     "merge clears level 0",
     "merge takes by key",
     "orphan sweep without the log",
+    "pushed out is empty",
     "serving number at capacity 2",
     "side-home burial without look",
     "sweep without pins",
