@@ -177,6 +177,35 @@ def test_a_pin_written_between_floor_and_deletion_is_either_seen_or_starts_over(
     assert count > 10
 
 
+def test_a_pin_of_an_old_snapshot_is_seen_or_learns_that_it_is_too_late() -> None:
+    """Whatever call of a sweep it falls before. The sweep has to look at pins after it has raised the floor: one that was
+    written in between has seen no floor, and no earlier look has seen it."""
+    held: list[bool] = []
+    for number in range(40):
+        world = World()
+        process, reader = scene(world)
+        snapshot = run(reader.reader.open())
+        change_all(process)
+        world.env.advance(26 * HOUR_S)
+        left = [number]
+
+        def pin(verb: str, name: str, left=left, reader=reader, snapshot=snapshot) -> None:  # type: ignore[no-untyped-def]
+            left[0] -= 1
+            if left[0] == -1:
+                run(pins.Hold(reader.place, snapshot.root.version).take())
+                held.append(not pins.passed(run(reader.register.read()).root, snapshot.root))
+
+        world.store.before = pin
+        sweep(process)
+        world.store.before = lambda verb, name: None
+        if left[0] >= 0:
+            break
+        if held[-1]:
+            assert len(run(snapshot.page()).entries) == 21
+            assert world.store.names("ns/blob/")
+    assert {True, False} == set(held)
+
+
 def test_the_context_releases_even_after_an_error(world: World) -> None:
     _, reader = scene(world)
 

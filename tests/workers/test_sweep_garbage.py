@@ -325,6 +325,26 @@ def test_folds_between_the_steps_of_a_sweep_survive(world: World) -> None:
     world.check()
 
 
+def test_what_a_root_that_was_put_back_names_is_not_swept(world: World) -> None:
+    """Between the look at the garbage and the publish somebody has restored the root of an hour ago."""
+    process = world.process()
+    process.put("a", b"1")
+    process.compact()
+    older = world.store.raw("ns/root")
+    process.put("b", b"1")
+    process.compact()
+    world.env.advance(2 * HOUR_S)
+
+    def put_back(verb: str, name: str) -> None:
+        if (verb, name) == ("put", "ns/root"):
+            world.store.before = lambda verb, name: None
+            run(world.store.inner.put("ns/root", older, Overwrite()))
+
+    world.store.before = put_back
+    assert sweep(process).runs == 0
+    assert world.found() == {"a": b"1"}, "the log of what came later had gone before"
+
+
 def test_a_process_that_may_not_lead_sweeps_no_garbage(world: World) -> None:
     process, leader = compact_twice(world), world.process()
     world.env.advance(2 * HOUR_S)
