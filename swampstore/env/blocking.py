@@ -46,21 +46,36 @@ def each(source: AsyncIterator[T]) -> Iterator[T]:
 
 
 class BlockingEvent:
-    """An :class:`~swampstore.env.base.Event` over ``threading.Event``."""
+    """An :class:`~swampstore.env.base.Event` of one lock, which is held until the event is set.
 
-    __slots__ = ("_event",)
+    That of ``threading`` would stay locked for ever when the handler of a signal raises in the middle of its ``set``.
+    """
+
+    __slots__ = ("_lock", "_set")
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._set = False
 
     def set(self) -> None:
-        self._event.set()
+        self._set = True
+        try:  # noqa: SIM105 (nothing between a signal and the call)
+            self._lock.release()
+        except RuntimeError:
+            pass  # it was set before
 
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self._set
 
     async def wait(self, seconds: float | None = None) -> bool:
-        return self._event.wait(seconds)
+        if not self._set:
+            try:
+                self._lock.acquire(True, -1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+            finally:
+                if self._set:
+                    self.set()  # for the next who waits
+        return self._set
 
 
 class _Beat:

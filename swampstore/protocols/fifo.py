@@ -24,12 +24,12 @@ class Fifo:
     async def turn(self, name: str, seconds: float | None = None) -> AsyncIterator[None]:
         """Hold ``name``; waits at most ``seconds``. Raises ``DeadlinePassed``."""
         mine = self._env.event()
-        with self._mutex:
-            queue = self._queues.setdefault(name, deque())
-            queue.append(mine)
-            if queue[0] is mine:
-                mine.set()
         try:
+            with self._mutex:
+                queue = self._queues.setdefault(name, deque())
+                queue.append(mine)
+                if queue[0] is mine:
+                    mine.set()
             if not mine.is_set():
                 with during("lock_wait"):
                     got = await mine.wait(seconds)
@@ -40,14 +40,21 @@ class Fifo:
                     )
             yield
         finally:
-            self._leave(name, mine)
+            try:
+                self._leave(name, mine)
+            except BaseException:
+                self._leave(name, mine)  # a signal has come between
+                raise
 
     def _leave(self, name: str, mine: Event) -> None:
+        """``mine`` neither holds nor waits any more. Idempotent: who holds now is woken again."""
         with self._mutex:
-            queue = self._queues[name]
-            was_first = queue[0] is mine
-            queue.remove(mine)
-            if not queue:
-                del self._queues[name]
-            elif was_first:
+            queue = self._queues.get(name)
+            if queue is None:
+                return
+            if mine in queue:
+                queue.remove(mine)
+            if queue:
                 queue[0].set()
+            else:
+                del self._queues[name]

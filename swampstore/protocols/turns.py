@@ -4,10 +4,14 @@ A caller puts its item into the queue. If nobody writes, it takes the turn and w
 settled, then hands the turn to the first in the queue. So a lone caller waits for nobody, no thread of its own is
 needed, and the same code serves threads and tasks.
 
+An exception of a signal handler may come between any two calls. So nothing is taken out of the queue before it is settled,
+who leads is noted by name, and what is left of an interrupted caller is tidied up as often as it takes: :meth:`Turns._go`
+may be called by anybody, again and again.
+
 Invariants:
 - At most one write is in flight; items go out in the order of their arrival, except where ``write`` leaves one behind.
 - A caller that is cancelled while its item is queued withdraws it (it is surely not written) and never loses the turn;
-  one whose item is in flight stops waiting, and the write goes on.
+  one whose item is in flight stops waiting, and the write goes on; what that leaves behind is not tried again.
 - Every caller is woken exactly when its item is settled, or when the turn is its own.
 - What was in a ``write`` that died is never tried again, for it may have landed: it is settled as ``Undecided``.
 """
@@ -30,13 +34,15 @@ R = TypeVar("R")
 class Waiting(Generic[I, R]):
     """One caller's item. ``write`` settles it by setting ``result`` or ``error``; left alone it is tried again."""
 
-    __slots__ = ("error", "item", "lead", "phases", "queued_at", "result", "settled_at", "woken")
+    __slots__ = ("error", "flying", "gone", "item", "leading", "phases", "queued_at", "result", "settled_at", "woken")
 
     def __init__(self, item: I, woken: Event, queued_at: float) -> None:
         self.item = item
         self.woken = woken
         self.queued_at = queued_at
-        self.lead = False
+        self.leading = False
+        self.flying = False
+        self.gone = False
         self.result: R | None = None
         self.error: BaseException | None = None
         self.phases: dict[str, float] = {}
@@ -63,22 +69,28 @@ class Turns(Generic[I, R]):
         self._accepter = accepter
         self._mutex = threading.Lock()
         self._queue: deque[Waiting[I, R]] = deque()
-        self._busy = False
+        self._leader: Waiting[I, R] | None = None
         self.batches = 0
         self.largest_batch = 0
 
     async def submit(self, item: I) -> R:
         """Hand ``item`` over and wait until it is settled. Raises the error it was settled with."""
         mine: Waiting[I, R] = Waiting(item, self._env.event(), self._env.boot())
-        with self._mutex:
-            self._queue.append(mine)
-            lead, self._busy = not self._busy, True
-        with during("group_wait"):
-            if lead:
-                await self._env.detached(self._lead(mine))
-            else:
-                await self._wait(mine)
-            self._credit(mine)
+        try:
+            with self._mutex:
+                self._queue.append(mine)
+                if self._leader is None:
+                    self._leader = mine
+            with during("group_wait"):
+                if self._leader is not mine:
+                    await mine.woken.wait()
+                if not mine.settled:
+                    await self._env.detached(self._lead(mine))
+                self._credit(mine)
+        except BaseException:
+            if not mine.leading:  # else it goes on without its caller
+                self._go(mine)
+            raise
         try:
             if mine.error is not None:
                 raise mine.error
@@ -94,25 +106,12 @@ class Turns(Generic[I, R]):
             laps.credit(mine.phases)
             laps.credit({"ack": self._env.boot() - mine.settled_at})
 
-    async def _wait(self, mine: Waiting[I, R]) -> None:
-        try:
-            await mine.woken.wait()
-        except BaseException:
-            with self._mutex:
-                if mine in self._queue:
-                    self._queue.remove(mine)
-                lead, mine.lead = mine.lead, False
-            if lead:
-                self._pass_on()
-            raise
-        if mine.lead:
-            await self._env.detached(self._lead(mine))
-
     async def _lead(self, mine: Waiting[I, R]) -> None:
         """Write batches until ``mine`` is settled, then pass the turn on."""
         try:
-            while not mine.settled:
-                batch = self._take()
+            mine.leading = True
+            while self._leader is mine and not mine.settled:
+                batch = self._choose()
                 watch = measured(self._env.boot, "encode")
                 try:
                     with watch:
@@ -122,38 +121,55 @@ class Turns(Generic[I, R]):
                     raise
                 finally:
                     _charge(batch, watch.laps.end(), self._env.boot())
-                    self._put_back([one for one in batch if not one.settled])
-                    for one in batch:
-                        if one.settled:
-                            one.woken.set()
+                    self._land(batch)
         finally:
-            self._pass_on()
+            mine.leading = False
+            self._go(mine)
 
-    def _take(self) -> list[Waiting[I, R]]:
+    def _choose(self) -> list[Waiting[I, R]]:
+        """The next batch. It stays in the queue."""
         with self._mutex:
             accepts = self._accepter()
-            accepts(self._queue[0].item)
-            batch = [self._queue.popleft()]
-            while self._queue and accepts(self._queue[0].item):
-                batch.append(self._queue.popleft())
+            batch: list[Waiting[I, R]] = []
+            for one in self._queue:
+                if one.settled:
+                    continue  # an interruption came before it was woken
+                if not accepts(one.item) and batch:
+                    break
+                one.flying = True
+                batch.append(one)
             self.batches += 1
             self.largest_batch = max(self.largest_batch, len(batch))
             return batch
 
-    def _put_back(self, unsettled: list[Waiting[I, R]]) -> None:
-        if unsettled:
-            with self._mutex:
-                self._queue.extendleft(reversed(unsettled))
-
-    def _pass_on(self) -> None:
+    def _land(self, batch: list[Waiting[I, R]]) -> None:
+        """Wake whom a write has settled; the others stay where they are."""
         with self._mutex:
-            heir = self._queue[0] if self._queue else None
-            if heir is None:
-                self._busy = False
-            else:
-                heir.lead = True
-        if heir is not None:
-            heir.woken.set()
+            for one in batch:
+                one.flying = False
+                if one.settled or one.gone:
+                    self._wake(one)
+
+    def _wake(self, one: Waiting[I, R]) -> None:
+        """Let go of who is settled or gone. In this order: who is out of the queue is awake."""
+        one.woken.set()
+        if one in self._queue:
+            self._queue.remove(one)
+
+    def _go(self, mine: Waiting[I, R]) -> None:
+        """``mine`` waits and leads no more. Idempotent: who leads now is woken again, unless it is at it."""
+        mine.gone = True
+        with self._mutex:
+            for one in list(self._queue):
+                if self._leader is mine:
+                    one.flying = False  # no write is under way
+                if one.settled or (one.gone and not one.flying):
+                    self._wake(one)
+            if self._leader is mine:
+                self._leader = self._queue[0] if self._queue else None
+            heir = self._leader
+            if heir is not None and not heir.leading:
+                heir.woken.set()
 
 
 def _charge(batch: list[Waiting[I, R]], phases: dict[str, float], now: float) -> None:

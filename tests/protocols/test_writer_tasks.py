@@ -183,7 +183,7 @@ def test_cancelling_the_heir_passes_the_turn_on() -> None:
         assert (await third).slot in (3, 4)
         kept = await world.everything()
         assert {"leader", "third", "warm-up"} <= set(kept)
-        assert not world.process.writer._turns._busy
+        assert world.process.writer._turns._leader is None
 
     play(story())
 
@@ -209,7 +209,7 @@ def test_a_cancel_at_every_moment_loses_no_ack_and_blocks_nobody(victim: int, st
                 assert isinstance(result, asyncio.CancelledError)
         await world.process.write("after")
         await settle()
-        assert not world.process.writer._turns._busy
+        assert world.process.writer._turns._leader is None
         assert not world.process.writer._turns._queue
 
     play(story())
