@@ -209,6 +209,20 @@ def test_a_user_who_never_starts_a_compactor_has_a_bounded_log(monkeypatch: pyte
     assert len(ns.list()) == 100
 
 
+def test_who_helps_leaves_the_fold_to_a_leader_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = BlockingEnv()
+    bare = MemoryStore(env)
+    ns, other = (CoreStore(bare, env).namespace("ns") for _ in range(2))
+    monkeypatch.setattr("swampstore.client.core.HELP_FOLD_SEGMENTS", 4)
+    run(ns.put(Put(key="a", data=b"")))
+    run(other.compactor().round(stay=True, insist=True))
+    led = run(other.register.read()).root
+    for number in range(20):
+        run(ns.put(Put(key=f"k{number}", data=b"")))
+    assert run(ns.register.read()).root == led
+    assert led.leader is not None
+
+
 def test_who_looks_after_the_log_on_leaving_reads_none_of_it() -> None:
     class Lucky(BlockingEnv):
         def random(self) -> float:

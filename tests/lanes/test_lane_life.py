@@ -7,12 +7,22 @@ from typing import Any
 import pytest
 
 from swampstore.errors import AmbiguousAppend, StoreFull
+from swampstore.limits import (
+    HELP_LANE_BYTES,
+    HELP_LANE_PAUSE_S,
+    HELP_LANE_RECORDS,
+    WRITER_FIRST_ACK_S,
+    WRITER_LIFE_S,
+)
 from swampstore.protocols import lane_life
+from swampstore.protocols.lane_life import Counts, Life
 from swampstore.protocols.lane_writer import LaneWriter
 from swampstore.stores.memory import MemoryStore
 from swampstore.stores.memory_lanes import MemoryLaneFile
 from swampstore.testing.env import FakeEnv
+from swampstore.values.lane_file import HEADER_BYTES
 from swampstore.values.plain_put import plain_put
+from swampstore.values.root import NO_ROOT, Root
 from swampstore.values.version import hlc_of
 from tests.protocols.support import Process
 
@@ -50,6 +60,62 @@ def alone(world: Clocked) -> str:
     """The lane of one record that goes the short way."""
     _, body = plain_put(b"k", b"", hlc_of(world.env.wall), world.files.writer_id, world.env.wall)
     return world.files.commit_alone(body, world.env.boot())[0]
+
+
+def test_help_is_due_after_so_many_records_or_bytes_and_counted_anew() -> None:
+    """Of records with a pause, as many may come at once; of bytes across files, however often one ends."""
+    counts = Counts(100.0)
+    counts.begins(HEADER_BYTES)
+    counts.took(HELP_LANE_RECORDS - 1)
+    assert not counts.due(HEADER_BYTES, 200.0)
+    counts.alone += 1
+    assert not counts.due(HEADER_BYTES, 100.0 + HELP_LANE_PAUSE_S - 0.1)
+    assert counts.due(HEADER_BYTES, 100.0 + HELP_LANE_PAUSE_S)
+    counts.helped(HEADER_BYTES, 200.0)
+    assert counts.unhelped == 0
+    assert not counts.due(HEADER_BYTES, 300.0)
+    half = HEADER_BYTES + HELP_LANE_BYTES // 2
+    assert not counts.due(half, 300.0)
+    counts.ends(half)
+    counts.begins(HEADER_BYTES)
+    assert not counts.due(half - 1, 300.0)
+    assert counts.due(half, 300.0)
+    counts.helped(half, 301.0)
+    assert not counts.due(half + HELP_LANE_BYTES - 1, 301.0)
+    assert counts.due(half + HELP_LANE_BYTES, 301.0)
+
+
+def test_what_waits_in_files_that_are_finished_counts_too() -> None:
+    """Else nobody who fills one file after the other were ever held back."""
+    clocked = Clocked()
+    first, files = clocked.lane(), clocked.files
+    assert files.file is not None
+    one = files.file.end
+    files.drop()
+    assert files.unfolded(NO_ROOT) == one
+    assert clocked.lane() != first
+    assert files.unfolded(NO_ROOT) == one + files.file.end
+    folded = Root(1, b"n", watermarks={first: one})
+    assert files.unfolded(folded) == files.file.end
+    assert files.unfolded(NO_ROOT) == files.file.end, "what a root has covered is forgotten"
+
+
+def test_the_life_of_a_lane_is_bounded_on_either_clock() -> None:
+    """A machine that is paused stops the one, an answer that tells an old time the other."""
+    first, day = WRITER_FIRST_ACK_S, WRITER_LIFE_S
+    assert not Life(0, 0.0).look(0, first + 1)
+    assert not Life(0, 0.0).look((first + 1) * 1000, 0.0)
+    for seconds, counts in ((day - 1, True), (day + 1, False)):
+        for time, now in ((0, seconds), (seconds * 1000, 0.0)):
+            life = Life(0, 0.0)
+            assert life.look(0, 0.0)
+            assert life.look(int(time), now) is counts
+    for time, now in ((0, day / 2 + 1), (int(day * 500 + 1000), 1.0)):
+        life = Life(0, 0.0)
+        assert life.look(0, 0.0)
+        assert life.over_at > 1.0
+        assert life.look(time, now)
+        assert life.over_at <= now, "at half its life the next append belongs into another"
 
 
 def test_the_short_way_ends_a_lane_as_the_general_way_does() -> None:
