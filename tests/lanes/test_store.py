@@ -23,6 +23,7 @@ from swampstore.errors import (
     Undecided,
 )
 from swampstore.stores import local_lanes
+from swampstore.stores.disk import Folders
 from swampstore.stores.lanes import lanes_of
 from swampstore.stores.local import LocalStore
 from swampstore.stores.mounts import file_system, on_local_disk
@@ -92,6 +93,22 @@ def test_a_file_goes_when_its_owner_is_gone_and_all_of_it_is_covered(bare: Any) 
     assert removed(bare, file.end)
     assert removed(bare, file.end)  # again: it is gone
     assert run(bare.list("ops/")).items == ()
+
+
+def test_the_folders_above_are_on_the_disk_before_a_file_goes(
+    local: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The root that covers it may have been renamed by a process that died before its sync."""
+    opened(local).close()
+    done: list[str] = []
+    unlink = os.unlink
+    monkeypatch.setattr(Folders, "sync", lambda self, path: done.append(path))
+    monkeypatch.setattr(os, "unlink", lambda path: (done.append(path), unlink(path)))
+    assert removed(local, 0)
+    path = tmp_path / NAME
+    assert {str(above) for above in path.parents if above.is_relative_to(tmp_path)} - set(
+        done[: done.index(str(path))]
+    ) == {str(path.parent)}
 
 
 def test_an_empty_file_goes_too(bare: Any) -> None:

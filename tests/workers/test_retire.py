@@ -143,6 +143,18 @@ def test_leftovers_are_named_once_and_never_applied_or_deleted(world: World) -> 
     world.check()
 
 
+def test_files_of_the_retired_that_hold_anything_are_named_once(world: World) -> None:
+    full, empty, young = lane(100 * HOUR), lane(100 * HOUR, 2), lane(HOUR // 2)
+    files = (
+        Tail(full, "full", (FileSlot(full, 900, 100),), 900),
+        Tail(empty, "empty", (), 32),
+        Tail(young, "young", (FileSlot(young, 900, 100),), 900),
+    )
+    named = retired(world, root({}, retire_floor=NOW - 90 * HOUR), listing(files=files))
+    assert [item.name for item in named.quarantine] == ["full"]
+    assert retired(world, named, listing(files=files)).quarantine == named.quarantine
+
+
 def test_a_writer_that_was_only_waiting_for_a_compactor_is_not_retired(world: World) -> None:
     """Compaction was down for a week; age alone must not decide."""
     writer = world.process()
