@@ -10,6 +10,7 @@ import swampstore
 from swampstore.client.core import CoreNamespace, CoreStore
 from swampstore.env.blocking import run
 from swampstore.errors import NotFound
+from swampstore.stores.base import Create
 from swampstore.stores.memory import MemoryStore
 from swampstore.testing.env import FakeEnv
 from swampstore.values.lane_file import HEADER_BYTES, encode_frame, lane_salt
@@ -88,6 +89,13 @@ def test_a_file_without_a_frame_goes_with_its_owner() -> None:
     assert len(world.files()) == 1
 
 
+def upload(ns: CoreNamespace) -> str:
+    """A content object that nothing names."""
+    _, name = ns.place.new_object("blob")
+    run(ns.place.store.put(name, b"content", Create()))
+    return name
+
+
 def test_a_file_with_a_frame_that_cannot_be_read_is_never_deleted() -> None:
     """Its owner was at fault: what the frame was to say is nowhere else. The fold names the file and goes on behind it."""
     world = World()
@@ -99,12 +107,17 @@ def test_a_file_with_a_frame_that_cannot_be_read_is_never_deleted() -> None:
     file.append_now(encode_frame(lane_salt(lane), file.end, b"\x95junk", 1))
     world.put(owner, "b")
     owner.writer.files.drop()
+    before = upload(other)
     assert world.compact(other).quarantined == 1
     (name,) = world.files()
+    world.env.advance(3600)
+    upload(other)
     for _ in range(3):
         world.env.advance(26 * 3600)
         world.compact(other)
+        run(other.compactor().sweep_once(insist=True))
     assert world.files() == [name]
+    assert [item.name for item in run(world.store.list("ops/blob/")).items] == [before], "the frame may name it"
     snapshot = run(other.snapshot())
     assert [item.name for item in snapshot.root.quarantine] == [name]
     assert [entry.key for entry in run(snapshot.page()).entries] == ["a", "b"]
