@@ -224,6 +224,21 @@ def test_a_frame_with_a_hole_in_it_is_whole(world: LaneWorld) -> None:
     assert run(world.store.lanes.remove_lane(name, end))
 
 
+def test_what_the_lost_frame_may_have_named_stays(world: LaneWorld) -> None:
+    """Frames behind it tell how late it was written: no content that was made by then is swept, so whoever finds the
+    frame again, in a copy of the file, finds what it names."""
+    case = Case(world)
+    case.die()
+    body = world.bytes_of(case.lane)
+    zeros(case)
+    for hours in (1, 25, 25):
+        world.tend(hours)
+    lost = case.frame(3)
+    world.edit(case.lane, lost.start, body[lost.start : lost.end])
+    world.check(world.counting(behind=True))
+    assert world.process().read("v3") == LARGE + b"3"
+
+
 # --- the guards are needed -----------------------------------------------------------------------------------------------
 
 
