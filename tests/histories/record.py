@@ -100,11 +100,14 @@ class Recorder:
 
 
 def load(paths: Iterable[Path]) -> list[Op]:
-    """The operations of all processes, by the time they began. An operation without an end is unknown for ever."""
+    """The operations of all processes, by the time they began. An operation without an end is unknown for ever.
+
+    A last line without its end was being written when its process was killed: it says nothing.
+    """
     found: list[Op] = []
     for path in paths:
         ops: dict[int, Op] = {}
-        for line in path.read_bytes().splitlines():
+        for line in path.read_bytes().split(b"\n")[:-1]:
             event = json.loads(line)
             if event["event"] == "invoke":
                 ops[event["op"]] = Op(path.stem, event["kind"], event["about"], event["at"], tried=[])

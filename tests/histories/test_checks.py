@@ -173,3 +173,15 @@ def test_what_is_recorded_is_loaded(tmp_path: Path) -> None:
         ("ok", False), ("fail", False), ("unknown", True), ("unknown", True), ("unknown", True),
     ]  # fmt: skip
     assert ops[0].tried == [[None, "1"]]
+
+
+def test_a_line_that_a_kill_tore_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    recorder = Recorder(path)
+    with recorder.doing("read", key="k") as doing:
+        doing.gave = "x" * 100
+    whole = path.read_bytes()
+    for cut in (1, 50):
+        path.write_bytes(whole[:-cut])
+        (op,) = load([path])
+        assert op.unknown
