@@ -50,11 +50,12 @@ class CoreStore:
         return self.store.url
 
     def check(self) -> None:
-        """Raise ``Misuse`` when closed, or in a forked child."""
+        """Raise ``Misuse`` when closed, in a forked child, or in another event loop."""
         if self._closed:
             raise Misuse("the store is closed", hint="open it again")
         if self._token != self.env.process_token():
             raise Misuse("this process was forked after the store was opened", hint="open the store in the child")
+        self.env.check_caller()
 
     def namespace(self, name: str) -> CoreNamespace:
         """The one object of namespace ``name`` in this open store. Raises ``BadName``."""
@@ -63,7 +64,8 @@ class CoreStore:
         self.check()
         held = self._namespaces.get(name)
         if held is None:
-            held = self._namespaces[check_namespace(name)] = CoreNamespace(self, name)
+            name = check_namespace(name)
+            held = self._namespaces[name] = CoreNamespace(self, name)
         return held
 
     @cached_property

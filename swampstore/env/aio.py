@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from swampstore.env.aio_group import TaskGroup
 from swampstore.env.blocking import SystemClocks
 from swampstore.env.group import Q
 from swampstore.env.phases import leave
+from swampstore.errors import Misuse
 
 T = TypeVar("T")
 
@@ -76,8 +78,19 @@ async def _apart(work: Coroutine[Any, Any, T]) -> T:
 class AioEnv(SystemClocks):
     """See :class:`swampstore.env.base.Env`. Belongs to the event loop it is used in."""
 
+    here = staticmethod(_get_running_loop)
+
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self._loop = _get_running_loop()
+
+    def check_caller(self) -> None:
+        """Raise ``Misuse`` in another event loop than the first: two would write into one batch, and lose it."""
+        loop = _get_running_loop()
+        if loop is not self._loop and loop is not None:
+            if self._loop is not None:
+                raise Misuse("the store was opened in another event loop", hint="open the store once for each loop")
+            self._loop = loop
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -160,6 +160,9 @@ class SystemClocks:
     def process_token(self) -> int:
         return os.getpid()
 
+    def check_caller(self) -> None:
+        """Anybody may call."""
+
 
 class BlockingEnv(SystemClocks):
     """See :class:`swampstore.env.base.Env`. Safe to share between threads."""

@@ -32,6 +32,9 @@ class SmallPuts:
     ) -> None:
         self._place = place
         self._boot = place.env.boot
+        self._check_caller = place.env.check_caller
+        self._here: Callable[[], object] = getattr(place.env, "here", type(None))
+        self._home = self._here()
         self._clock = place.clock
         self._files = files
         self._after = after
@@ -45,7 +48,7 @@ class SmallPuts:
         Raises as ``Writer.append``, and ``BadKey``.
         """
         files = self._files
-        if files.file is None or not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
+        if files.file is None or type(key) is not str or type(data) is not bytes or len(data) > INLINE_CONTENT_BYTES:
             return None
         boot = self._boot
         began = boot()
@@ -90,8 +93,10 @@ class SmallPuts:
     async def put(self, key: str, data: object) -> Ack | None:
         """The same for tasks: those of one turn of the loop share a batch."""
         files = self._files
-        if files.file is None or not isinstance(data, bytes) or len(data) > INLINE_CONTENT_BYTES:
+        if files.file is None or type(key) is not str or type(data) is not bytes or len(data) > INLINE_CONTENT_BYTES:
             return None
+        if self._here() is not self._home:
+            self._check_caller()
         began = self._boot()
         if key_problem(key):
             check_key(key)

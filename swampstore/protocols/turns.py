@@ -74,7 +74,8 @@ class Turns(Generic[I, R]):
         self.largest_batch = 0
 
     async def submit(self, item: I) -> R:
-        """Hand ``item`` over and wait until it is settled. Raises the error it was settled with."""
+        """Hand ``item`` over and wait until it is settled. Raises the error it was settled with, and ``Misuse``."""
+        self._env.check_caller()
         mine: Waiting[I, R] = Waiting(item, self._env.event(), self._env.boot())
         try:
             with self._mutex:

@@ -153,12 +153,14 @@ class Writer:
         return make_version(self._place.clock.stamp(), lane.id if lane else self._version_id, op)
 
     def check_alive(self) -> None:
+        """Raise ``Misuse`` when closed, in a forked child, or in another event loop."""
         if self._closed:
             raise Misuse("the store is closed", hint="open it again")
         if self._token != self._place.env.process_token():
             raise Misuse(
                 "this process was forked after the store was opened", hint="open the store in the child process"
             )
+        self._place.env.check_caller()
 
     # --- appending ----------------------------------------------------------------------------------------------
 

@@ -73,6 +73,9 @@ class FakeEnv:
     def process_token(self) -> int:
         return self.token
 
+    def check_caller(self) -> None:
+        """Anybody may call."""
+
     async def sleep(self, seconds: float) -> None:
         self.advance(seconds)
 

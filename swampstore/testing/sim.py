@@ -131,6 +131,9 @@ class SimEnv:
     def process_token(self) -> int:
         return 1
 
+    def check_caller(self) -> None:
+        """Anybody may call."""
+
     async def sleep(self, seconds: float) -> None:
         await Wait(seconds)
 
