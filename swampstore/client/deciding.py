@@ -8,6 +8,7 @@ from typing import Any
 
 from swampstore.errors import Misuse
 from swampstore.protocols.update import SKIP, Decide, Seen
+from swampstore.values.keys import plain_text
 
 
 def deciding(
@@ -18,7 +19,7 @@ def deciding(
     whether it may return an awaitable. Raises ``Misuse``."""
     if not callable(fn):
         raise Misuse("update needs a function", hint='for example ns.update("n", lambda old: b"1")')
-    single = keys if isinstance(keys, str) else None
+    single = plain_text(keys) if isinstance(keys, str) else None
     names = [single] if single is not None else list(keys)
 
     def decide(held: dict[str, Seen]) -> Any:

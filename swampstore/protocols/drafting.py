@@ -25,7 +25,7 @@ from swampstore.values.classes import as_ephemeral
 from swampstore.values.deltas import Delete, Delta, Index, Put, Relabel, check_delta
 from swampstore.values.entry import Meta, Record, put_record, tombstone
 from swampstore.values.join import conflict_of
-from swampstore.values.keys import check_key
+from swampstore.values.keys import check_key, plain_text
 from swampstore.values.version import just_above
 
 _SPLIT = "split it into several calls"
@@ -85,14 +85,15 @@ async def draft_records(place: Place, writer: Writer, deltas: Sequence[Delta], b
 
 
 def _record(place: Place, writer: Writer, delta: Delta, placed: Uploaded | None) -> Record:
+    key = plain_text(delta.key)
     match delta:
         case Put() if placed is not None:
             meta = Meta(
                 size=placed.size,
                 at=placed.at,
                 sha256=placed.sha256,
-                content_type=delta.content_type,
-                tags=delta.tags,
+                content_type=plain_text(delta.content_type),
+                tags={plain_text(name): plain_text(value) for name, value in delta.tags.items()},
                 created=delta.created or place.clock.now_ms(),
                 modified=delta.modified,
                 mode=delta.mode,
@@ -101,13 +102,13 @@ def _record(place: Place, writer: Writer, delta: Delta, placed: Uploaded | None)
                 data=delta.datum,
             )
             expires = delta.expires or (place.clock.now_ms() + round(delta.ttl * 1000) if delta.ttl else 0)
-            return _classed(put_record(delta.key, writer.new_version(), meta, expires=expires), delta.record_class)
+            return _classed(put_record(key, writer.new_version(), meta, expires=expires), delta.record_class)
         case Index() | Relabel():
-            return put_record(delta.key, writer.new_version(), delta.meta, expires=delta.expires)
+            return put_record(key, writer.new_version(), delta.meta, expires=delta.expires)
         case _:
             assert isinstance(delta, Delete)
             version = just_above(delta.base) if delta.base is not None else writer.new_version()
-            return _classed(tombstone(delta.key, version, base=delta.base), delta.record_class)
+            return _classed(tombstone(key, version, base=delta.base), delta.record_class)
 
 
 def _classed(record: Record, name: str) -> Record:
@@ -118,10 +119,10 @@ def _classed(record: Record, name: str) -> Record:
 def _body(data: object) -> Body:
     """Contents as bytes or a source. Raises ``Misuse`` for anything else."""
     if isinstance(data, bytes):
-        return data
+        return data if type(data) is bytes else bytes(memoryview(data))
     if isinstance(data, str):
         try:
-            return data.encode()
+            return str.encode(data)
         except UnicodeEncodeError as error:
             raise Misuse(f"the text cannot be stored as UTF-8: {error}", hint="pass bytes") from error
     if isinstance(data, bytearray | memoryview):

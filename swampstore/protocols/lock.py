@@ -109,7 +109,8 @@ async def hold(owner: Updates, name: str, *, deadline_s: float | None = None, pu
     """Queue for lock ``name`` and hold it. Raises ``DeadlinePassed``, ``BadName``, ``Misuse`` (held, absurd, or the queue
     admits several)."""
     place = owner.place
-    check_free(place, check_queue(name))
+    name = check_queue(name)
+    check_free(place, name)
     check_seconds("deadline", deadline_s)
     began = Span(place.env)
     while True:

@@ -42,7 +42,7 @@ from swampstore.protocols.nesting import building, check_not_building
 from swampstore.protocols.place import Place
 from swampstore.protocols.snapshot import Snapshot, SnapshotReader
 from swampstore.values.entry import OPAQUE, Record
-from swampstore.values.keys import key_problem
+from swampstore.values.keys import key_problem, plain_text
 from swampstore.values.names import shared_lane
 from swampstore.values.segment import Commit
 from swampstore.values.version import WRITER_BYTES, make_version, make_versions
@@ -89,11 +89,11 @@ def stream_lane(name: str, shared_lanes: int) -> str:
 
 
 def check_stream(name: str) -> str:
-    """``name`` itself if it is a valid stream name (a key of at most 512 bytes). Raises ``BadName``."""
+    """``name`` itself if it is a valid stream name (a key of at most 512 bytes), plain. Raises ``BadName``."""
     problem = key_problem(name)
     if problem or len(name.encode()) > STREAM_NAME_BYTES:
         raise BadName(f"bad stream name {str(name)[:100]!r}: {problem or f'more than {STREAM_NAME_BYTES} bytes'}")
-    return name
+    return plain_text(name)
 
 
 def check_tail(tail: Tail) -> Tail:
@@ -124,7 +124,7 @@ class Stream:
         self._lane = lane
         self._after = after
         self._ready = ready
-        self._prefix = f"{STREAM_MARK}{name}\0"
+        self._prefix = f"{STREAM_MARK}{self.name}\0"
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -310,7 +310,7 @@ def _check_records(records: Sequence[bytes]) -> list[bytes]:
 
 def _record(record: object) -> bytes:
     if isinstance(record, bytes | bytearray | memoryview):
-        return bytes(record)
+        return bytes(memoryview(record))
     if isinstance(record, str):
         try:
             return record.encode()

@@ -23,12 +23,17 @@ LAST_SUFFIX = "\U0010ffff" * (KEY_BYTES // 4 + 1)
 _NAMESPACE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@+")
 
 
+def plain_text(text: str) -> str:
+    """``text`` itself, or the plain string that a subclass of ``str`` (an enum's member, say) holds."""
+    return str.__str__(text) if type(text) is not str and isinstance(text, str) else text
+
+
 def check_key(key: str) -> str:
-    """``key`` itself if it is valid. Raises ``BadKey`` and says what is wrong."""
+    """``key`` as a plain string if it is valid. Raises ``BadKey`` and says what is wrong."""
     problem = key_problem(key)
     if problem:
         raise BadKey(f"bad key {str(key)[:200]!r}: {problem}", hint="keys look like reports/2026/a.json")
-    return key
+    return key if type(key) is str else plain_text(key)
 
 
 def key_problem(key: str) -> str:
@@ -78,7 +83,7 @@ def check_prefix(prefix: str) -> str:
 
 
 def check_namespace(name: str) -> str:
-    """``name`` itself if it is a valid namespace: 1 to 64 of ``A-Za-z0-9._-@+``, not starting with a dot.
+    """``name`` as a plain string if it is a valid namespace: 1 to 64 of ``A-Za-z0-9._-@+``, not starting with a dot.
 
     Raises ``BadName``.
     """
@@ -90,4 +95,4 @@ def check_namespace(name: str) -> str:
             f"bad namespace {str(name)[:100]!r}",
             hint=f"a namespace is 1 to {NAMESPACE_CHARS} letters, digits or ._-@+ and does not start with a dot",
         )
-    return name
+    return plain_text(name)

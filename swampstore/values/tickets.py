@@ -20,6 +20,7 @@ import msgspec
 from swampstore.errors import BadName, CorruptObject, Misuse
 from swampstore.limits import QUEUE_CAPACITY, QUEUE_NAME_BYTES, QUEUE_PURPOSE_BYTES, QUEUE_RAW_BYTES, QUEUE_WAIT_S
 from swampstore.values.frame import UNREADABLE, Kind, pack, unpack
+from swampstore.values.keys import plain_text
 
 FORMAT = 1
 
@@ -123,7 +124,7 @@ def check_queue(name: str) -> str:
         size = 0
     if not 0 < size <= QUEUE_NAME_BYTES:
         raise BadName(f"bad lock or queue name {str(name)[:100]!r}", hint=f"1 to {QUEUE_NAME_BYTES} bytes of UTF-8")
-    return name
+    return plain_text(name)
 
 
 def check_capacity(capacity: int) -> int:
