@@ -224,6 +224,20 @@ def test_a_frame_with_a_hole_in_it_is_whole(world: LaneWorld) -> None:
     assert run(world.store.lanes.remove_lane(name, end))
 
 
+def test_who_had_read_up_to_a_frame_that_was_folded_and_lost_reads_what_follows_it(world: LaneWorld) -> None:
+    """It looks for what is new where its own reading ended, and there is free space now."""
+    owner, reader = world.process(), world.process()
+    lane = world.put(owner, {"a": b"1"})
+    world.process().compact(full=False)
+    assert reader.read("a") == b"1"
+    world.put(owner, {"b": b"2"})
+    world.process().compact(full=False)
+    lost = world.frames[lane][1]
+    world.edit(lane, lost.start, bytes(len(lost.body)))
+    world.put(owner, {"c": b"3"})
+    assert [reader.read(key) for key in "abc"] == [b"1", b"2", b"3"]
+
+
 def test_what_the_lost_frame_may_have_named_stays(world: LaneWorld) -> None:
     """Frames behind it tell how late it was written: no content that was made by then is swept, so whoever finds the
     frame again, in a copy of the file, finds what it names."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from swampstore.client.blocking import Namespace
 from swampstore.env.blocking import run
 from swampstore.protocols.log import list_and_root
@@ -66,3 +68,31 @@ def test_each_thing_that_happens_is_in_the_very_next_read(bare: Any) -> None:
     third.put("k2", held["k2"])
     check()
     third._core.writer.drop()
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_fold_that_ends_within_what_was_read_hides_nothing(bare: Any, cached: bool, goes_on: bool) -> None:
+    """What a reader knows of a file as one piece is folded in part, and its cache may have let go of the piece."""
+    reader, writer, folder = open_ns(bare), open_ns(bare), open_ns(bare)
+    keys = ["a", "b"]
+    register = folder._core.register
+    publish = register.publish
+
+    async def late(*given: Any) -> Any:
+        writer.put("b", b"b")
+        assert [entry.key for entry in reader.list()] == keys
+        return await publish(*given)
+
+    writer.put("a", b"a")
+    register.publish = late  # type: ignore[method-assign]
+    folder.compact(full=False)
+    (tail,) = files_of(folder).values()
+    assert [slot.start for slot in tail.slots] == list(folder._core.register.last.root.watermarks.values())  # type: ignore[union-attr]
+    if not cached:
+        reader._core.place.caches.segments.clear()
+    if goes_on:
+        keys.append("c")
+        writer.put("c", b"c")
+    assert [entry.key for entry in reader.list()] == keys
+    assert [reader.read(key) for key in keys] == [key.encode() for key in keys]

@@ -6,7 +6,7 @@ import pytest
 
 from swampstore.env.blocking import run
 from swampstore.protocols.log import fetch, list_and_root
-from swampstore.protocols.slots import Stretch
+from swampstore.protocols.slots import SegmentGone, Stretch
 from swampstore.testing.env import FakeEnv
 from swampstore.workers.doctor.examine import examine
 from swampstore.workers.doctor.mend_left import mend
@@ -57,6 +57,21 @@ def test_damage_in_the_middle_is_named_and_what_lies_behind_is_brought_back(pair
     findings = run(examine(process.place, process.register, guards=False)).findings
     assert [one.code for one in findings if "lane" in one.code] == ["lane-damaged"]
     assert lane.name in store.names()
+
+
+def test_what_is_damaged_between_two_reads_is_not_taken_for_the_whole(pair: Pair) -> None:
+    """A fold that took the part that is left would set the watermark behind all of it."""
+    _, _, process, lane = pair
+    first = lane.add("a")
+    lane.add("b")
+    lane.add("c")
+    slots = slots_of(process)
+    assert len(slots) == 1
+    process.place.caches.segments.clear()
+    process.place.caches.fresh.clear()
+    damage(lane, first)
+    with pytest.raises(SegmentGone):
+        run(fetch(process.place, slots))
 
 
 def test_a_torn_tail_is_no_damage(pair: Pair) -> None:
