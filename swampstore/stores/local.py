@@ -361,13 +361,13 @@ class LocalStore:
         path = os.path.join(folder, f"{stripe:02x}")
         lock = FileLock(path, timeout=LOCK_WAIT_SECONDS, mode=self._modes.file, poll_interval=LOCK_POLL_SECONDS)
         try:
-            lock.acquire()
-        except Timeout:
-            raise StoreUnavailable(f"the lock {path} was held for {LOCK_WAIT_SECONDS:.0f} s") from None
-        try:
+            try:
+                lock.acquire()
+            except Timeout:
+                raise StoreUnavailable(f"the lock {path} was held for {LOCK_WAIT_SECONDS:.0f} s") from None
             yield
         finally:
-            lock.release()
+            lock.release()  # does nothing where it was not taken
 
     def _path(self, name: str) -> str:
         check_name(name)

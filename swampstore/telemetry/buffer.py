@@ -37,7 +37,7 @@ class Buffer(Generic[T]):
         self._waiting: deque[T] = deque()
         self._drops = itertools.count()
         self._dropped = 0
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time = threading.RLock()  # it knows whose it is
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True, name=f"swampstore-{name}")
         self._thread.start()
@@ -56,15 +56,18 @@ class Buffer(Generic[T]):
 
     def empty(self, *, wait_s: float = -1) -> bool:
         """Hand on what waits, now, in the calling thread; ``False`` if another one is at it for longer than ``wait_s``."""
-        if not self._one_at_a_time.acquire(timeout=wait_s):
-            return False
         try:
+            if not self._one_at_a_time.acquire(timeout=wait_s):
+                return False
             count = len(self._waiting)
             if count:
                 self._work([self._waiting.popleft() for _ in range(count)])
             return True
         finally:
-            self._one_at_a_time.release()
+            try:  # noqa: SIM105 (nothing between a signal and the call)
+                self._one_at_a_time.release()
+            except RuntimeError:
+                pass  # it was not ours, or not yet
 
     def _loop(self) -> None:
         pause = PAUSE_S
