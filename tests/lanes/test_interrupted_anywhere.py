@@ -22,6 +22,9 @@ import pytest
 import swampstore
 from swampstore.client.blocking import Namespace
 
+# A coroutine that was made and interrupted before it began is told of.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
 FOLDER = os.path.dirname(swampstore.__file__)
 WRITING = (
     "env/group",
