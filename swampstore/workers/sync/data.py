@@ -17,6 +17,7 @@ from swampstore.values.join import conflict_of
 from swampstore.values.version import put_of
 from swampstore.workers.sync.clashes import Clashes, Kept
 from swampstore.workers.sync.decide import Action
+from swampstore.workers.sync.ended import give_way
 from swampstore.workers.sync.latest import Latest, is_latest
 from swampstore.workers.sync.mirror import Mirror
 from swampstore.workers.sync.options import Scope, SyncOptions
@@ -76,7 +77,8 @@ class DataModel:
 
     def arrange(self, items: Sequence[Item]) -> tuple[list[Item], list[Clash]]:
         """The plan with the files of each version in step, and the folders that were made on both sides."""
-        items = self._held_back(items)
+        now_ms = self._place.clock.now_ms()
+        items = self._held_back(give_way(items, lambda folder: self._folders.has_ended(folder, now_ms)))
         kept, clashes = arrange([*items, *self._revived_beside(items)], self._clashes.movable)
         kept.sort(key=lambda item: item.key)
         for clash in clashes:

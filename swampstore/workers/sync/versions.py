@@ -59,21 +59,30 @@ class Folders:
             self._last = (folder, self._read(folder))
         return self._last[1]
 
-    def _read(self, folder: str) -> Facts | None:
-        key = folder + _META_END
-        path = parse_path(key)
-        if path is None or not path.ordinal:
-            return None
+    def has_ended(self, folder: str, now_ms: int) -> bool:
+        """Whether a version that is past its lifetime lies in ``folder`` now. Nothing of this is kept, or reported."""
         try:
-            found = self._tree.look(key)
-            if found is None:
-                return None
-            if found.size > DATA_METADATA_BYTES:
-                raise NotAVersion(f"its metadata.yaml has {found.size} bytes, more than {DATA_METADATA_BYTES}")
-            return facts_of(path, self._tree.read(key, found), modified=found.modified)
+            facts = self._said(folder)
+        except (NotAVersion, Left):
+            return False
+        return facts is not None and 0 < facts.expires <= now_ms
+
+    def _read(self, folder: str) -> Facts | None:
+        try:
+            return self._said(folder)
         except (NotAVersion, Left) as reason:
             self.trouble(folder, str(reason))
             return None
+
+    def _said(self, folder: str) -> Facts | None:
+        key = folder + _META_END
+        path = parse_path(key)
+        found = self._tree.look(key) if path is not None and path.ordinal else None
+        if path is None or found is None:
+            return None
+        if found.size > DATA_METADATA_BYTES:
+            raise NotAVersion(f"its metadata.yaml has {found.size} bytes, more than {DATA_METADATA_BYTES}")
+        return facts_of(path, self._tree.read(key, found), modified=found.modified)
 
     def note_plain(self, key: str) -> None:
         """``key`` is a file of no version, by its form: report its folder if it only looks like one's."""
