@@ -9,6 +9,7 @@ from swampstore.client.core import CoreNamespace
 from swampstore.client.data import CoreItem
 from swampstore.env.blocking import run
 from swampstore.values.entry import Entry
+from swampstore.workers.sync.state import State, state_path
 from tests.sync.machines import OLD, Machine
 
 ITEM = "data/aws/ec2/m1/report"
@@ -68,3 +69,15 @@ def api(machine: Machine, name: str = "report") -> CoreItem:
 def latest(machine: Machine, item: str = ITEM) -> str | None:
     path: Path = machine.tree / item / "latest"
     return path.read_text() if path.is_file() else None
+
+
+def never_synced(machine: Machine, key: str) -> bool:
+    """Whether no sync of the machine has ever met ``key``."""
+    path = state_path(machine.tree, machine.store.url, "ops")
+    if not path.exists():
+        return True
+    state = State(path, machine.store.url, "ops")
+    try:
+        return not state.synced_rows([key])
+    finally:
+        state.close()
