@@ -1,4 +1,5 @@
-"""``python -m tests.sim SEED`` plays one seed again; with ``--trace`` every step; ``python -m tests.sim FIRST LAST`` a range.
+"""``python -m tests.sim SEED`` plays one seed again; with ``--trace`` every step; ``python -m tests.sim FIRST LAST`` a range, LAST not
+included.
 
 A seed that fails is printed with its plan, its problem, and the smallest cast that fails still.
 """
@@ -16,7 +17,7 @@ def main(words: list[str]) -> int:
     logging.getLogger("swampstore").setLevel(logging.CRITICAL)  # what the processes complain of is what they are given
     tracing = "--trace" in words
     numbers = [int(word) for word in words if word != "--trace"]
-    if len(numbers) not in (1, 2):
+    if len(numbers) not in (1, 2) or numbers != sorted(set(numbers)):
         print(__doc__, file=sys.stderr)
         return 2
     if len(numbers) == 1:
