@@ -32,9 +32,9 @@ from tests.golden.store import NAMESPACE, TOPIC, make, new_env, observe, opened,
 FOLDER = Path(__file__).parent / "v2"
 WITH_FILES = Path(__file__).parent / "v2-files"
 """The same with lanes that are files and audit archives that are Parquet files."""
-OLD = tuple(Path(__file__).parent / name for name in ("v1", "v2-unsaid", "v2-unchecked"))
+OLD = tuple(Path(__file__).parent / name for name in ("v1", "v2-unsaid", "v2-unchecked", "v2-unborn"))
 """Of formats that are read and not written any more: blocks of runs as arrays of records; a root that does not say where
-in its runs lies what expires first; archives without a checksum of what they say of themselves."""
+in its runs lies what expires first; archives without a checksum of what they say of themselves; a root without the life it belongs to."""
 SPOOL = Path(__file__).parent / "spool"
 """What a process leaves on its machine while the store is away: whose it is, and one write of each kind of record."""
 FILES = "objects"
