@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from swampstore.errors import FenceConflict
 from swampstore.protocols import commit
-from swampstore.protocols.stream import EMPTY
-from tests.coordination.support import Stage
+from swampstore.protocols.stream import EMPTY, Stream, StreamAck
+from tests.coordination.support import Player, Stage
 from tests.coordination.test_stream import data, lane
+
+
+def at_once(stage: Stage, player: Player, stream: Stream, bodies: Sequence[bytes]) -> list[StreamAck]:
+    """Append each of ``bodies`` while the ones before are on their way."""
+    actors = []
+    for body in bodies:
+        actors.append(player.does(stream.append([body])))
+        stage.sim.run(seconds=0.0)
+    return [stage.ends(actor) for actor in actors]
 
 
 def test_a_place_before_the_first_slot_is_no_empty_stream() -> None:
@@ -43,11 +54,7 @@ def test_what_is_learned_from_a_slot_of_others_tells_their_appends_apart() -> No
     stream, neighbour = one.ns.open_stream(names[0]), two.ns.open_stream(names[1])
     stage.does(neighbour.append([b"n"]))
     stage.does(stream.append([b"warm"]))
-    actors = []
-    for number in range(3):
-        actors.append(one.does(stream.append([b"%d" % number])))
-        stage.sim.run(seconds=0.0)
-    acks = [stage.ends(actor) for actor in actors]
+    acks = at_once(stage, one, stream, [b"%d" % number for number in range(3)])
     assert acks[1].slot == acks[2].slot
     stage.does(neighbour.append([b"m"]))
     for number, wins in ((1, False), (2, True)):
@@ -76,11 +83,8 @@ def test_appends_share_a_slot_only_as_far_as_a_segment_holds_them(
     player = stage.player("one")
     stream = player.ns.open_stream("run")
     stage.does(stream.append([b"warm"]))
-    actors = []
-    for _ in range(7):
-        actors.append(player.does(stream.append([b"x" * 1000])))
-        stage.sim.run(seconds=0.0)
-    assert [stage.ends(actor).shared_by for actor in actors] == [1, 3, 3, 3, 3, 3, 3]
+    acks = at_once(stage, player, stream, [b"x" * 1000] * 7)
+    assert [ack.shared_by for ack in acks] == [1, 3, 3, 3, 3, 3, 3]
 
 
 def test_appends_that_share_a_slot_do_not_share_a_tail() -> None:
@@ -88,11 +92,7 @@ def test_appends_that_share_a_slot_do_not_share_a_tail() -> None:
     one = stage.player("one")
     stream = one.ns.open_stream("run")
     stage.does(stream.append([b"warm"]))
-    actors = []
-    for number in range(4):
-        actors.append(one.does(stream.append([b"%d" % number])))
-        stage.sim.run(seconds=0.0)
-    acks = [stage.ends(actor) for actor in actors]
+    acks = at_once(stage, one, stream, [b"%d" % number for number in range(4)])
     assert len({ack.slot for ack in acks}) == 2  # one alone, three together
     assert len({ack.tail for ack in acks}) == 4
     last = max(acks, key=lambda ack: ack.tail)

@@ -133,6 +133,13 @@ def test_a_root_that_tells_of_blocks_outside_the_shard_is_named(
     assert all("/shard/" not in name for _, name in world.store.calls)
 
 
+def many_versions(process: Process, newest: int) -> None:
+    """Of one item: the newest says that many are kept, each before it that one is."""
+    for ordinal in (*range(101, 131), newest):
+        keep = "1" if ordinal < newest else "200"
+        process.append(version_records(process, datum("a", ordinal, keep=keep)))
+
+
 @pytest.mark.parametrize(("newest", "beside"), [(999, "a!"), (1000, "a0")])
 def test_an_item_that_goes_on_where_nothing_is_read_is_left_alone(
     newest: int, beside: str, world: World, one_shard: None, monkeypatch: pytest.MonkeyPatch
@@ -141,9 +148,7 @@ def test_an_item_that_goes_on_where_nothing_is_read_is_left_alone(
     monkeypatch.setattr(run_format, "BLOCK_RAW_BYTES", 2000)
     process = world.process()
     soon = process.place.clock.now_ms() + 1000
-    for ordinal in (*range(101, 131), newest):
-        keep = "1" if ordinal < newest else "200"
-        process.append(version_records(process, datum("a", ordinal, keep=keep)))
+    many_versions(process, newest)
     meta = Meta(size=1, at=Inline(b"x"))
     process.append(version_records(process, datum("z", 1)))
     process.append([put_record(f"data/t/{ID}/{beside}", process.writer.new_version(), meta, expires=soon)])
@@ -165,9 +170,7 @@ def test_an_item_that_goes_on_in_a_shard_that_is_not_read_is_left_alone(
     """The same where what is passed over is the neighbour of the shard."""
     process = world.process()
     soon = process.place.clock.now_ms() + 1000
-    for ordinal in (*range(101, 131), newest):
-        keep = "1" if ordinal < newest else "200"
-        process.append(version_records(process, datum("a", ordinal, keep=keep)))
+    many_versions(process, newest)
     meta = Meta(size=1, at=Inline(b"x"))
     process.append([put_record(f"data/t/{ID}/{beside}", process.writer.new_version(), meta, expires=soon)])
     process.compact()
